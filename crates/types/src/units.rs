@@ -1,0 +1,52 @@
+//! Sizes as docker writes them.
+
+/// Parses a size as docker's `--memory` does: a decimal number, then `b`, `k`, `m`, `g`, `t` or `p`, also as `kb` or
+/// `KiB`, all powers of 1,024. `None` for anything else, and for what doesn't fit.
+pub fn parse_bytes(text: &str) -> Option<i64> {
+    let text = text.trim();
+    let at = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
+    let (number, unit) = text.split_at(at);
+    let unit = unit.trim_start().to_ascii_lowercase();
+    let letter = unit.strip_suffix("ib").or_else(|| unit.strip_suffix('b')).unwrap_or(&unit);
+    let shift = match letter {
+        "" => 0,
+        "k" => 10,
+        "m" => 20,
+        "g" => 30,
+        "t" => 40,
+        "p" => 50,
+        _ => return None,
+    };
+    if unit == "ib" || number.is_empty() {
+        return None;
+    }
+    if let Ok(whole) = number.parse::<i64>() {
+        return whole.checked_mul(1 << shift);
+    }
+    let value = number.parse::<f64>().ok()? * (1i64 << shift) as f64;
+    (value.is_finite() && value < i64::MAX as f64).then_some(value as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_parse_as_dockers() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("512", 512),
+            ("1b", 1),
+            ("1k", 1024),
+            ("64m", 64 << 20),
+            ("1.5g", 3 << 29),
+            ("2GiB", 2 << 30),
+            ("2 GB", 2 << 30),
+        ] {
+            assert_eq!(parse_bytes(text), Some(bytes), "{text}");
+        }
+        for text in ["", "k", "1x", "-1", "1kk", "9999999999g", "ib", "1ib", "1.2.3"] {
+            assert_eq!(parse_bytes(text), None, "{text}");
+        }
+    }
+}
