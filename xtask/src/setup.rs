@@ -1,0 +1,87 @@
+//! From a fresh Debian machine with a Rust toolchain to one that builds and tests berth.
+
+use crate::Result;
+use crate::cmd::{self, Cmd, MUSL};
+
+pub const HELP: &str = "
+usage: cargo xtask setup [--build-only]
+
+Installs, where missing, what building and testing berth need: the Rust target
+x86_64-unknown-linux-musl, and Debian packages by apt-get. Needs root if
+anything is missing. `cargo xtask test` does this by itself.
+
+  --build-only   only what `cargo xtask run` and `dist` need
+";
+
+/// Debian packages that a build needs: a C compiler for musl (SQLite is C).
+const BUILD_PACKAGES: &[&str] = &["gcc", "libc6-dev", "musl-tools"];
+
+/// Debian packages that tests and benchmarks need: a static shell for root file systems, a terminal that can be driven,
+/// and the classic tools to compare with.
+const TEST_PACKAGES: &[&str] =
+    &["busybox-static", "iproute2", "libcap2-bin", "passwd", "procps", "tmux", "util-linux"];
+
+pub fn main(args: &[String]) -> Result {
+    match args {
+        [] => all(),
+        [flag] if flag == "--build-only" => build_needs(),
+        _ => Err(format!("setup takes no such arguments: {}", args.join(" "))),
+    }
+}
+
+/// Everything, as a fresh machine needs it.
+pub fn all() -> Result {
+    let packages: Vec<&str> = BUILD_PACKAGES.iter().chain(TEST_PACKAGES).copied().collect();
+    install_packages(&packages)?;
+    install_target()
+}
+
+/// What a build of the binary needs.
+pub fn build_needs() -> Result {
+    install_packages(BUILD_PACKAGES)?;
+    install_target()
+}
+
+/// Installs those of `packages` that are missing. Errors: not root, or apt-get's own.
+pub fn install_packages(packages: &[&str]) -> Result {
+    let missing: Vec<&str> = packages.iter().copied().filter(|package| !has_package(package)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    if !cmd::installed("apt-get") {
+        eprintln!(
+            "xtask: this isn't a Debian machine; install by hand what these packages hold: {}",
+            missing.join(" ")
+        );
+        return Ok(());
+    }
+    cmd::heading(&format!("installing Debian packages: {}", missing.join(" ")));
+    let apt = || Cmd::new("apt-get").env("DEBIAN_FRONTEND", "noninteractive").arg("-qq").quiet();
+    // A machine whose lists are fresh enough needs no update; a new one has none, or old ones.
+    let install = || apt().args(["-y", "--no-install-recommends", "install"]).args(&missing).run();
+    apt().arg("update").run().or_else(|e| {
+        eprintln!("xtask: apt-get update failed, going on with the lists as they are: {e}");
+        Ok::<(), String>(())
+    })?;
+    install().map_err(|e| {
+        format!("cannot install {}: {e}\nhint: run as root, or install them by hand", missing.join(" "))
+    })
+}
+
+fn has_package(package: &str) -> bool {
+    Cmd::new("dpkg-query")
+        .args(["-W", "-f", "${db:Status-Status}", package])
+        .capture()
+        .is_ok_and(|status| status == "installed")
+}
+
+fn install_target() -> Result {
+    let libdir = Cmd::new("rustc").args(["--print", "target-libdir", "--target", MUSL]).capture()?;
+    if std::path::Path::new(&libdir).is_dir() {
+        return Ok(());
+    }
+    cmd::heading(&format!("installing Rust's standard library for {MUSL}"));
+    Cmd::new("rustup").args(["target", "add", MUSL]).quiet().run().map_err(|e| {
+        format!("cannot add {MUSL}: {e}\nhint: without rustup, install your distribution's package of it")
+    })
+}
