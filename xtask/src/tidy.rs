@@ -147,6 +147,8 @@ fn check_file(file: &Path, faults: &mut Vec<String>) {
 fn check_source(file: &Path, text: &str, faults: &mut Vec<String>) {
     let name = file.display();
     let in_linux = file.starts_with("crates/linux");
+    // Below src the compiler holds the line, if the root says so; a file in tests is a root of its own.
+    let below_root = file.components().any(|part| part.as_os_str() == "src");
     let is_root = file.ends_with("src/lib.rs") || file.ends_with("src/main.rs");
     if is_root && !in_linux && !text.contains("#![forbid(unsafe_code)]") {
         faults.push(format!("{name} lacks #![forbid(unsafe_code)]"));
@@ -157,7 +159,7 @@ fn check_source(file: &Path, text: &str, faults: &mut Vec<String>) {
     for (number, line) in text.lines().enumerate() {
         let at = format!("{name}:{}", number + 1);
         let code = code_of(line);
-        if !in_linux && has_word(code, "unsafe") {
+        if !in_linux && !below_root && has_word(code, "unsafe") {
             faults.push(format!("{at}: unsafe belongs to crate linux"));
         }
         // Split, so that this file doesn't find itself.
@@ -212,7 +214,7 @@ fn check_licences(faults: &mut Vec<String>) -> Result {
     let mut lines: Vec<&str> = tree.lines().map(|line| line.trim_end_matches(" (*)")).collect();
     lines.sort_unstable();
     lines.dedup();
-    for line in lines {
+    for line in lines.into_iter().filter(|line| !line.is_empty()) {
         let (package, licence) = line.split_once('|').unwrap_or((line, ""));
         if !licence_allowed(licence, &allowed) {
             faults.push(format!("{package} has licence '{licence}', which deny.toml doesn't allow"));

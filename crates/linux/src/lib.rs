@@ -1,1 +1,2 @@
 //! Typed system calls.
+pub mod bpf;
