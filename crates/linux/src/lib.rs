@@ -1,2 +1,27 @@
-//! Typed system calls.
+//! The kernel, typed: system calls that berth needs and that rustix lacks or shapes otherwise.
+//!
+//! All of berth's `unsafe` is here, each block with its reason. This crate has no policy: it knows no containers, no
+//! paths of berth's, no defaults. Failures are [`rustix::io::Errno`]; whoever calls says what for, on which object.
+//!
+//! - [`process`]: fork, clone3, exec, wait, pidfds, namespaces by descriptor
+//! - [`creds`]: ids, groups, capabilities
+//! - [`mount`]: detached mounts, attributes, id maps
+//! - [`signal`]: masks, dispositions, signalfd
+//! - [`socket`]: message sockets that carry descriptors
+//! - [`seccomp`], [`bpf`]: loading filters
+//! - [`mod@net`]: loopback
+//! - [`durable`]: files replaced so that a crash leaves the old or the new one
+
 pub mod bpf;
+pub mod creds;
+pub mod durable;
+pub mod durable;
+pub mod mount;
+pub mod net;
+pub mod process;
+pub mod seccomp;
+pub mod signal;
+pub mod socket;
+mod sys;
+
+pub use rustix::io::Errno;
