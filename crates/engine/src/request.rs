@@ -1,0 +1,29 @@
+//! What a caller asks of the engine: one plain struct for each command.
+//!
+//! Pure data, without defaults that need the machine: the command line and the API fill it in, the engine decides.
+//! Sizes are bytes, durations are [`std::time::Duration`] or seconds where the name says so.
+//!
+//! - [`run`]: a new container
+//! - [`mount`]: what is mounted into it
+//! - [`security`]: what it may do
+//! - [`resources`]: how much it may use
+//! - [`act`]: commands on existing containers
+//! - [`pieces`]: single namespaces, without a container: unshare, enter, tree
+
+pub mod act;
+pub mod mount;
+pub mod pieces;
+pub mod resources;
+pub mod run;
+pub mod security;
+
+pub use act::{
+    ExecRequest, ImportRequest, ImportSource, InspectRequest, KillRequest, LogsRequest, PsFilter, PsRequest,
+    RmRequest, StopRequest,
+};
+pub use mount::{BindRecursion, MountKind, MountRequest, Propagation, TmpfsOption};
+pub use pieces::{EnterRequest, EnterTarget, MapOne, MapRange, TreeRequest, UnshareRequest};
+pub use resources::{DeviceRequest, Resources, UlimitRequest};
+pub use run::{EnvChange, IpcMode, Isolation, NamespaceMode, NetworkMode, RunRequest, Source, TimeOffsets};
+pub use security::{AppArmor, Seccomp, Security};
+pub use types::oci::{NamespaceType, TimeOffset};

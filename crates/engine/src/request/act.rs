@@ -1,0 +1,134 @@
+//! Commands on existing containers. Containers are named by name, id or unambiguous start of an id.
+
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+
+use super::EnvChange;
+
+/// `berth exec`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecRequest {
+    /// The container.
+    pub container: String,
+    /// Program and arguments, never empty.
+    pub command: Vec<String>,
+    /// Whether stdin stays open.
+    pub interactive: bool,
+    /// Whether the process has a terminal.
+    pub tty: bool,
+    /// Whether to return once it has started.
+    pub detach: bool,
+    /// Bytes that leave the terminal; empty means none do.
+    pub detach_keys: Vec<u8>,
+    /// Changes to the container's environment.
+    pub env: Vec<EnvChange>,
+    /// `user[:group]`; else the container's.
+    pub user: Option<String>,
+    /// Working directory; else the container's.
+    pub workdir: Option<String>,
+    /// Whether the process has all capabilities.
+    pub privileged: bool,
+}
+
+/// One `--filter` of `berth ps`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PsFilter {
+    /// Start of an id.
+    Id(String),
+    /// Part of a name.
+    Name(String),
+    /// A label, and its value if given.
+    Label(String, Option<String>),
+    /// Exit status of a container that ended.
+    Exited(i32),
+    /// State: created, running, paused, restarting, exited, removing, dead.
+    Status(String),
+}
+
+/// `berth ps`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PsRequest {
+    /// Whether containers that aren't running are listed.
+    pub all: bool,
+    /// Only the newest so many, running or not.
+    pub last: Option<u32>,
+    /// Filters: those of one kind are alternatives (labels: all must hold), kinds must all hold.
+    pub filters: Vec<PsFilter>,
+}
+
+/// `berth rm`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RmRequest {
+    /// The containers, never empty.
+    pub containers: Vec<String>,
+    /// Whether running ones are killed, and missing ones pass.
+    pub force: bool,
+    /// Whether anonymous volumes go too.
+    pub volumes: bool,
+}
+
+/// `berth stop`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StopRequest {
+    /// The containers, never empty.
+    pub containers: Vec<String>,
+    /// Signal by number; else the container's.
+    pub signal: Option<i32>,
+    /// Seconds before SIGKILL; -1 waits for ever; else the container's.
+    pub timeout_secs: Option<i64>,
+}
+
+/// `berth kill`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KillRequest {
+    /// The containers, never empty.
+    pub containers: Vec<String>,
+    /// Signal by number.
+    pub signal: i32,
+}
+
+/// `berth logs`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogsRequest {
+    /// The container.
+    pub container: String,
+    /// Whether to wait for more until it ends.
+    pub follow: bool,
+    /// Whether each line starts with its time.
+    pub timestamps: bool,
+    /// Only so many lines from the end.
+    pub tail: Option<u64>,
+    /// Only lines from then on.
+    pub since: Option<SystemTime>,
+    /// Only lines before then.
+    pub until: Option<SystemTime>,
+}
+
+/// `berth inspect`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InspectRequest {
+    /// The containers, never empty.
+    pub containers: Vec<String>,
+    /// Whether the answer tells what the container may really do.
+    pub security: bool,
+}
+
+/// Where an imported root file system is read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ImportSource {
+    /// Standard input.
+    Stdin,
+    /// A tar file.
+    File(PathBuf),
+}
+
+/// `berth import`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportRequest {
+    /// The archive.
+    pub source: ImportSource,
+    /// Reference that the image gets.
+    pub name: String,
+}

@@ -1,0 +1,220 @@
+//! A new container.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use types::oci::TimeOffset;
+
+use super::{DeviceRequest, MountRequest, Resources, Security};
+
+/// Where a container's root file system comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Source {
+    /// `@host`: a copy-on-write view of the host's own root.
+    Host,
+    /// A directory of the host, used in place.
+    Rootfs(PathBuf),
+    /// A reference to an image, as typed.
+    Image(String),
+}
+
+/// One change to the image's environment, in order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EnvChange {
+    /// Sets a variable.
+    Set(String, String),
+    /// Removes a variable: `-e NAME` where the caller has no `NAME`, as with docker.
+    Unset(String),
+}
+
+/// Which namespace a container gets. Used for user, pid, uts and cgroup namespaces.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NamespaceMode {
+    /// Nothing was asked for: the engine decides (design.md 5).
+    #[default]
+    Unset,
+    /// A new one, asked for by name.
+    Private,
+    /// The host's.
+    Host,
+    /// That of another container, by name or id.
+    Container(String),
+    /// The one at a path, such as `/proc/1/ns/pid`.
+    Path(PathBuf),
+}
+
+/// Which ipc namespace and `/dev/shm` a container gets.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum IpcMode {
+    /// Nothing was asked for: private.
+    #[default]
+    Unset,
+    /// A new one without `/dev/shm`.
+    None,
+    /// A new one, asked for by name.
+    Private,
+    /// A new one which other containers may join.
+    Shareable,
+    /// The host's.
+    Host,
+    /// That of another container, by name or id.
+    Container(String),
+    /// The one at a path.
+    Path(PathBuf),
+}
+
+/// Which network a container gets.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NetworkMode {
+    /// Nothing was asked for: a private namespace with loopback only, until networks arrive.
+    #[default]
+    Unset,
+    /// A private namespace with loopback only.
+    None,
+    /// The host's.
+    Host,
+    /// That of another container, by name or id.
+    Container(String),
+    /// The one at a path, such as `/run/netns/blue`.
+    Path(PathBuf),
+}
+
+/// How far a container is kept from the host.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Isolation {
+    /// Docker's defaults in a user namespace of its own.
+    #[default]
+    Process,
+    /// The stricter list of design.md 5.
+    Strict,
+}
+
+/// Offsets of a time namespace. Source: time_namespaces(7).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimeOffsets {
+    /// Of `CLOCK_MONOTONIC`.
+    pub monotonic: Option<TimeOffset>,
+    /// Of `CLOCK_BOOTTIME`.
+    pub boottime: Option<TimeOffset>,
+}
+
+/// `berth run`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunRequest {
+    /// Root file system.
+    pub source: Source,
+    /// Arguments after the image; empty means the image's own.
+    pub command: Vec<String>,
+    /// Replaces the image's entry point, and drops the image's command; empty means none at all.
+    pub entrypoint: Option<Vec<String>>,
+    /// Changes to the image's environment, `--env-file` before `--env`.
+    pub env: Vec<EnvChange>,
+    /// Working directory, absolute; made if missing.
+    pub workdir: Option<String>,
+    /// `user[:group]`, names or numbers, resolved in the container.
+    pub user: Option<String>,
+    /// Further groups, names or numbers, resolved in the container.
+    pub group_add: Vec<String>,
+    /// Host name; else the short id.
+    pub hostname: Option<String>,
+    /// NIS domain name.
+    pub domainname: Option<String>,
+    /// Whether berth's init is pid 1.
+    pub init: bool,
+    /// Whether the root file system is mounted read-only.
+    pub read_only: bool,
+    /// Mounts, in the order given; targets are distinct.
+    pub mounts: Vec<MountRequest>,
+    /// What the container may do.
+    pub security: Security,
+    /// How much it may use.
+    pub resources: Resources,
+    /// Device nodes.
+    pub devices: Vec<DeviceRequest>,
+    /// Kernel parameters, namespaced ones only, in the order given.
+    pub sysctls: Vec<(String, String)>,
+    /// User namespace.
+    pub userns: NamespaceMode,
+    /// Pid namespace.
+    pub pid: NamespaceMode,
+    /// Ipc namespace.
+    pub ipc: IpcMode,
+    /// Uts namespace.
+    pub uts: NamespaceMode,
+    /// Cgroup namespace.
+    pub cgroupns: NamespaceMode,
+    /// Network namespace.
+    pub network: NetworkMode,
+    /// Offsets of the clocks; both absent means no time namespace.
+    pub time_offsets: TimeOffsets,
+    /// How far the container is kept from the host.
+    pub isolation: Isolation,
+    /// Signal that `stop` sends, by number.
+    pub stop_signal: Option<i32>,
+    /// Seconds that `stop` waits before SIGKILL; -1 waits for ever.
+    pub stop_timeout_secs: Option<i64>,
+    /// Labels; a later one replaces an earlier one of that name.
+    pub labels: Vec<(String, String)>,
+    /// Where to write the id; the file must not exist.
+    pub cidfile: Option<PathBuf>,
+    /// Name; else one is made up.
+    pub name: Option<String>,
+    /// Whether stdin stays open to the container.
+    pub interactive: bool,
+    /// Whether the container has a terminal.
+    pub tty: bool,
+    /// Whether it is removed when it ends.
+    pub rm: bool,
+    /// Whether to return once it has started.
+    pub detach: bool,
+    /// Bytes that leave the container's terminal; empty means none do.
+    pub detach_keys: Vec<u8>,
+    /// Whether signals received by the command are passed on.
+    pub sig_proxy: bool,
+    /// Whether each step of the start is printed with its cost.
+    pub explain: bool,
+}
+
+impl RunRequest {
+    /// The plainest request: `source` run in the foreground with docker's defaults.
+    pub fn new(source: Source) -> RunRequest {
+        RunRequest {
+            source,
+            command: Vec::new(),
+            entrypoint: None,
+            env: Vec::new(),
+            workdir: None,
+            user: None,
+            group_add: Vec::new(),
+            hostname: None,
+            domainname: None,
+            init: false,
+            read_only: false,
+            mounts: Vec::new(),
+            security: Security::default(),
+            resources: Resources::default(),
+            devices: Vec::new(),
+            sysctls: Vec::new(),
+            userns: NamespaceMode::Unset,
+            pid: NamespaceMode::Unset,
+            ipc: IpcMode::Unset,
+            uts: NamespaceMode::Unset,
+            cgroupns: NamespaceMode::Unset,
+            network: NetworkMode::Unset,
+            time_offsets: TimeOffsets::default(),
+            isolation: Isolation::Process,
+            stop_signal: None,
+            stop_timeout_secs: None,
+            labels: Vec::new(),
+            cidfile: None,
+            name: None,
+            interactive: false,
+            tty: false,
+            rm: false,
+            detach: false,
+            detach_keys: vec![0x10, 0x11],
+            sig_proxy: true,
+            explain: false,
+        }
+    }
+}
