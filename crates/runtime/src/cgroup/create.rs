@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use linux::bpf::{self, BpfInsn};
 
 use super::error::Error;
-use super::group::{Cgroup, CgroupPaths, open_dir, pids_in, read_file, write_file};
+use super::group::{Cgroup, CgroupPaths, is_frozen_dir, open_dir, pids_below, read_file, write_file};
 use super::hierarchy::{GroupPath, Hierarchy, Tree};
 use super::plan::{Devices, Plan, UsageCheck, V1Group, V2Group, Write};
 
@@ -32,8 +33,9 @@ impl Plan {
 
     /// Makes the group, with all limits in force. Nobody is in it yet.
     ///
-    /// A group that exists already is taken over if it's empty. On error, directories made here are removed again;
-    /// parents stay. Errors: [`Error::InUse`], [`Error::Write`] with the field, [`Error::NoFile`], [`Error::Enable`],
+    /// A group that exists already is taken over as it is, with limits and device filters that it may have, if nobody is
+    /// in it or below it and it isn't frozen; whoever wants a fresh one removes it first. On error, directories made here are removed again;
+    /// parents stay. Errors: [`Error::InUse`], [`Error::Frozen`], [`Error::Write`] with the field, [`Error::NoFile`], [`Error::Enable`],
     /// [`Error::DeviceFilter`], [`Error::Io`].
     pub fn create(&self) -> Result<Cgroup, Error> {
         let mut made = Vec::new();
@@ -77,13 +79,40 @@ impl Plan {
         Ok(Cgroup::new(self.paths_of(&v1), v2_fd))
     }
 
-    /// Writes the limits to the group, which exists already. Device rules stay as they are. A limit of a version 1
-    /// controller that the group wasn't joined to at its start is an [`Error::Io`] or [`Error::NoFile`].
-    pub fn update(&self) -> Result<(), Error> {
+    /// Writes the limits to a group that runs already; device rules stay as they are. `group` must be at this plan's
+    /// path.
+    ///
+    /// A version 1 controller that the group wasn't joined to gets a directory now, and all processes move into it once
+    /// its limits stand; [`Cgroup::paths`] is then longer than before, so it must be recorded again, and
+    /// [`Self::paths`] beforehand. Errors: as [`Self::create`]; [`Error::BelowUse`]. What was written before an error
+    /// stays.
+    pub fn update(&self, group: &mut Cgroup) -> Result<(), Error> {
+        if let Some(v2) = &self.v2 {
+            hand_down(v2)?;
+        }
         for check in &self.checks {
             self.check_usage(check)?;
         }
-        self.write_all(&self.writes, &self.v1)
+        let known = group.paths().v1.clone();
+        let new: Vec<_> = self.v1.iter().filter(|(controller, _)| !known.contains_key(*controller)).collect();
+        let mut made = Vec::new();
+        let result = (|| {
+            for (controller, v1) in &new {
+                // Controllers that are mounted together share a directory, whose processes are the container's own.
+                if !known.values().any(|dir| Path::new(dir) == v1.dir) {
+                    ensure_v1(controller, v1, &mut made)?;
+                }
+            }
+            self.write_all(&self.writes, &self.v1)?;
+            new.iter().try_for_each(|(controller, v1)| group.extend_v1(controller, &v1.dir))
+        })();
+        if result.is_err() {
+            for dir in made.iter().rev() {
+                // Fails on one that processes were moved into, which stays, as [`Self::paths`] says it may.
+                let _ = rustix::fs::rmdir(dir);
+            }
+        }
+        result
     }
 
     fn dir_of<'a>(&'a self, tree: &Tree, v1: &'a BTreeMap<String, V1Group>) -> Result<&'a Path, Error> {
@@ -144,7 +173,7 @@ fn write_one(write: &Write, dir: &Path) -> Result<(), Error> {
     Err(Error::NoFile { field: write.field.clone(), files, dir: dir.to_owned() })
 }
 
-fn attach(group: BorrowedFd<'_>, insns: &[BpfInsn]) -> io::Result<()> {
+pub(super) fn attach(group: BorrowedFd<'_>, insns: &[BpfInsn]) -> io::Result<()> {
     let program = bpf::prog_load_cgroup_device(insns)?;
     // Programs of the groups above stay in force, and groups below may add their own.
     bpf::prog_attach_cgroup_device(group, program.as_fd(), bpf::ATTACH_ALLOW_MULTI)
@@ -167,15 +196,19 @@ fn ensure_empty(mount: &Path, dir: &Path, made: &mut Vec<PathBuf>) -> Result<(),
         made.push(dir.to_owned());
         return Ok(());
     }
-    match pids_in(dir)?.first() {
-        Some(pid) => Err(Error::InUse { dir: dir.to_owned(), pid: *pid }),
-        None => Ok(()),
+    if let Some(pid) = pids_below(dir)?.first() {
+        return Err(Error::InUse { dir: dir.to_owned(), pid: *pid });
     }
+    // As with runc: the container would stand still from its first instruction.
+    if is_frozen_dir(dir)? {
+        return Err(Error::Frozen { dir: dir.to_owned() });
+    }
+    Ok(())
 }
 
 /// Makes a directory below a mount point, with its parents; says whether it's new.
 fn ensure_dir(mount: &Path, dir: &Path) -> Result<bool, Error> {
-    match std::fs::create_dir(dir) {
+    match make_dir(dir) {
         Ok(()) => return Ok(true),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -183,13 +216,18 @@ fn ensure_dir(mount: &Path, dir: &Path) -> Result<bool, Error> {
     }
     let mut new = false;
     for ancestor in ancestors(mount, dir).into_iter().chain([dir]) {
-        match std::fs::create_dir(ancestor) {
+        match make_dir(ancestor) {
             Ok(()) => new = true,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => new = false,
             Err(source) => return Err(Error::Io { what: "make cgroup", path: ancestor.to_owned(), source }),
         }
     }
     Ok(new)
+}
+
+/// Makes one directory, writable for its owner alone whatever the caller's umask.
+fn make_dir(dir: &Path) -> io::Result<()> {
+    std::fs::DirBuilder::new().mode(0o755).create(dir)
 }
 
 /// The directories between a mount point and a group, both excluded, outermost first.

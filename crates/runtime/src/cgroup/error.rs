@@ -87,6 +87,12 @@ pub enum Error {
         /// One of its processes.
         pid: u32,
     },
+    /// The group exists already and is frozen.
+    #[error("cgroup {} exists and is frozen", dir.display())]
+    Frozen {
+        /// The group.
+        dir: PathBuf,
+    },
     /// A controller couldn't be switched on for a group's children.
     #[error("{field}: enable controller {controller} in {}: {source}", file.display())]
     Enable {
@@ -141,7 +147,7 @@ impl Error {
             | Error::NoFile { .. }
             | Error::Detect(_) => Kind::Unsupported,
             Error::Invalid { .. } | Error::BadPath { .. } => Kind::Invalid,
-            Error::InUse { .. } | Error::BelowUse { .. } => Kind::Conflict,
+            Error::InUse { .. } | Error::Frozen { .. } | Error::BelowUse { .. } => Kind::Conflict,
             Error::Write { source, .. }
             | Error::Enable { source, .. }
             | Error::DeviceFilter { source, .. }
@@ -177,6 +183,7 @@ impl Error {
                     .to_owned(),
             ),
             Error::InUse { .. } => Some("use another cgroupsPath, or end those processes".to_owned()),
+            Error::Frozen { .. } => Some("remove or thaw it, or use another cgroupsPath".to_owned()),
             Error::BelowUse { .. } => Some("set a higher limit, or make the container use less first".to_owned()),
             Error::DeviceFilter { source, .. } if linux::bpf::errno(source) == Some(EPERM) => {
                 Some("loading the filter needs CAP_BPF and CAP_NET_ADMIN, or CAP_SYS_ADMIN".to_owned())

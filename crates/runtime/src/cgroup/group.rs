@@ -44,6 +44,8 @@ const PAUSE_MIN: Duration = Duration::from_micros(200);
 const PAUSE_MAX: Duration = Duration::from_millis(50);
 /// Sub-groups at most that a walk visits: far beyond what a container manager nested in a container makes.
 const SUBGROUPS_MAX: usize = 65_536;
+/// Rounds of moving processes that fork meanwhile.
+const EXTEND_ROUNDS_MAX: u32 = 100;
 /// Tries of a join that the kernel refuses because a thread is just exiting or changing identity.
 const JOIN_TRIES_MAX: u32 = 5;
 
@@ -85,6 +87,31 @@ impl Cgroup {
         self.v1_dirs().iter().try_for_each(|dir| join_dir(dir, pid))
     }
 
+    /// Takes a version 1 group in addition, and moves everyone into it.
+    pub(super) fn extend_v1(&mut self, controller: &str, dir: &Path) -> Result<(), Error> {
+        // A child of one that isn't moved yet shows up in the next round; children of those that are, are born inside.
+        for _ in 0..EXTEND_ROUNDS_MAX {
+            let inside = pids_below(dir)?;
+            let outside: Vec<u32> = self.pids()?.into_iter().filter(|pid| !inside.contains(pid)).collect();
+            if outside.is_empty() {
+                self.paths.v1.insert(controller.to_owned(), dir.to_string_lossy().into_owned());
+                return Ok(());
+            }
+            for pid in outside {
+                match join_dir(dir, pid) {
+                    Err(Error::Io { source, .. })
+                        if source.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => {}
+                    result => result?,
+                }
+            }
+        }
+        Err(Error::Io {
+            what: "move all processes to",
+            path: dir.to_owned(),
+            source: io::Error::other("they fork faster than they can be moved; pause the container first"),
+        })
+    }
+
     /// Moves a process into the version 2 group, for one that couldn't be cloned into it.
     pub fn add_pid_v2(&self, pid: u32) -> Result<(), Error> {
         self.v2_dir().map_or(Ok(()), |dir| join_dir(dir, pid))
@@ -93,17 +120,7 @@ impl Cgroup {
     /// Processes of the group and its sub-groups, in no order. Zombies don't count. Empty if the group is gone.
     pub fn pids(&self) -> Result<Vec<u32>, Error> {
         let Some(dir) = self.member_dir() else { return Ok(Vec::new()) };
-        let mut pids = BTreeSet::new();
-        let collect = |fd: BorrowedFd<'_>| {
-            pids.extend(pids_at(fd)?);
-            Ok(())
-        };
-        match walk(dir, collect, |_, _| Ok(())) {
-            Ok(()) => Ok(pids.into_iter().collect()),
-            // A sub-group that vanished under the walk had no processes.
-            Err(error) if is_gone(&error) => Ok(pids.into_iter().collect()),
-            Err(source) => Err(Error::Io { what: "list processes of", path: dir.to_owned(), source }),
-        }
+        Ok(pids_below(dir)?.into_iter().collect())
     }
 
     /// Whether any process is in the group or below it.
@@ -132,7 +149,8 @@ impl Cgroup {
         self.kill_one_by_one()
     }
 
-    fn kill_one_by_one(&self) -> Result<(), Error> {
+    /// For kernels without `cgroup.kill`, and for version 1.
+    pub(super) fn kill_one_by_one(&self) -> Result<(), Error> {
         let deadline = Instant::now() + KILL_WAIT_MAX;
         let mut pause = Pause::new();
         loop {
@@ -141,7 +159,11 @@ impl Cgroup {
             let frozen = self.freeze_until(Instant::now() + Duration::from_millis(500)).is_ok();
             let killed = self.signal_all();
             if frozen {
-                self.thaw()?;
+                match self.thaw() {
+                    // Everyone died of what came before, and the group was removed.
+                    Err(Error::Io { source, .. }) if is_gone(&source) => {}
+                    result => result?,
+                }
             }
             if killed? == 0 {
                 return Ok(());
@@ -256,13 +278,8 @@ impl Cgroup {
 
     /// Whether the group is frozen, or being frozen.
     pub fn is_frozen(&self) -> Result<bool, Error> {
-        match self.v2_dir() {
-            Some(dir) => Ok(read_file(&dir.join("cgroup.freeze"))?.is_some_and(|text| text.trim() == "1")),
-            None => {
-                let Ok(dir) = self.freezer_dir() else { return Ok(false) };
-                Ok(read_file(&dir.join("freezer.state"))?.is_some_and(|text| text.trim() != "THAWED"))
-            }
-        }
+        let v1 = || self.freezer_dir().ok();
+        self.v2_dir().or_else(v1).map_or(Ok(false), is_frozen_dir)
     }
 
     fn freezer_dir(&self) -> Result<&Path, Error> {
@@ -361,12 +378,11 @@ fn remove_dir(dir: &Path, deadline: Instant) -> Result<(), Error> {
                         Err(errno) => Err(errno.into()),
                     }
                 };
-                match walk(dir, |_| Ok(()), unlink).map_err(|error| (is_gone(&error), error)) {
-                    Ok(()) | Err((true, _)) => {}
-                    Err((false, source)) => {
-                        return Err(Error::Io { what: "remove sub-groups of", path: dir.to_owned(), source });
-                    }
-                }
+                walk(dir, |_| Ok(()), unlink).map_err(|source| Error::Io {
+                    what: "remove sub-groups of",
+                    path: dir.to_owned(),
+                    source,
+                })?;
                 match rustix::fs::rmdir(dir) {
                     Ok(()) | Err(Errno::NOENT) => return Ok(()),
                     Err(errno) => errno,
@@ -382,7 +398,8 @@ fn remove_dir(dir: &Path, deadline: Instant) -> Result<(), Error> {
 }
 
 /// Visits a group and all below it: `enter` on each directory, `leave` with parent and name once everything below is
-/// done. Holds one descriptor however deep the tree is, which a container with a writable tree decides.
+/// done. A group that vanishes under the walk had no processes, and counts as visited. Holds one descriptor however deep
+/// the tree is, which a container with a writable tree decides.
 fn walk(
     top: &Path,
     mut enter: impl FnMut(BorrowedFd<'_>) -> io::Result<()>,
@@ -393,9 +410,12 @@ fn walk(
         Err(Errno::NOENT) => return Ok(()),
         Err(errno) => return Err(errno.into()),
     };
-    enter(current.as_fd())?;
     let mut left = SUBGROUPS_MAX;
-    let mut pending = subgroups(current.as_fd(), &mut left)?;
+    let mut visit = |dir: BorrowedFd<'_>| match enter(dir).and_then(|()| subgroups(dir, &mut left)) {
+        Err(error) if is_gone(&error) => Ok(Vec::new()),
+        result => result,
+    };
+    let mut pending = visit(current.as_fd())?;
     let mut above: Vec<(CString, Vec<CString>)> = Vec::new();
     loop {
         if let Some(name) = pending.pop() {
@@ -405,8 +425,7 @@ fn walk(
                 Err(errno) => return Err(errno.into()),
             }
             above.push((name, std::mem::take(&mut pending)));
-            enter(current.as_fd())?;
-            pending = subgroups(current.as_fd(), &mut left)?;
+            pending = visit(current.as_fd())?;
         } else if let Some((name, siblings)) = above.pop() {
             current = rustix::fs::openat(&current, c"..", DIR_FLAGS, Mode::empty())?;
             leave(current.as_fd(), &name)?;
@@ -436,20 +455,36 @@ fn subgroups(dir: BorrowedFd<'_>, left: &mut usize) -> io::Result<Vec<CString>> 
     Ok(names)
 }
 
+/// A handle that names the group, good for `CLONE_INTO_CGROUP` and for attaching programs.
 pub(super) fn open_dir(dir: &Path) -> Result<OwnedFd, Error> {
-    rustix::fs::open(dir, DIR_FLAGS, Mode::empty()).map_err(|errno| Error::Io {
+    rustix::fs::open(dir, DIR_FLAGS.union(OFlags::PATH), Mode::empty()).map_err(|errno| Error::Io {
         what: "open cgroup",
         path: dir.to_owned(),
         source: errno.into(),
     })
 }
 
-/// Processes of one directory, without those below.
-pub(super) fn pids_in(dir: &Path) -> Result<Vec<u32>, Error> {
-    match read_file(&dir.join("cgroup.procs"))? {
-        Some(text) => Ok(parse_pids(&text)),
-        None => Ok(Vec::new()),
+/// Processes of one directory and those below.
+pub(super) fn pids_below(dir: &Path) -> Result<BTreeSet<u32>, Error> {
+    let mut pids = BTreeSet::new();
+    let collect = |fd: BorrowedFd<'_>| {
+        pids.extend(pids_at(fd)?);
+        Ok(())
+    };
+    walk(dir, collect, |_, _| Ok(())).map_err(|source| Error::Io {
+        what: "list processes of",
+        path: dir.to_owned(),
+        source,
+    })?;
+    Ok(pids)
+}
+
+/// Whether processes that came into this directory would stand still.
+pub(super) fn is_frozen_dir(dir: &Path) -> Result<bool, Error> {
+    if let Some(text) = read_file(&dir.join("cgroup.freeze"))? {
+        return Ok(text.trim() == "1");
     }
+    Ok(read_file(&dir.join("freezer.state"))?.is_some_and(|text| text.trim() != "THAWED"))
 }
 
 fn pids_at(dir: BorrowedFd<'_>) -> io::Result<Vec<u32>> {

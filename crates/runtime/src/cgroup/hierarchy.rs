@@ -75,32 +75,43 @@ impl Hierarchy {
         let mounts = read("/proc/self/mountinfo")?;
         let own = read("/proc/self/cgroup")?;
         let mut hierarchy = Self::parse(&mounts, &own)?;
-        if let Some(v2) = &hierarchy.v2 {
+        hierarchy.read_v2_controllers()?;
+        Ok(hierarchy)
+    }
+
+    fn read_v2_controllers(&mut self) -> Result<(), Error> {
+        if let Some(v2) = &self.v2 {
             let file = v2.point.join("cgroup.controllers");
             let list = std::fs::read_to_string(&file).map_err(|source| Error::Io {
                 what: "read",
                 path: file,
                 source,
             })?;
-            hierarchy.set_v2_controllers(&list);
+            self.set_v2_controllers(&list);
         }
-        Ok(hierarchy)
+        Ok(())
     }
 
-    /// What a container needs to know that has no limit and an absolute path: only where version 2 is mounted. Two
-    /// statfs(2) at most; falls back to [`Self::detect`] elsewhere.
+    /// What a container needs to know that has no limit and an absolute path: only where version 2 is mounted, found by
+    /// two statfs(2) at most. On pure version 2 also its controllers, for accounting. Falls back to [`Self::detect`].
+    ///
+    /// Version 1 isn't looked at, so device rules have only the eBPF filter, without a fallback.
     pub fn detect_for(resources: &Resources, path: &str) -> Result<Self, Error> {
         if path.starts_with('/') && !needs_controllers(resources) {
             for (point, mode) in [("/sys/fs/cgroup", Mode::V2), ("/sys/fs/cgroup/unified", Mode::Hybrid)] {
                 if is_cgroup2(point) {
                     let mount = Mount { point: PathBuf::from(point), root: "/".to_owned() };
-                    return Ok(Hierarchy {
+                    let mut hierarchy = Hierarchy {
                         mode,
                         v1: BTreeMap::new(),
                         v2: Some(mount),
                         v2_controllers: BTreeSet::new(),
                         own: None,
-                    });
+                    };
+                    if mode == Mode::V2 {
+                        hierarchy.read_v2_controllers()?;
+                    }
+                    return Ok(hierarchy);
                 }
             }
         }
@@ -266,7 +277,7 @@ fn needs_controllers(resources: &Resources) -> bool {
 }
 
 fn is_cgroup2(point: &str) -> bool {
-    rustix::fs::statfs(point).is_ok_and(|stat| stat.f_type as i64 == CGROUP2_SUPER_MAGIC)
+    rustix::fs::statfs(point).is_ok_and(|stat| stat.f_type == CGROUP2_SUPER_MAGIC)
 }
 
 fn read(path: &str) -> Result<String, Error> {

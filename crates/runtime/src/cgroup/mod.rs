@@ -42,4 +42,6 @@ pub use hierarchy::{Hierarchy, Mode};
 pub use plan::{Plan, plan};
 
 #[cfg(test)]
+mod kernel_tests;
+#[cfg(test)]
 mod tests;

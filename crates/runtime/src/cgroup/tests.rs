@@ -1,4 +1,4 @@
-//! Pure tests, over recorded trees. Those that touch the machine are in `tests/cgroup.rs`.
+//! Pure tests, over recorded trees. Those that touch the machine are in `kernel_tests`.
 
 use std::path::Path;
 
