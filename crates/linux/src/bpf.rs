@@ -45,6 +45,8 @@ pub const ATTACH_ALLOW_MULTI: u32 = 2;
 
 /// Room for the verifier's explanation of a refusal, in bytes.
 const LOG_BYTES: usize = 4096;
+/// Tries of a load: the verifier gives up with EAGAIN when a signal arrives. As many as libbpf's.
+const LOAD_TRIES_MAX: u32 = 5;
 
 /// `union bpf_attr` for BPF_PROG_LOAD, up to `expected_attach_type`; the kernel takes what is absent as zero.
 #[repr(C)]
@@ -85,7 +87,8 @@ pub fn prog_load_cgroup_device(insns: &[BpfInsn]) -> io::Result<OwnedFd> {
             let mut log = vec![0u8; LOG_BYTES];
             match load(insns, Some(&mut log)) {
                 Ok(fd) => Ok(fd),
-                Err(again) => Err(explained(again, &log)),
+                // The second failure may only say that the log was too short.
+                Err(_) => Err(explained(error, &log)),
             }
         }
         Err(error) => Err(explained(error, &[])),
@@ -136,16 +139,23 @@ fn load(insns: &[BpfInsn], log: Option<&mut [u8]>) -> io::Result<OwnedFd> {
         prog_ifindex: 0,
         expected_attach_type: BPF_CGROUP_DEVICE,
     };
-    // SAFETY: `attr` is live and of the size passed; `insns` holds `insn_cnt` instructions of the kernel's layout, the
-    // licence is NUL-terminated, and `log_buf` is writable for `log_size` bytes; all outlive the call.
-    let fd = unsafe {
-        libc::syscall(libc::SYS_bpf, BPF_PROG_LOAD, &attr as *const LoadAttr, size_of::<LoadAttr>())
-    };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
+    let mut tries_left = LOAD_TRIES_MAX;
+    loop {
+        // SAFETY: `attr` is live and of the size passed; `insns` holds `insn_cnt` instructions of the kernel's layout,
+        // the licence is NUL-terminated, and `log_buf` is writable for `log_size` bytes; all outlive the call.
+        let fd = unsafe {
+            libc::syscall(libc::SYS_bpf, BPF_PROG_LOAD, &attr as *const LoadAttr, size_of::<LoadAttr>())
+        };
+        if fd >= 0 {
+            // SAFETY: the kernel has just made this descriptor for us, and nobody else knows it.
+            return Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) });
+        }
+        let error = io::Error::last_os_error();
+        tries_left -= 1;
+        if error.raw_os_error() != Some(libc::EAGAIN) || tries_left == 0 {
+            return Err(error);
+        }
     }
-    // SAFETY: the kernel has just made this descriptor for us, and nobody else knows it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
 }
 
 /// A failed bpf(2), with what the verifier said. Its `raw_os_error` is lost to callers of `io::Error`, so [`errno`]

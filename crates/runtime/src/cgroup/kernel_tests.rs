@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use types::oci::Resources;
 
 use super::device_filter::{parse_rules, program};
+use super::plan::Devices;
 use super::*;
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -476,4 +477,27 @@ fn a_filter_denies_a_device_that_every_container_has() {
     let error = super::create::attach(group.v2_dir_fd().unwrap(), &insns[..1]).unwrap_err();
     assert!(error.to_string().contains("bpf(BPF_PROG_LOAD"), "{error}");
     assert!(error.to_string().contains("verifier"), "{error}");
+}
+
+#[test]
+fn without_ebpf_the_rules_go_to_version_1() {
+    let hierarchy = Hierarchy::detect().unwrap();
+    let parent = Parent::new("fallback");
+    let mut plan = parent.plan(r#"{"devices": [{"allow": false}]}"#, &hierarchy).unwrap();
+    // What a kernel without cgroup BPF does to any program, this one does to half a program.
+    let Devices::Program { insns, .. } = &mut plan.devices else { return };
+    insns.truncate(1);
+    let result = plan.create();
+    if hierarchy.mode() == Mode::V2 {
+        let error = result.unwrap_err();
+        assert!(error.to_string().starts_with("linux.resources.devices: device filter"), "{error}");
+        return assert_gone(&plan.paths());
+    }
+    let group = result.unwrap();
+    assert_eq!(group.paths(), &plan.paths());
+    assert!(group.needs_add_pid() && group.paths().v1.contains_key("devices"));
+    assert!(!status_in(OPEN_KMSG, &group).success());
+    assert!(status_in(": < /dev/zero", &group).success());
+    group.remove().unwrap();
+    assert_gone(group.paths());
 }
