@@ -1,1 +1,89 @@
+//! What berth keeps on disk: images, their layers, records of containers.
+//!
+//! The store must not know networks, registries, or what runs. A [`Store`] belongs to one thread of one process and is
+//! never carried over a fork; any number of processes have one each, and there is no daemon between them.
+//!
+//! ```text
+//! <root>/
+//!   store.db                 SQLite, WAL: images, refs, layers, containers (schema.rs)
+//!   layers/<chain id>/fs/    a layer's tree, owned by ids as in the image
+//!   containers/<id>/         made, filled and removed by the engine
+//!   tmp/                     everything is made here and moved into place; each directory locked by its maker
+//! ```
+//!
+//! Invariants:
+//! 1. One durable change is one transaction or one rename. Killed at any instant, the store is in the state before or
+//!    after it.
+//! 2. A row names only complete files. Order: make in `tmp/`, sync, rename, fsync the directory, commit the row.
+//! 3. What is in `layers/` is complete, with a row or without. It is made by a rename out of `tmp/` and removed by one
+//!    back.
+//! 4. Committing a row that names a layer needs the layer's `flock`; so does removing a layer that no row names. Locks
+//!    are taken in the order layer, then database, and die with their holder.
+//! 5. A directory in `tmp/` that nobody has locked is garbage; [`Store::sweep`] removes it.
+//! 6. Nothing below the root but its list of names can be read by other users: layers hold setuid programs.
+//!
+//! Modules:
+//! - `db`: opening, transactions; `schema`: tables and migrations; `paths`: the layout
+//! - `containers`, `images`: the rows; `reference`, `digest`: their names
+//! - `import`: archive to image; `tar`: the archive's entries; `unpack`: entries to files
+//! - `locked`, `remove`, `sweep`: work in `tmp/`, and what is left of it
 #![forbid(unsafe_code)]
+
+mod containers;
+mod db;
+mod digest;
+mod error;
+mod images;
+mod import;
+mod locked;
+mod paths;
+mod reference;
+mod remove;
+mod schema;
+mod sweep;
+pub mod tar;
+mod unpack;
+
+pub use containers::ContainerRecord;
+pub use db::Durability;
+pub use digest::{ChainId, DiffId, ImageId, Sha256};
+pub use error::Error;
+pub use images::{Image, RemovedImage};
+pub use import::Progress;
+pub use paths::Paths;
+pub use reference::Reference;
+pub use sweep::Swept;
+pub use unpack::Limits;
+
+use std::path::Path;
+
+/// Digits of an id that lists and errors show.
+pub const SHORT_ID_DIGITS: usize = 12;
+
+/// An open store.
+#[derive(Debug)]
+pub struct Store {
+    db: db::Db,
+}
+
+impl Store {
+    /// Opens the store at `root`, making it, or upgrading it, where needed. The directory above must exist.
+    ///
+    /// Errors: [`Error::OpenRoot`], [`Error::InsecureRoot`], [`Error::NewerSchema`], [`Error::Database`].
+    pub fn open(root: &Path) -> Result<Store, Error> {
+        db::Db::open(root).map(|db| Store { db })
+    }
+
+    /// Opens the store at `root` to look at it: nothing is made or changed, the file system may be read-only.
+    ///
+    /// Errors: [`Error::NoStore`], [`Error::OpenRoot`], [`Error::NewerSchema`], [`Error::OlderSchema`],
+    /// [`Error::Database`].
+    pub fn open_read_only(root: &Path) -> Result<Store, Error> {
+        db::Db::open_read_only(root).map(|db| Store { db })
+    }
+
+    /// Where things lie.
+    pub fn paths(&self) -> &Paths {
+        self.db.paths()
+    }
+}

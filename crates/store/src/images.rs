@@ -1,0 +1,282 @@
+//! Images: names, configurations, stacks of layers.
+//!
+//! Invariant: a row in `layers` names a complete directory. Therefore whoever commits such a row holds the directory's
+//! lock, and whoever removes a directory holds its lock and has seen that there is no row.
+
+use crate::containers::is_id_prefix;
+use crate::db::{Durability, Fault};
+use crate::digest::{ChainId, DiffId, ImageId};
+use crate::error::Error;
+use crate::reference::Reference;
+use crate::{SHORT_ID_DIGITS, Store};
+use rusqlite::{OptionalExtension, Transaction, params};
+use std::path::PathBuf;
+
+/// Most ids that an error about an ambiguous prefix lists.
+const MATCHES_MAX: usize = 5;
+
+/// One image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// Its id.
+    pub id: ImageId,
+    /// Its full names, sorted; none for an image whose name went to another.
+    pub references: Vec<String>,
+    /// Its layers' trees, the lowest first.
+    pub layers: Vec<PathBuf>,
+    /// Bytes of content in all layers.
+    pub size_bytes: u64,
+    /// Nanoseconds since the epoch.
+    pub created_ns: i64,
+    /// The configuration, byte for byte.
+    pub config_json: String,
+}
+
+/// What [`Store::remove_image`] did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemovedImage {
+    /// Names that are gone.
+    pub untagged: Vec<String>,
+    /// The image, if no name is left and it is gone as well.
+    pub deleted: Option<ImageId>,
+}
+
+/// A layer whose directory is in its place, locked by the caller.
+pub(crate) struct NewLayer {
+    pub chain: ChainId,
+    pub diff: DiffId,
+    pub bytes: u64,
+}
+
+/// An image to be recorded.
+pub(crate) struct NewImage<'a> {
+    pub id: ImageId,
+    pub config_json: &'a str,
+    pub created_ns: i64,
+    /// The lowest first.
+    pub layers: &'a [NewLayer],
+    pub reference: Option<&'a Reference>,
+}
+
+struct RawImage {
+    id: String,
+    config_json: String,
+    size: i64,
+    created_ns: i64,
+    references: Vec<String>,
+    layers: Vec<String>,
+}
+
+impl Store {
+    /// The image that a user calls `given`: an id with or without `sha256:`, else a name, else the beginning of one id.
+    ///
+    /// Errors: [`Error::NoImage`], [`Error::Ambiguous`], and [`Error::Reference`] for what can be neither.
+    pub fn resolve_image(&self, given: &str) -> Result<Image, Error> {
+        let raw = self.db.read("look the image up", |tx| {
+            let (id, _) = find(tx, given)?;
+            Ok(load(tx, &id)?)
+        })?;
+        self.image(raw)
+    }
+
+    /// All images, the newest first.
+    pub fn images(&self) -> Result<Vec<Image>, Error> {
+        let raws = self.db.read("list the images", |tx| {
+            let mut query = tx.prepare_cached("SELECT id FROM images ORDER BY created_ns DESC, id")?;
+            let ids = query.query_map([], |row| row.get(0))?.collect::<Result<Vec<String>, _>>()?;
+            Ok(ids.iter().map(|id| load(tx, id)).collect::<Result<Vec<_>, _>>()?)
+        })?;
+        raws.into_iter().map(|raw| self.image(raw)).collect()
+    }
+
+    /// Gives `image` the name `reference`, which is taken from another image that has it.
+    ///
+    /// Errors: [`Error::NoImage`].
+    pub fn tag(&self, image: &ImageId, reference: &Reference) -> Result<(), Error> {
+        self.db.write("name the image", Durability::Synced, |tx| {
+            let id = image.to_string();
+            if !tx.prepare_cached("SELECT 1 FROM images WHERE id = ?1")?.exists([&id])? {
+                return Err(Error::NoImage { given: id }.into());
+            }
+            Ok(set_reference(tx, reference, &id)?)
+        })
+    }
+
+    /// Removes the name `given`, and with its last name the image and the layers that no other image has. An id
+    /// removes the image, unless it has several names.
+    ///
+    /// Errors: as [`Store::resolve_image`], and [`Error::ImageInUse`], [`Error::ImageHasNames`].
+    pub fn remove_image(&self, given: &str) -> Result<RemovedImage, Error> {
+        let (removed, chains) = self.db.write("remove the image", Durability::Synced, |tx| {
+            let (id, name) = find(tx, given)?;
+            let names = references(tx, &id)?;
+            if let Some(name) = name
+                && names.len() > 1
+            {
+                tx.execute("DELETE FROM refs WHERE name = ?1", [&name])?;
+                return Ok((RemovedImage { untagged: vec![name], deleted: None }, Vec::new()));
+            }
+            refuse_used(tx, &id, given, &names)?;
+            let chains = delete(tx, &id)?;
+            let deleted = Some(ImageId::parse(&id).ok_or_else(|| self.db.damaged("image id", &id))?);
+            Ok((RemovedImage { untagged: names, deleted }, chains))
+        })?;
+        for chain in chains {
+            self.remove_unused_layer(&self.chain_id(&chain)?)?;
+        }
+        Ok(removed)
+    }
+
+    /// Records an image and its layers, whose locks the caller holds.
+    pub(crate) fn insert_image(&self, image: &NewImage<'_>) -> Result<(), Error> {
+        let id = image.id.to_string();
+        let size: u64 = image.layers.iter().map(|layer| layer.bytes).sum();
+        self.db.write("record the image", Durability::Synced, |tx| {
+            tx.execute(
+                "INSERT OR IGNORE INTO images (id, config_json, size, created_ns) VALUES (?1, ?2, ?3, ?4)",
+                params![id, image.config_json, size as i64, image.created_ns],
+            )?;
+            for (position, layer) in image.layers.iter().enumerate() {
+                let chain = layer.chain.to_string();
+                let path = format!("layers/{}/fs", layer.chain.hex());
+                tx.execute(
+                    "INSERT OR IGNORE INTO layers (chain_id, diff_id, path, size) VALUES (?1, ?2, ?3, ?4)",
+                    params![chain, layer.diff.to_string(), path, layer.bytes as i64],
+                )?;
+                tx.execute(
+                    "INSERT OR IGNORE INTO image_layers (image, position, chain_id) VALUES (?1, ?2, ?3)",
+                    params![id, position as i64, chain],
+                )?;
+            }
+            if let Some(reference) = image.reference {
+                set_reference(tx, reference, &id)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Whether a row names the layer.
+    pub(crate) fn has_layer(&self, chain: &ChainId) -> Result<bool, Error> {
+        self.db.read("look a layer up", |tx| {
+            Ok(tx.prepare_cached("SELECT 1 FROM layers WHERE chain_id = ?1")?.exists([chain.to_string()])?)
+        })
+    }
+
+    fn chain_id(&self, text: &str) -> Result<ChainId, Error> {
+        ChainId::parse(text).ok_or_else(|| self.db.damaged("chain id", text))
+    }
+
+    fn image(&self, raw: RawImage) -> Result<Image, Error> {
+        let root = self.paths().root();
+        Ok(Image {
+            id: ImageId::parse(&raw.id).ok_or_else(|| self.db.damaged("image id", &raw.id))?,
+            references: raw.references,
+            layers: raw.layers.iter().map(|path| root.join(path)).collect(),
+            size_bytes: u64::try_from(raw.size).unwrap_or_default(),
+            created_ns: raw.created_ns,
+            config_json: raw.config_json,
+        })
+    }
+}
+
+/// The image's id, and the name it was found by.
+fn find(tx: &Transaction<'_>, given: &str) -> Result<(String, Option<String>), Fault> {
+    let digits = given.strip_prefix("sha256:").unwrap_or(given);
+    if digits.len() == 64 && is_id_prefix(digits) {
+        let id = format!("sha256:{digits}");
+        return match tx.prepare_cached("SELECT 1 FROM images WHERE id = ?1")?.exists([&id])? {
+            true => Ok((id, None)),
+            false => Err(Error::NoImage { given: given.to_owned() }.into()),
+        };
+    }
+    let reference = Reference::parse(given);
+    if let Ok(reference) = &reference {
+        let name = reference.to_string();
+        let id = tx
+            .prepare_cached("SELECT image FROM refs WHERE name = ?1")?
+            .query_row([&name], |row| row.get(0))
+            .optional()?;
+        if let Some(id) = id {
+            return Ok((id, Some(name)));
+        }
+    }
+    if is_id_prefix(digits) {
+        return find_by_prefix(tx, given, digits).map(|id| (id, None));
+    }
+    reference?;
+    Err(Error::NoImage { given: given.to_owned() }.into())
+}
+
+fn find_by_prefix(tx: &Transaction<'_>, given: &str, digits: &str) -> Result<String, Fault> {
+    let mut query = tx.prepare_cached(&format!(
+        "SELECT id FROM images WHERE id >= ?1 AND id < ?1 || 'g' ORDER BY id LIMIT {MATCHES_MAX}"
+    ))?;
+    let prefix = format!("sha256:{digits}");
+    let mut ids = query.query_map([prefix], |row| row.get(0))?.collect::<Result<Vec<String>, _>>()?;
+    if ids.len() > 1 {
+        let matches = ids.iter().map(|id| short(id)).collect();
+        return Err(Error::Ambiguous { what: "image", given: given.to_owned(), matches }.into());
+    }
+    ids.pop().ok_or_else(|| Error::NoImage { given: given.to_owned() }.into())
+}
+
+fn short(id: &str) -> String {
+    id.strip_prefix("sha256:").unwrap_or(id).chars().take(SHORT_ID_DIGITS).collect()
+}
+
+fn load(tx: &Transaction<'_>, id: &str) -> rusqlite::Result<RawImage> {
+    let (config_json, size, created_ns) = tx
+        .prepare_cached("SELECT config_json, size, created_ns FROM images WHERE id = ?1")?
+        .query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    let mut query = tx.prepare_cached(
+        "SELECT path FROM image_layers JOIN layers USING (chain_id) WHERE image = ?1 ORDER BY position",
+    )?;
+    let layers = query.query_map([id], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    Ok(RawImage { id: id.to_owned(), config_json, size, created_ns, references: references(tx, id)?, layers })
+}
+
+fn references(tx: &Transaction<'_>, id: &str) -> rusqlite::Result<Vec<String>> {
+    let mut query = tx.prepare_cached("SELECT name FROM refs WHERE image = ?1 ORDER BY name")?;
+    query.query_map([id], |row| row.get(0))?.collect()
+}
+
+fn set_reference(tx: &Transaction<'_>, reference: &Reference, id: &str) -> rusqlite::Result<()> {
+    tx.execute(
+        "INSERT INTO refs (name, image) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET image = excluded.image",
+        params![reference.to_string(), id],
+    )?;
+    Ok(())
+}
+
+fn refuse_used(tx: &Transaction<'_>, id: &str, given: &str, names: &[String]) -> Result<(), Fault> {
+    if names.len() > 1 {
+        return Err(Error::ImageHasNames { image: short(id), names: names.to_vec() }.into());
+    }
+    let user: Option<String> = tx
+        .prepare_cached("SELECT name FROM containers WHERE image = ?1 LIMIT 1")?
+        .query_row([id], |row| row.get(0))
+        .optional()?;
+    match user {
+        Some(container) => Err(Error::ImageInUse { image: given.to_owned(), container }.into()),
+        None => Ok(()),
+    }
+}
+
+/// Deletes an image's rows, and those of layers that no image has any more, whose chain ids are returned.
+fn delete(tx: &Transaction<'_>, id: &str) -> rusqlite::Result<Vec<String>> {
+    tx.execute("DELETE FROM refs WHERE image = ?1", [id])?;
+    let mut query = tx.prepare("SELECT chain_id FROM image_layers WHERE image = ?1")?;
+    let chains = query.query_map([id], |row| row.get(0))?.collect::<Result<Vec<String>, _>>()?;
+    tx.execute("DELETE FROM images WHERE id = ?1", [id])?;
+    let mut unused = Vec::new();
+    for chain in chains {
+        let deleted = tx.execute(
+            "DELETE FROM layers WHERE chain_id = ?1 AND chain_id NOT IN (SELECT chain_id FROM image_layers)",
+            [&chain],
+        )?;
+        if deleted > 0 {
+            unused.push(chain);
+        }
+    }
+    Ok(unused)
+}

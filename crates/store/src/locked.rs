@@ -1,0 +1,124 @@
+//! Directories that one process holds: the `flock` of the directory itself says that somebody works on it, and dies
+//! with its holder, so that whatever is unlocked is garbage or finished.
+
+use crate::error::Error;
+use crate::remove::remove_tree;
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// How often making a directory starts over because a sweep took it before it was locked.
+const TRIES_MAX: usize = 100;
+
+/// A new directory in `tmp/`, locked by this process. Dropping it removes it, unless it was moved into place.
+#[derive(Debug)]
+pub struct WorkDir {
+    tmp: OwnedFd,
+    name: PathBuf,
+    fd: OwnedFd,
+    moved: bool,
+}
+
+impl WorkDir {
+    /// Makes and locks a directory in `tmp`.
+    pub fn create(tmp: &Path) -> Result<WorkDir, Error> {
+        let error = |source: Errno| Error::Files {
+            doing: "make a directory in",
+            path: tmp.to_owned(),
+            source: source.into(),
+        };
+        let tmp = open_directory(rustix::fs::CWD, tmp).map_err(error)?;
+        for _ in 0..TRIES_MAX {
+            let name = fresh_name();
+            match rustix::fs::mkdirat(&tmp, &name, Mode::RWXU) {
+                Ok(()) => {}
+                Err(Errno::EXIST) => continue,
+                Err(source) => return Err(error(source)),
+            }
+            if let Some(fd) = lock(tmp.as_fd(), &name, Wait::Yes).map_err(error)? {
+                return Ok(WorkDir { tmp, name, fd, moved: false });
+            }
+        }
+        Err(error(Errno::AGAIN))
+    }
+
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// Moves the directory to `name` in `target`, durably, and returns its lock; gives itself back if the name is
+    /// taken. Its content must have been synced.
+    pub fn publish(
+        mut self,
+        target: BorrowedFd<'_>,
+        name: &str,
+    ) -> std::io::Result<Result<OwnedFd, WorkDir>> {
+        match linux::durable::publish(self.tmp.as_fd(), self.name.as_os_str(), target, name.as_ref()) {
+            Ok(()) => {
+                self.moved = true;
+                Ok(Ok(self.fd.try_clone()?))
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(Err(self)),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Drop for WorkDir {
+    fn drop(&mut self) {
+        if !self.moved {
+            // A courtesy; what stays is unlocked by our end and swept later.
+            let _ = remove_tree(self.tmp.as_fd(), &self.name);
+        }
+    }
+}
+
+/// Whether to wait for another holder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    /// Until it is gone.
+    Yes,
+    /// Not at all.
+    No,
+}
+
+/// Locks directory `name` in `parent`; `None` if it isn't there any more, or held by another and waiting isn't wanted.
+pub fn lock(parent: BorrowedFd<'_>, name: &Path, wait: Wait) -> Result<Option<OwnedFd>, Errno> {
+    let fd = match open_directory(parent, name) {
+        Ok(fd) => fd,
+        Err(Errno::NOENT) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let operation = match wait {
+        Wait::Yes => FlockOperation::LockExclusive,
+        Wait::No => FlockOperation::NonBlockingLockExclusive,
+    };
+    match rustix::io::retry_on_intr(|| rustix::fs::flock(&fd, operation)) {
+        Ok(()) => {}
+        Err(Errno::WOULDBLOCK) => return Ok(None),
+        Err(error) => return Err(error),
+    }
+    // Its holder may have removed or moved it before letting go.
+    let held = rustix::fs::fstat(&fd)?;
+    match rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(named) if (named.st_dev, named.st_ino) == (held.st_dev, held.st_ino) => Ok(Some(fd)),
+        Ok(_) | Err(Errno::NOENT) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// A name for a directory in `tmp/` that no live process uses.
+pub fn fresh_name() -> PathBuf {
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    let count = COUNTER.fetch_add(1, Ordering::Relaxed);
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+    PathBuf::from(format!("{}-{count}-{:x}{:08x}", std::process::id(), now.tv_sec, now.tv_nsec))
+}
+
+/// Opens a directory, not through a symbolic link.
+pub fn open_directory(parent: impl AsFd, path: &Path) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(parent, path, flags, Mode::empty())
+}

@@ -1,0 +1,63 @@
+//! Where things lie under the store's root.
+
+use crate::digest::ChainId;
+use std::path::{Path, PathBuf};
+use types::id::ContainerId;
+
+/// The store's layout, as names.
+#[derive(Debug, Clone)]
+pub struct Paths {
+    root: PathBuf,
+}
+
+impl Paths {
+    pub(crate) fn new(root: &Path) -> Paths {
+        Paths { root: root.to_owned() }
+    }
+
+    /// The store's root.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The database.
+    pub fn database(&self) -> PathBuf {
+        self.root.join("store.db")
+    }
+
+    /// Directory of unpacked layers.
+    pub fn layers(&self) -> PathBuf {
+        self.root.join("layers")
+    }
+
+    /// Directory of one layer.
+    pub fn layer(&self, chain: &ChainId) -> PathBuf {
+        self.layers().join(chain.hex())
+    }
+
+    /// The layer's tree: a lower directory for overlayfs.
+    pub fn layer_fs(&self, chain: &ChainId) -> PathBuf {
+        self.layer(chain).join(LAYER_TREE)
+    }
+
+    /// Directory where everything is made before it is moved into place.
+    pub fn tmp(&self) -> PathBuf {
+        self.root.join("tmp")
+    }
+
+    /// Directory of containers' files.
+    pub fn containers(&self) -> PathBuf {
+        self.root.join("containers")
+    }
+
+    /// Directory of one container, made and removed by the engine.
+    pub fn container(&self, id: &ContainerId) -> PathBuf {
+        self.containers().join(id.as_str())
+    }
+}
+
+/// Name of the tree in a layer's directory.
+pub(crate) const LAYER_TREE: &str = "fs";
+
+/// Directories made with the store.
+pub(crate) const LAYOUT: [&str; 3] = ["layers", "tmp", "containers"];

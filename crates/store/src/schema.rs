@@ -1,0 +1,44 @@
+//! The database's tables, as a list of migrations: the schema's number (`user_version`) is how many have run.
+//!
+//! A migration that was released is never edited; a change is a new one at the end. Ids are stored as they are printed
+//! (`sha256:…`, 64 digits), so that the database can be read with any tool.
+
+/// The migrations, oldest first.
+pub const MIGRATIONS: &[&str] = &[
+    // 1: images by import, containers.
+    "CREATE TABLE images (
+         id          TEXT PRIMARY KEY,
+         config_json TEXT NOT NULL,     -- the exact bytes whose digest is the id
+         size        INTEGER NOT NULL,  -- bytes of content in all layers
+         created_ns  INTEGER NOT NULL
+     ) STRICT;
+     CREATE TABLE refs (
+         name  TEXT PRIMARY KEY,        -- docker.io/library/alpine:latest
+         image TEXT NOT NULL REFERENCES images (id)
+     ) STRICT, WITHOUT ROWID;
+     CREATE INDEX refs_image ON refs (image);
+     CREATE TABLE layers (
+         chain_id TEXT PRIMARY KEY,
+         diff_id  TEXT NOT NULL,
+         path     TEXT NOT NULL,        -- of its tree, relative to the root
+         size     INTEGER NOT NULL      -- bytes of content
+     ) STRICT, WITHOUT ROWID;
+     CREATE TABLE image_layers (
+         image    TEXT NOT NULL REFERENCES images (id) ON DELETE CASCADE,
+         position INTEGER NOT NULL,     -- 0 is the lowest
+         chain_id TEXT NOT NULL REFERENCES layers (chain_id),
+         PRIMARY KEY (image, position)
+     ) STRICT, WITHOUT ROWID;
+     CREATE INDEX image_layers_chain ON image_layers (chain_id);
+     CREATE TABLE containers (
+         id          TEXT PRIMARY KEY,
+         name        TEXT NOT NULL UNIQUE,
+         image       TEXT REFERENCES images (id),  -- null: made from a directory or @host
+         created_ns  INTEGER NOT NULL,
+         config_json TEXT NOT NULL
+     ) STRICT;
+     CREATE INDEX containers_image ON containers (image);",
+];
+
+/// The newest schema this program knows.
+pub const NEWEST: i64 = MIGRATIONS.len() as i64;
