@@ -9,12 +9,11 @@
 //! - [`signal`]: masks, dispositions, signalfd
 //! - [`socket`]: message sockets that carry descriptors
 //! - [`seccomp`], [`bpf`]: loading filters
-//! - [`mod@net`]: loopback
+//! - loopback in [`mod@net`]
 //! - [`durable`]: files replaced so that a crash leaves the old or the new one
 
 pub mod bpf;
 pub mod creds;
-pub mod durable;
 pub mod durable;
 pub mod mount;
 pub mod net;

@@ -1,0 +1,174 @@
+//! The first process's side of a start: from the clone to execve.
+//!
+//! It is a copy of the holder with one thread; it never returns into the holder's code. Everything here is in the order
+//! in which it must happen:
+//!
+//! 1. wait for the holder's go, take over the mounts it made
+//! 2. leave the namespaces that can only be left from inside (cgroup, time)
+//! 3. build the file tree below the new root, then limits of the kernel (sysctl, masks)
+//! 4. make the new root `/` and let go of the old one
+//! 5. terminal; wait for the start, if told so
+//! 6. streams, working directory, ids, capabilities, filter; execve
+
+mod cgroup_mount;
+mod copy_up;
+mod finish;
+mod masks;
+mod passwd;
+mod rootfs;
+mod target;
+mod terminal;
+
+pub(crate) use finish::{Finish, become_program};
+
+use crate::launch::{Stdio, flag_names};
+use crate::message::{self, Message};
+use crate::plan::{Plan, UserNamespace};
+use crate::{Error, Steps};
+use linux::Errno;
+use linux::process::{self, ns};
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+
+/// What the first process takes over from its holder.
+#[derive(Debug)]
+pub(crate) struct Inheritance {
+    pub socket: OwnedFd,
+    pub mountpoint: PathBuf,
+    pub stdio: Option<Stdio>,
+    pub start_socket: Option<OwnedFd>,
+    pub preserve_fds: u32,
+    pub trace: bool,
+    /// Version 1 controllers that the container has a group of, with the group's directory.
+    pub v1_controllers: BTreeMap<String, String>,
+    pub has_v2: bool,
+}
+
+/// Becomes the container's first process; `error` is what went wrong before.
+pub(crate) fn run(
+    plan: &Plan,
+    inheritance: Inheritance,
+    join_cgroup: Option<&OwnedFd>,
+    error: Option<Error>,
+) -> ! {
+    // One descriptor survives in here whatever happens, to tell of it.
+    let Ok(socket) = inheritance.socket.try_clone() else { process::exit(1) };
+    let result = match error {
+        Some(error) => Err(error),
+        None => First { plan, steps: Steps::new(inheritance.trace, true) }.run(inheritance, join_cgroup),
+    };
+    let Err((error, socket)) = result.map_err(|error| (error, socket));
+    message::send(&socket, &Message::Failed((&error).into()), &[]);
+    process::exit(1)
+}
+
+struct First<'a> {
+    plan: &'a Plan,
+    steps: Steps,
+}
+
+/// Whoever is told that execve comes next: the holder, or who starts a process that waited.
+enum Teller {
+    Holder(OwnedFd),
+    Starter(OwnedFd),
+}
+
+impl First<'_> {
+    fn run(
+        mut self,
+        inheritance: Inheritance,
+        join_cgroup: Option<&OwnedFd>,
+    ) -> Result<std::convert::Infallible, Error> {
+        let plan = self.plan;
+        let mut mounts = self.await_go(&inheritance.socket)?;
+        linux::signal::reset_all();
+        if plan.namespaces.user != UserNamespace::Inherited {
+            self.steps.run("setresuid, setresgid", "0", "be root of the user namespace", || {
+                linux::creds::setresgid(0, 0, 0)?;
+                linux::creds::setresuid(0, 0, 0)
+            })?;
+        }
+        self.leave_namespaces(join_cgroup)?;
+        // ESRCH and EPERM can't happen; a process that leads a group already is a session leader then.
+        let _ = rustix::process::setsid();
+
+        // Opened while the host's tree is still in sight.
+        let init = plan.process.init.then(|| self.open_own_binary()).transpose()?;
+        let root = mounts.remove(0);
+        let terminal = if plan.namespaces.own_mount {
+            rootfs::build(plan, &inheritance, root, mounts, &mut self.steps)?
+        } else {
+            let target = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&root));
+            self.steps.run("chroot", &target, "make the root file system /", || {
+                rustix::process::chroot(target.as_str())?;
+                rustix::process::chdir("/")
+            })?;
+            None
+        };
+        if plan.process.terminal && terminal.is_none() {
+            return Err(Error::field("process.terminal", "needs a mount of type devpts on /dev/pts"));
+        }
+        let mut stdio = inheritance.stdio;
+        if let Some(terminal) = terminal {
+            message::send(&inheritance.socket, &Message::Terminal, &[terminal.master.as_fd()]);
+            stdio = Some(terminal.attach(&mut self.steps)?);
+        }
+        let teller = self.await_start(inheritance.socket, inheritance.start_socket)?;
+        let finish = Finish { process: &plan.process, stdio, preserve_fds: inheritance.preserve_fds, init };
+        match teller {
+            Teller::Holder(socket) => become_program(finish, self.steps, &socket),
+            Teller::Starter(socket) => become_program(finish, self.steps, &socket).inspect_err(|error| {
+                message::send(&socket, &Message::Failed(error.into()), &[]);
+            }),
+        }
+    }
+
+    fn await_go(&mut self, socket: &OwnedFd) -> Result<Vec<OwnedFd>, Error> {
+        let mut go = [0; 2];
+        let (length, fds) = linux::socket::recv(socket, &mut go)
+            .map_err(|errno| Error::step("hear from the holder", "recvmsg", "its socket", errno))?;
+        if length != 2 || fds.is_empty() {
+            // The holder is gone or gave up, and has said why to its own caller.
+            process::exit(1);
+        }
+        Ok(fds)
+    }
+
+    fn leave_namespaces(&mut self, join_cgroup: Option<&OwnedFd>) -> Result<(), Error> {
+        let namespaces = &self.plan.namespaces;
+        if let Some(file) = join_cgroup {
+            self.steps
+                .run("setns", "cgroup", "join a namespace", || process::setns(file.as_fd(), ns::CGROUP))?;
+        }
+        let time = if namespaces.time_offsets.is_some() { ns::TIME } else { 0 };
+        let flags = time | if namespaces.new_cgroup { ns::CGROUP } else { 0 };
+        if flags != 0 {
+            self.steps
+                .run("unshare", flag_names(flags), "see only its own part", || process::unshare(flags))?;
+        }
+        if let Some(offsets) = &namespaces.time_offsets {
+            self.steps.run("write", "/proc/self/timens_offsets", "offset its clocks", || {
+                std::fs::write("/proc/self/timens_offsets", offsets)
+                    .map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))
+            })?;
+        }
+        Ok(())
+    }
+
+    fn open_own_binary(&mut self) -> Result<OwnedFd, Error> {
+        use rustix::fs::{CWD, Mode, OFlags, openat};
+        self.steps.run("open", "/proc/self/exe", "run berth's init first", || {
+            openat(CWD, "/proc/self/exe", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        })
+    }
+
+    fn await_start(&mut self, holder: OwnedFd, start_socket: Option<OwnedFd>) -> Result<Teller, Error> {
+        let Some(listener) = start_socket else { return Ok(Teller::Holder(holder)) };
+        message::send(&holder, &Message::Waiting { steps: self.steps.take() }, &[]);
+        drop(holder);
+        let starter = linux::socket::accept(&listener)
+            .map_err(|errno| Error::step("wait for the start", "accept", "its socket", errno))?;
+        Ok(Teller::Starter(starter))
+    }
+}
