@@ -64,6 +64,10 @@ impl Db {
         check_mode(&paths, root.as_fd())?;
         let opened = connect(&paths.database()).and_then(|db| user_version(&db).map(|found| (db, found)));
         let connection = match opened {
+            // SQLite opens a file that can't be written for reading, without a word.
+            Ok((connection, _)) if connection.is_readonly("main").unwrap_or(false) => {
+                return Err(Error::OpenRoot { path: paths.database(), source: Errno::ROFS.into() });
+            }
             Ok((connection, schema::NEWEST)) => connection,
             Ok((_, found)) if found > schema::NEWEST => return Err(newer(&paths, found)),
             Ok(_) => upgrade(&paths, root.as_fd())?,

@@ -11,8 +11,6 @@
 mod header;
 mod pax;
 mod reader;
-#[cfg(test)]
-mod tests;
 
 pub use reader::{Entry, EntryKind, Reader};
 

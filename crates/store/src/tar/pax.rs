@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn records_replace_what_the_header_says() {
-        let records = parse(b"12 path=a/b\n11 size=12\n21 mtime=1700000000.5\n6 x=y\n").unwrap();
+        let records = parse(b"12 path=a/b\n11 size=12\n22 mtime=1700000000.5\n6 x=y\n").unwrap();
         assert_eq!(records.path.as_deref(), Some(&b"a/b"[..]));
         assert_eq!(records.size, Some(12));
         assert_eq!(records.mtime, Some((1_700_000_000, 500_000_000)));
