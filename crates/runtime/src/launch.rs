@@ -42,8 +42,8 @@ impl std::fmt::Debug for Root<'_> {
 /// The three standard streams of the process.
 #[derive(Debug)]
 pub struct Stdio {
-    /// Descriptor 0.
-    pub stdin: OwnedFd,
+    /// Descriptor 0; `None` is the container's own `/dev/null`.
+    pub stdin: Option<OwnedFd>,
     /// Descriptor 1.
     pub stdout: OwnedFd,
     /// Descriptor 2.
@@ -425,7 +425,7 @@ pub fn own_stdio() -> Result<Stdio, Error> {
         rustix::io::fcntl_dupfd_cloexec(borrow_std(number), 3)
             .map_err(|errno| Error::step("pass on the standard streams", "dup", number, errno))
     };
-    Ok(Stdio { stdin: dup(0)?, stdout: dup(1)?, stderr: dup(2)? })
+    Ok(Stdio { stdin: Some(dup(0)?), stdout: dup(1)?, stderr: dup(2)? })
 }
 
 fn borrow_std(number: i32) -> BorrowedFd<'static> {

@@ -71,10 +71,15 @@ pub(crate) fn become_program(
         enter_cwd(root.as_fd(), plan, steps_ref)?;
     }
     let program = find_program(plan)?;
-    drop(root);
     if let Some(stdio) = &finish.stdio {
         steps_ref.run("dup2", "0, 1, 2", "connect the standard streams", || {
-            process::dup_onto(stdio.stdin.as_fd(), 0)?;
+            match &stdio.stdin {
+                Some(stdin) => process::dup_onto(stdin.as_fd(), 0)?,
+                None => {
+                    let null = target::open(root.as_fd(), "/dev/null", OFlags::RDWR, Links::Refused)?;
+                    process::dup_onto(null.as_fd(), 0)?;
+                }
+            }
             process::dup_onto(stdio.stdout.as_fd(), 1)?;
             process::dup_onto(stdio.stderr.as_fd(), 2)
         })?;

@@ -71,6 +71,6 @@ impl Terminal {
                 Error::step("open a terminal", "dup", "pty", errno)
             })
         };
-        Ok(Stdio { stdin: dup()?, stdout: dup()?, stderr: dup()? })
+        Ok(Stdio { stdin: Some(dup()?), stdout: dup()?, stderr: dup()? })
     }
 }

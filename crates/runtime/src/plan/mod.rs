@@ -111,6 +111,11 @@ impl Plan {
         &self.process
     }
 
+    /// The same, to add what no specification has a field for.
+    pub fn process_mut(&mut self) -> &mut ProcessPlan {
+        &mut self.process
+    }
+
     /// Whether the container has a user namespace other than the caller's.
     pub fn has_user_namespace(&self) -> bool {
         !matches!(self.namespaces.user, UserNamespace::Inherited)
