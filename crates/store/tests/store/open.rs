@@ -72,6 +72,7 @@ fn a_database_that_is_none_is_named() {
     let scratch = Scratch::new();
     let root = scratch.root();
     drop(scratch.store);
+    std::fs::remove_file(root.join("store.db-wal")).unwrap();
     std::fs::write(root.join("store.db"), "this is no database, whatever its name says").unwrap();
     let error = Store::open(&root).unwrap_err();
     assert!(matches!(error, Error::Database { .. }), "{error}");
