@@ -1,2 +1,43 @@
+//! berth: containers without a daemon.
+//!
+//! One executable under two names: `berth` is the command line, `berth-runtime` the OCI runtime. This crate parses,
+//! makes one call of the engine, and prints; it knows no system call.
+//!
+//! - [`commands`]: the commands, their flags and requests; [`help`] prints the same tables
+//! - [`runtime_cli`]: the OCI runtime's command line
+//! - [`flags`], [`parse`], [`unsupported`]: docker's flags, the grammar of their values, those to come
+//! - [`format`]: tables, templates and docker's words
+//! - [`failure`], [`suggest`]: how commands fail
+//! - [`backend`]: the engine's door
 #![forbid(unsafe_code)]
-fn main() {}
+
+mod backend;
+mod commands;
+mod failure;
+mod flags;
+mod format;
+mod help;
+mod parse;
+mod runtime_cli;
+mod suggest;
+mod unsupported;
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let mut words = std::env::args_os();
+    let name = words.next().unwrap_or_default();
+    let words: Vec<OsString> = words.collect();
+    if Path::new(&name).file_name().is_some_and(|name| name == "berth-runtime") {
+        return runtime_cli::main(&words).into();
+    }
+    match commands::dispatch(&words) {
+        Ok(status) => status.into(),
+        Err(failure) => {
+            failure::report(&failure);
+            failure.exit_code.into()
+        }
+    }
+}

@@ -112,4 +112,6 @@ pub struct EnterRequest {
 pub struct TreeRequest {
     /// The container.
     pub container: String,
+    /// Whether the answer is JSON.
+    pub json: bool,
 }

@@ -1,0 +1,161 @@
+//! The commands: their table, their help, and the way from words to a command.
+//!
+//! A command's file holds its flags, the request that it makes of them, and what it prints of the answer.
+
+use std::ffi::OsString;
+use std::io::{ErrorKind, Write};
+
+use crate::failure::{BAD_FLAG, Failure, report};
+use crate::flags::{self, Asked, CommandSpec, Parsed};
+use crate::{help, suggest};
+
+mod enter;
+mod exec;
+mod import;
+mod info;
+mod inspect;
+mod kill;
+mod logs;
+mod ps;
+mod rm;
+mod run;
+mod stop;
+mod tree;
+mod unshare;
+pub mod version;
+
+/// One command.
+pub struct Entry {
+    /// Names, the first is shown.
+    pub names: &'static [&'static str],
+    /// Names under `container`; none if it isn't there.
+    pub in_container: &'static [&'static str],
+    /// Heading of the help.
+    pub group: &'static str,
+    /// Flags and arguments.
+    pub spec: &'static CommandSpec,
+    /// Does the work; answers the status to leave with.
+    pub work: fn(&Parsed) -> Result<u8, Failure>,
+}
+
+const CONTAINERS: &str = "Containers";
+const IMAGES: &str = "Images";
+const PIECES: &str = "Single pieces";
+const HOST: &str = "This host";
+
+const fn container(
+    names: &'static [&'static str],
+    in_container: &'static [&'static str],
+    spec: &'static CommandSpec,
+    work: fn(&Parsed) -> Result<u8, Failure>,
+) -> Entry {
+    Entry { names, in_container, group: CONTAINERS, spec, work }
+}
+
+const fn other(
+    group: &'static str,
+    name: &'static [&'static str],
+    spec: &'static CommandSpec,
+    work: fn(&Parsed) -> Result<u8, Failure>,
+) -> Entry {
+    Entry { names: name, in_container: &[], group, spec, work }
+}
+
+/// All commands, in the order of the help.
+pub static ENTRIES: &[Entry] = &[
+    container(&["run"], &["run"], &run::SPEC, run::work),
+    container(&["ps"], &["ls", "ps", "list"], &ps::SPEC, ps::work),
+    container(&["exec"], &["exec"], &exec::SPEC, exec::work),
+    container(&["logs"], &["logs"], &logs::SPEC, logs::work),
+    container(&["stop"], &["stop"], &stop::SPEC, stop::work),
+    container(&["kill"], &["kill"], &kill::SPEC, kill::work),
+    container(&["rm"], &["rm", "remove"], &rm::SPEC, rm::work),
+    container(&["inspect"], &["inspect"], &inspect::SPEC, inspect::work),
+    container(&["tree"], &[], &tree::SPEC, tree::work),
+    other(IMAGES, &["import"], &import::SPEC, import::work),
+    other(PIECES, &["unshare"], &unshare::SPEC, unshare::work),
+    other(PIECES, &["enter"], &enter::SPEC, enter::work),
+    other(HOST, &["info"], &info::SPEC, info::work),
+    other(HOST, &["version"], &version::SPEC, version::work),
+];
+
+/// Prints to stdout; a reader that went away is no failure.
+pub fn print(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::new(format!("cannot write to standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Prints the names of the objects that went well and the failures of the others; 1 if there were any.
+fn print_outcomes(outcomes: Vec<crate::backend::Outcome>) -> Result<u8, Failure> {
+    let mut status = 0;
+    for (name, result) in outcomes {
+        match result {
+            Ok(()) => print(&format!("{name}\n"))?,
+            Err(failure) => {
+                report(&failure);
+                status = 1;
+            }
+        }
+    }
+    Ok(status)
+}
+
+fn unknown(path: &str, word: &str, known: Vec<&'static str>) -> Failure {
+    let failure = Failure::new(format!("unknown command: {path}{word}"));
+    match suggest::nearest(word, known) {
+        Some(near) => failure.hint(format!("did you mean berth {path}{near}?")),
+        None => failure.hint(format!("berth {path}--help lists the commands")),
+    }
+}
+
+/// The command that `words` begin with, its name as typed, and the words after it.
+fn find(words: &[OsString]) -> Result<(&'static Entry, String, &[OsString]), Failure> {
+    let word = |at: usize| words.get(at).map(|word| word.to_string_lossy()).unwrap_or_default();
+    let first = word(0);
+    if first == "container" {
+        let second = word(1);
+        let found = ENTRIES.iter().find(|entry| entry.in_container.contains(&&*second));
+        let known = || ENTRIES.iter().flat_map(|entry| entry.in_container).copied().collect();
+        let entry = found.ok_or_else(|| unknown("container ", &second, known()))?;
+        return Ok((entry, format!("container {second}"), &words[2..]));
+    }
+    let found = ENTRIES.iter().find(|entry| entry.names.contains(&&*first));
+    let known = || ENTRIES.iter().flat_map(|entry| entry.names).copied().chain(["container"]).collect();
+    let entry = found.ok_or_else(|| unknown("", &first, known()))?;
+    Ok((entry, first.into_owned(), &words[1..]))
+}
+
+/// Runs the command line after `berth`; answers the status to leave with.
+pub fn dispatch(words: &[OsString]) -> Result<u8, Failure> {
+    let word = |at: usize| words.get(at).map(|word| word.to_string_lossy()).unwrap_or_default();
+    match (&*word(0), &*word(1)) {
+        ("" | "--help" | "-h", _) | ("help", "") => return print(&help::root(false)).map(|()| 0),
+        ("container", "" | "--help") | ("help", "container") if word(2).is_empty() => {
+            return print(&help::root(true)).map(|()| 0);
+        }
+        ("--version" | "-v", _) => return print(&version::line()).map(|()| 0),
+        ("help", _) => {
+            let (entry, name, _) = find(&words[1..])?;
+            return print(&help::command(&format!("berth {name}"), entry.spec)).map(|()| 0);
+        }
+        (flag, _) if flag.starts_with('-') => {
+            return Err(Failure::new(format!("unknown flag: {flag}"))
+                .hint("flags follow the command; berth --help lists the commands")
+                .code(BAD_FLAG));
+        }
+        _ => {}
+    }
+    let (entry, name, rest) = find(words)?;
+    match flags::parse(entry.spec, &name, rest)? {
+        Asked::Help => print(&help::command(&format!("berth {name}"), entry.spec)).map(|()| 0),
+        Asked::Work(parsed) => (entry.work)(&parsed),
+    }
+}
+
+#[cfg(test)]
+mod tests;

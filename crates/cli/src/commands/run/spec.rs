@@ -1,0 +1,96 @@
+//! Flags of `run`.
+
+use crate::flags::{CommandSpec, Flag};
+use crate::unsupported;
+
+const IDENTITY: &[Flag] = &[
+    Flag::one("name", "string", "Name of the container"),
+    Flag::one("hostname", "string", "Host name").short('h'),
+    Flag::one("domainname", "string", "NIS domain name"),
+    Flag::many("label", "list", "Label, KEY=VALUE").short('l'),
+    Flag::many("label-file", "list", "File of labels, one a line"),
+    Flag::one("cidfile", "string", "File to write the id to; it must not exist"),
+];
+
+const PROCESS: &[Flag] = &[
+    Flag::switch("interactive", "Keep stdin open").short('i'),
+    Flag::switch("tty", "Give the container a terminal").short('t'),
+    Flag::switch("detach", "Return once the container runs, and print its id").short('d'),
+    Flag::one("detach-keys", "string", "Keys that leave the terminal (default ctrl-p,ctrl-q)"),
+    Flag::switch("rm", "Remove the container when it ends"),
+    Flag::switch("sig-proxy", "Pass signals on to the container (default true)"),
+    Flag::one("entrypoint", "string", "Program, instead of the image's entry point"),
+    Flag::many("env", "list", "Variable, KEY=VALUE, or KEY for the caller's").short('e'),
+    Flag::many("env-file", "list", "File of variables, one a line"),
+    Flag::one("user", "string", "User, NAME|UID[:GROUP|GID]").short('u'),
+    Flag::many("group-add", "list", "Further group"),
+    Flag::one("workdir", "string", "Working directory; made if missing").short('w'),
+    Flag::switch("init", "Run berth's init as pid 1: it reaps orphans and forwards signals"),
+    Flag::one("stop-signal", "string", "Signal that stop sends (default SIGTERM)"),
+    Flag::one("stop-timeout", "seconds", "Time until stop kills (default 10)"),
+    Flag::switch("explain", "Print each step of the start, what it is for, and what it cost"),
+];
+
+const NAMESPACES: &[Flag] = &[
+    Flag::many("network", "mode", "none, host, container:NAME or ns:PATH").alias("net"),
+    Flag::one("pid", "mode", "private, host, container:NAME or ns:PATH"),
+    Flag::one("ipc", "mode", "none, private, shareable, host, container:NAME or ns:PATH"),
+    Flag::one("uts", "mode", "private, host or ns:PATH"),
+    Flag::one("userns", "mode", "private, host, container:NAME or ns:PATH"),
+    Flag::one("cgroupns", "mode", "private, host or ns:PATH"),
+    Flag::many("time-offset", "list", "Shift a clock: monotonic=SECONDS, boottime=SECONDS"),
+];
+
+const RESOURCES: &[Flag] = &[
+    Flag::one("memory", "bytes", "Memory at most").short('m'),
+    Flag::one("memory-swap", "bytes", "Memory and swap at most; -1 for no limit"),
+    Flag::one("memory-reservation", "bytes", "Memory that is left to it under pressure"),
+    Flag::one("cpus", "decimal", "Processors at most"),
+    Flag::one("cpu-shares", "int", "Weight among those that want a processor").short('c'),
+    Flag::one("cpuset-cpus", "string", "Processors to run on (0-3, 0,1)"),
+    Flag::one("cpuset-mems", "string", "Memory nodes to use (0-3, 0,1)"),
+    Flag::one("pids-limit", "int", "Processes at most; -1 for no limit (default 4096)"),
+    Flag::one("blkio-weight", "uint16", "Weight of block I/O, 10 to 1000"),
+    Flag::one("oom-score-adj", "int", "Preference of the OOM killer, -1000 to 1000"),
+    Flag::one("shm-size", "bytes", "Size of /dev/shm (default 64m)"),
+    Flag::many("ulimit", "ulimit", "Resource limit, NAME=SOFT[:HARD]"),
+    Flag::many("sysctl", "map", "Kernel parameter of a namespace, KEY=VALUE"),
+];
+
+const SECURITY: &[Flag] = &[
+    Flag::switch("privileged", "Lift nearly every limit on what the container may do"),
+    Flag::many("cap-add", "list", "Capability to add, or ALL"),
+    Flag::many("cap-drop", "list", "Capability to drop, or ALL"),
+    Flag::many(
+        "security-opt",
+        "list",
+        "seccomp=, no-new-privileges, apparmor=, label=, mask=, unmask=, systempaths=",
+    ),
+    Flag::one("isolation", "string", "process or strict"),
+];
+
+const FILES: &[Flag] = &[
+    Flag::one("rootfs", "dir", "Run from this directory instead of an image"),
+    Flag::switch("read-only", "Mount the root file system read-only"),
+    Flag::many("volume", "list", "Bind a path of the host, SOURCE:TARGET[:ro,…]").short('v'),
+    Flag::many("mount", "mount", "Mount, type=bind|tmpfs,source=…,target=…"),
+    Flag::many("tmpfs", "list", "Mount a tmpfs, TARGET[:size=…,mode=…]"),
+    Flag::many("device", "list", "Device of the host, HOST[:CONTAINER][:rwm]"),
+];
+
+/// Flags and arguments. Whether an image is needed depends on `--rootfs`.
+pub static SPEC: CommandSpec = CommandSpec {
+    usage: "[OPTIONS] IMAGE [COMMAND] [ARG...]",
+    about: "Create and run a new container from an image, or @host",
+    flags: &[
+        ("Process", PROCESS),
+        ("Identity", IDENTITY),
+        ("Files", FILES),
+        ("Namespaces", NAMESPACES),
+        ("Resources", RESOURCES),
+        ("Security", SECURITY),
+    ],
+    unsupported: unsupported::RUN,
+    args: (0, usize::MAX),
+    trailing: true,
+};

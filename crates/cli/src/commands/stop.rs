@@ -1,0 +1,36 @@
+//! `berth stop`.
+
+use engine::request::StopRequest;
+
+use super::print_outcomes;
+use crate::backend;
+use crate::failure::Failure;
+use crate::flags::{CommandSpec, Flag, Parsed};
+use crate::parse::number;
+
+/// Flags and arguments.
+pub static SPEC: CommandSpec = CommandSpec {
+    usage: "[OPTIONS] CONTAINER [CONTAINER...]",
+    about: "Stop containers: a signal, and after a while SIGKILL",
+    flags: &[(
+        "Options",
+        &[
+            Flag::one("signal", "string", "Signal to send, instead of the container's").short('s'),
+            Flag::one("timeout", "seconds", "Time until they are killed; -1 for never")
+                .short('t')
+                .alias("time"),
+        ],
+    )],
+    unsupported: &[],
+    args: (1, usize::MAX),
+    trailing: false,
+};
+
+/// Stops containers.
+pub fn work(parsed: &Parsed) -> Result<u8, Failure> {
+    print_outcomes(backend::stop(&StopRequest {
+        containers: parsed.args(),
+        signal: parsed.parsed("signal", number::signal)?,
+        timeout_secs: parsed.parsed("timeout", number::within(-1, i64::MAX))?,
+    })?)
+}

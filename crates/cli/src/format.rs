@@ -1,0 +1,8 @@
+//! How results are printed: docker's tables, templates and words.
+
+pub mod ps;
+pub mod table;
+pub mod template;
+pub mod time;
+
+pub use template::Format;

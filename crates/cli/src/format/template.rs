@@ -1,0 +1,251 @@
+//! `--format`: Go templates with docker's functions, `json`, and the `table` prefix.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use gotmpl::{MissingKey, Template, TemplateError, Value};
+use serde_json::Value as Json;
+
+use super::table;
+use crate::failure::Failure;
+
+/// Most iterations of all `range`s of one template: a mistyped one ends.
+const RANGE_ITERATIONS_MAX: u64 = 1_000_000;
+
+/// What `--format` asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Format {
+    /// One JSON document a line.
+    Json,
+    /// Columns under a header, from a template.
+    Table(String),
+    /// A line from a template.
+    Lines(String),
+}
+
+impl Format {
+    /// Reads a `--format`, in which `\t` and `\n` stand for tab and newline; `default` is the template of `table`.
+    pub fn parse(text: &str, default: &str) -> Format {
+        let unescape = |text: &str| text.replace("\\t", "\t").replace("\\n", "\n");
+        match text.trim() {
+            "json" => Format::Json,
+            "" | "table" => Format::Table(unescape(default)),
+            trimmed => match trimmed.strip_prefix("table") {
+                Some(rest) if rest.starts_with([' ', '\\', '\t', '{']) => {
+                    let rest = unescape(rest.trim());
+                    Format::Table(rest.trim_matches('\t').to_owned())
+                }
+                _ => Format::Lines(unescape(text)),
+            },
+        }
+    }
+}
+
+/// Prints `rows`, in each of which `header` has a title for every field.
+///
+/// Errors: a template that doesn't parse, or names a field that isn't there.
+pub fn rows(format: &Format, header: &[(&str, &str)], rows: &[Json]) -> Result<String, Failure> {
+    match format {
+        Format::Json => Ok(rows.iter().map(|row| format!("{}\n", json(&value(row)))).collect()),
+        Format::Lines(source) => {
+            let template = compile(source)?;
+            let lines: Result<Vec<String>, Failure> =
+                rows.iter().map(|row| execute(&template, row)).collect();
+            Ok(lines?.into_iter().map(|line| line + "\n").collect())
+        }
+        Format::Table(source) => {
+            let template = compile(source)?;
+            let titles = header.iter().map(|(field, title)| ((*field).to_owned(), Json::from(*title)));
+            let mut lines = vec![execute(&template, &Json::Object(titles.collect()))?];
+            for row in rows {
+                lines.push(execute(&template, row)?);
+            }
+            Ok(table::align(&lines))
+        }
+    }
+}
+
+/// One document through a template, without a newline.
+pub fn one(source: &str, document: &Json) -> Result<String, Failure> {
+    execute(&compile(source)?, document)
+}
+
+fn failed(error: &TemplateError) -> Failure {
+    let failure = Failure::new(format!("cannot format: {error}"));
+    match error {
+        TemplateError::MissingKey { .. } => failure.hint("--format json shows every field"),
+        _ => failure.hint("write a Go template, as in '{{.ID}} {{.Names}}'"),
+    }
+}
+
+fn compile(source: &str) -> Result<Template, Failure> {
+    let mut template = Template::new("").missing_key(MissingKey::Error).max_range_iters(RANGE_ITERATIONS_MAX);
+    for (name, function) in FUNCTIONS {
+        template = template.func(name, function);
+    }
+    // Docker's rows have one method; gotmpl calls functions only.
+    let source = source.replace(".Label \"", "label .Label \"");
+    template.parse(&source).map_err(|error| failed(&error))
+}
+
+fn execute(template: &Template, document: &Json) -> Result<String, Failure> {
+    template.execute_to_string(&value(document)).map_err(|error| failed(&error))
+}
+
+/// A JSON document as the template sees it.
+fn value(json: &Json) -> Value {
+    match json {
+        Json::Null => Value::Nil,
+        Json::Bool(truth) => Value::Bool(*truth),
+        Json::Number(number) => match (number.as_i64(), number.as_u64()) {
+            (Some(signed), _) => Value::Int(signed),
+            (None, Some(unsigned)) => Value::Uint(unsigned),
+            (None, None) => Value::Float(number.as_f64().unwrap_or(f64::NAN)),
+        },
+        Json::String(text) => Value::String(text.as_str().into()),
+        Json::Array(items) => Value::List(items.iter().map(value).collect()),
+        Json::Object(fields) => {
+            let pairs = fields.iter().map(|(key, field)| (Arc::from(key.as_str()), value(field)));
+            Value::Map(Arc::new(pairs.collect::<BTreeMap<_, _>>()))
+        }
+    }
+}
+
+/// A template's value as JSON, without a row's `Label`, which docker doesn't show either.
+fn json(value: &Value) -> Json {
+    match value {
+        Value::Nil | Value::Function(_) => Json::Null,
+        Value::Bool(truth) => Json::from(*truth),
+        Value::Int(number) => Json::from(*number),
+        Value::Uint(number) => Json::from(*number),
+        Value::Float(number) => Json::from(*number),
+        Value::String(text) => Json::from(&**text),
+        Value::List(items) => Json::Array(items.iter().map(json).collect()),
+        Value::Map(fields) => {
+            let shown = fields.iter().filter(|(key, _)| &***key != "Label");
+            Json::Object(shown.map(|(key, field)| (key.to_string(), json(field))).collect())
+        }
+    }
+}
+
+type Function = fn(&[Value]) -> Result<Value, TemplateError>;
+
+/// Docker's template functions. Source: docker/cli templates/templates.go.
+const FUNCTIONS: [(&str, Function); 10] = [
+    ("label", |args| match (argument(args, 0)?, string(args, 1)?) {
+        (Value::Map(labels), name) => Ok(labels.get(name).cloned().unwrap_or_else(|| text(String::new()))),
+        // The header of a table, where docker shows the label's name.
+        (_, name) => Ok(text(name.to_owned())),
+    }),
+    ("json", |args| Ok(text(json(argument(args, 0)?).to_string()))),
+    ("upper", |args| Ok(text(string(args, 0)?.to_uppercase()))),
+    ("lower", |args| Ok(text(string(args, 0)?.to_lowercase()))),
+    ("title", |args| Ok(text(title(string(args, 0)?)))),
+    ("split", |args| {
+        let separator = string(args, 1)?;
+        let parts =
+            string(args, 0)?.split(separator).filter(|part| !(separator.is_empty() && part.is_empty()));
+        Ok(Value::List(parts.map(|part| text(part.to_owned())).collect()))
+    }),
+    ("join", |args| match argument(args, 0)? {
+        Value::List(items) => {
+            let words: Vec<String> = items.iter().map(ToString::to_string).collect();
+            Ok(text(words.join(string(args, 1)?)))
+        }
+        _ => Err(TemplateError::Exec("join wants a list".into())),
+    }),
+    ("pad", |args| {
+        let space = |at| Ok::<_, TemplateError>(" ".repeat(count(args, at)?));
+        let inner = string(args, 0)?;
+        Ok(text(if inner.is_empty() { String::new() } else { space(1)? + inner + &space(2)? }))
+    }),
+    ("truncate", |args| Ok(text(string(args, 0)?.chars().take(count(args, 1)?).collect()))),
+    ("println", |args| {
+        let words: Vec<String> = args.iter().map(ToString::to_string).collect();
+        Ok(text(words.join(" ") + "\n"))
+    }),
+];
+
+/// Most spaces of `pad`.
+const PAD_CHARS_MAX: i64 = 4096;
+
+fn text(text: String) -> Value {
+    Value::String(text.into())
+}
+
+fn argument(args: &[Value], at: usize) -> Result<&Value, TemplateError> {
+    args.get(at).ok_or_else(|| TemplateError::Exec(format!("argument {} is missing", at + 1)))
+}
+
+fn string(args: &[Value], at: usize) -> Result<&str, TemplateError> {
+    argument(args, at)?
+        .as_str()
+        .ok_or_else(|| TemplateError::Exec(format!("argument {} isn't a string", at + 1)))
+}
+
+fn count(args: &[Value], at: usize) -> Result<usize, TemplateError> {
+    match argument(args, at)?.as_int() {
+        Some(count @ 0..=PAD_CHARS_MAX) => Ok(count as usize),
+        _ => Err(TemplateError::Exec(format!("argument {} isn't a number up to {PAD_CHARS_MAX}", at + 1))),
+    }
+}
+
+fn title(text: &str) -> String {
+    let mut start = true;
+    let letter = |c: char| {
+        let first = std::mem::replace(&mut start, !c.is_alphanumeric() && c != '\'');
+        if first { c.to_uppercase().collect::<String>() } else { c.to_string() }
+    };
+    text.chars().map(letter).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn formats_are_told_apart() {
+        let parse = |text| Format::parse(text, "{{.ID}}\t{{.Names}}");
+        assert_eq!(parse("json"), Format::Json);
+        assert_eq!(parse("table"), Format::Table("{{.ID}}\t{{.Names}}".into()));
+        assert_eq!(parse("table {{.ID}}\\t{{.X}}"), Format::Table("{{.ID}}\t{{.X}}".into()));
+        assert_eq!(parse("{{.ID}}\\t{{.X}}"), Format::Lines("{{.ID}}\t{{.X}}".into()));
+        assert_eq!(parse("tablecloth"), Format::Lines("tablecloth".into()));
+    }
+
+    #[test]
+    fn templates_have_dockers_functions() {
+        let document = json!({"A": "b c", "L": ["x", "y"], "N": 5, "O": {"k": null, "f": true}});
+        for (source, expected) in [
+            ("{{.A}} {{.N}}", "b c 5"),
+            ("{{json .}}", r#"{"A":"b c","L":["x","y"],"N":5,"O":{"f":true,"k":null}}"#),
+            ("{{json .O.f}}", "true"),
+            ("{{upper .A}} {{lower \"AB\"}} {{title .A}}", "B C ab B C"),
+            ("{{join .L \",\"}}", "x,y"),
+            ("{{range split .A \" \"}}<{{.}}>{{end}}", "<b><c>"),
+            ("{{split \"ab\" \"\"}}", "[a b]"),
+            ("[{{pad .A 1 2}}]", "[ b c  ]"),
+            ("{{truncate .A 2}}|{{truncate .A 9}}", "b |b c"),
+            ("{{println .A .N}}", "b c 5\n"),
+            ("{{range $i, $e := .L}}{{$i}}={{$e}};{{end}}", "0=x;1=y;"),
+            ("{{if eq .N 5}}five{{else}}no{{end}}", "five"),
+            ("{{index .L 1}} {{len .L}} {{printf \"%03d\" .N}}", "y 2 005"),
+        ] {
+            assert_eq!(one(source, &document).as_deref(), Ok(expected), "{source}");
+        }
+        for source in ["{{.Nope}}", "{{", "{{upper 1}}", "{{pad .A 99999999999 1}}", "{{nofunc}}", "{{json}}"]
+        {
+            assert!(one(source, &document).is_err(), "{source}");
+        }
+    }
+
+    #[test]
+    fn tables_have_a_header() {
+        let format = Format::parse("table {{.ID}}\\t{{.Names}}", "");
+        let data = [json!({"ID": "c1", "Names": "web"})];
+        let text = rows(&format, &[("ID", "CONTAINER ID"), ("Names", "NAMES")], &data).expect("valid");
+        assert_eq!(text, "CONTAINER ID   NAMES\nc1             web\n");
+        assert_eq!(rows(&Format::Json, &[], &data).expect("valid"), "{\"ID\":\"c1\",\"Names\":\"web\"}\n");
+    }
+}

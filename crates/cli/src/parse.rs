@@ -1,0 +1,19 @@
+//! The grammar of flags' values, one file each: text to type, without looking at the machine except where said.
+
+pub mod clock;
+pub mod detach_keys;
+pub mod device;
+pub mod env;
+pub mod moment;
+pub mod mount;
+pub mod mount_option;
+pub mod name;
+pub mod namespace;
+pub mod number;
+pub mod security;
+pub mod sysctl;
+pub mod tmpfs;
+pub mod ulimit;
+
+#[cfg(test)]
+mod tests;
