@@ -207,7 +207,8 @@ fn open_or_make_root(path: &Path) -> Result<OwnedFd, Error> {
     let opened = open_directory(path).or_else(|error| match error {
         Errno::NOENT => {
             match rustix::fs::mkdir(path, Mode::RWXU) {
-                Ok(()) | Err(Errno::EXIST) => {}
+                Ok(()) => sync_parent(path)?,
+                Err(Errno::EXIST) => {}
                 Err(error) => return Err(error),
             }
             open_directory(path)
@@ -215,6 +216,12 @@ fn open_or_make_root(path: &Path) -> Result<OwnedFd, Error> {
         error => Err(error),
     });
     opened.map_err(|source| Error::OpenRoot { path: path.to_owned(), source: source.into() })
+}
+
+/// Makes a new directory's name durable.
+fn sync_parent(path: &Path) -> Result<(), Errno> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    rustix::fs::fsync(open_directory(parent.unwrap_or(Path::new(".")))?)
 }
 
 /// Refuses a root where others could move things about. Others may look at its list; everything in it is private.
@@ -307,7 +314,8 @@ fn connect_read_only(paths: &Paths, root: BorrowedFd<'_>) -> rusqlite::Result<(C
 fn is_frozen(paths: &Paths, root: BorrowedFd<'_>) -> bool {
     let read_only = rustix::fs::fstatvfs(root)
         .is_ok_and(|stat| stat.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY));
-    let log = PathBuf::from(format!("{}-wal", paths.database().display()));
+    let mut log = paths.database().into_os_string();
+    log.push("-wal");
     read_only && std::fs::metadata(log).map_or(true, |log| log.len() == 0)
 }
 

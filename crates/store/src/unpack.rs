@@ -5,8 +5,8 @@
 //!    symbolic links of the archive, absolute or with `..`, stay inside; the last component is never followed.
 //! 2. Names are cleaned of leading slashes and dots; one with `..` is refused.
 //! 3. A hard link's target is resolved in the same way.
-//! 4. Only extended attributes that mean the same in any container are set ([`is_portable`]): none of overlayfs, none
-//!    of a host's security modules. The others are left out.
+//! 4. Only extended attributes that mean the same in any container are set ([`is_portable`]), on files and directories:
+//!    none of overlayfs, none of a host's security modules. The others are left out.
 //! 5. Owner, then mode, then attributes, then times: a chown clears setuid and file capabilities.
 //! 6. Nothing is synced: the caller syncs the file system once.
 
