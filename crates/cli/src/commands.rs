@@ -122,12 +122,12 @@ fn find(words: &[OsString]) -> Result<(&'static Entry, String, &[OsString]), Fai
         let found = ENTRIES.iter().find(|entry| entry.in_container.contains(&&*second));
         let known = || ENTRIES.iter().flat_map(|entry| entry.in_container).copied().collect();
         let entry = found.ok_or_else(|| unknown("container ", &second, known()))?;
-        return Ok((entry, format!("container {second}"), &words[2..]));
+        return Ok((entry, format!("berth container {second}"), &words[2..]));
     }
     let found = ENTRIES.iter().find(|entry| entry.names.contains(&&*first));
     let known = || ENTRIES.iter().flat_map(|entry| entry.names).copied().chain(["container"]).collect();
     let entry = found.ok_or_else(|| unknown("", &first, known()))?;
-    Ok((entry, first.into_owned(), &words[1..]))
+    Ok((entry, format!("berth {first}"), &words[1..]))
 }
 
 /// Runs the command line after `berth`; answers the status to leave with.
@@ -141,7 +141,7 @@ pub fn dispatch(words: &[OsString]) -> Result<u8, Failure> {
         ("--version" | "-v", _) => return print(&version::line()).map(|()| 0),
         ("help", _) => {
             let (entry, name, _) = find(&words[1..])?;
-            return print(&help::command(&format!("berth {name}"), entry.spec)).map(|()| 0);
+            return print(&help::command(&name, entry.spec)).map(|()| 0);
         }
         (flag, _) if flag.starts_with('-') => {
             return Err(Failure::new(format!("unknown flag: {flag}"))
@@ -152,7 +152,7 @@ pub fn dispatch(words: &[OsString]) -> Result<u8, Failure> {
     }
     let (entry, name, rest) = find(words)?;
     match flags::parse(entry.spec, &name, rest)? {
-        Asked::Help => print(&help::command(&format!("berth {name}"), entry.spec)).map(|()| 0),
+        Asked::Help => print(&help::command(&name, entry.spec)).map(|()| 0),
         Asked::Work(parsed) => (entry.work)(&parsed),
     }
 }

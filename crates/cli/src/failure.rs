@@ -13,7 +13,7 @@ pub struct Failure {
     pub hint: Option<String>,
     /// Status that berth leaves with.
     pub exit_code: u8,
-    /// The command whose help tells more, such as `run`, when its use was wrong.
+    /// The command whose help tells more, such as `berth run`, when its use was wrong.
     pub usage_of: Option<String>,
 }
 
@@ -57,14 +57,14 @@ impl Failure {
     fn text(&self, colour: bool) -> String {
         let (red, cyan, off) = if colour { ("\x1b[1;31m", "\x1b[36m", "\x1b[0m") } else { ("", "", "") };
         let mut text = match &self.usage_of {
-            Some(command) => format!("{red}berth {command}:{off} {}\n", self.message),
+            Some(command) => format!("{red}{command}:{off} {}\n", self.message),
             None => format!("{red}berth:{off} {}\n", self.message),
         };
         if let Some(hint) = &self.hint {
             text += &format!("{cyan}hint:{off} {hint}\n");
         }
         if let Some(command) = &self.usage_of {
-            text += &format!("See 'berth {command} --help'.\n");
+            text += &format!("See '{command} --help'.\n");
         }
         text
     }
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn wrong_use_names_the_command_and_its_help() {
-        let failure = Failure::usage("run", "unknown flag: --bad");
+        let failure = Failure::usage("berth run", "unknown flag: --bad");
         assert_eq!(failure.text(false), "berth run: unknown flag: --bad\nSee 'berth run --help'.\n");
         assert_eq!(failure.exit_code, 125);
     }

@@ -141,7 +141,7 @@ fn command(spec: &CommandSpec) -> Command {
 #[derive(Debug)]
 pub struct Parsed {
     matches: ArgMatches,
-    /// Name of the command as typed, such as `run` or `container ls`.
+    /// The command as typed, such as `berth run` or `berth container ls`.
     pub command: String,
 }
 
@@ -154,7 +154,7 @@ pub enum Asked {
     Work(Parsed),
 }
 
-/// Parses what follows `name`.
+/// Parses what follows `name`, such as `berth run`.
 ///
 /// Errors are docker's: status 125 for a wrong flag, 1 for a wrong number of arguments.
 pub fn parse(spec: &'static CommandSpec, name: &str, args: &[std::ffi::OsString]) -> Result<Asked, Failure> {
@@ -184,7 +184,7 @@ pub fn parse(spec: &'static CommandSpec, name: &str, args: &[std::ffi::OsString]
             _ if count < least => format!("requires at least {least} argument{}", plural(least)),
             _ => format!("requires at most {most} argument{}", plural(most)),
         };
-        let usage = format!("usage: berth {name} {}", spec.usage);
+        let usage = format!("usage: {name} {}", spec.usage);
         return Err(Failure::usage(name, message).hint(usage).code(1));
     }
     Ok(Asked::Work(parsed))

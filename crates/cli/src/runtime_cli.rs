@@ -210,9 +210,10 @@ fn dispatch(words: &[OsString], globals: &mut Globals) -> Result<u8, Failure> {
     };
     let entry = ENTRIES.iter().find(|entry| entry.name == name).ok_or_else(|| unknown(name))?;
     let rest: Vec<OsString> = args[1..].iter().map(Into::into).collect();
-    let parsed = match flags::parse(entry.spec, name, &rest).map_err(one)? {
+    let path = format!("berth-runtime {name}");
+    let parsed = match flags::parse(entry.spec, &path, &rest).map_err(one)? {
         Asked::Help => {
-            return print(&help::command(&format!("berth-runtime {name}"), entry.spec)).map(|()| 0);
+            return print(&help::command(&path, entry.spec)).map(|()| 0);
         }
         Asked::Work(parsed) => parsed,
     };

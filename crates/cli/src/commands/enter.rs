@@ -78,7 +78,7 @@ fn read(parsed: &Parsed) -> Result<EnterRequest, Failure> {
         return request(parsed, EnterTarget::Pid(pid), args);
     }
     if args.is_empty() {
-        let usage = format!("usage: berth {} {}", parsed.command, SPEC.usage);
+        let usage = format!("usage: {} {}", parsed.command, SPEC.usage);
         return Err(parsed.wrong("requires at least 1 argument").hint(usage).code(1));
     }
     let target = EnterTarget::Named(args.remove(0));
@@ -101,7 +101,7 @@ mod tests {
 
     fn line(line: &str) -> Result<EnterRequest, Failure> {
         let words: Vec<OsString> = line.split_whitespace().map(Into::into).collect();
-        match flags::parse(&SPEC, "enter", &words)? {
+        match flags::parse(&SPEC, "berth enter", &words)? {
             Asked::Work(parsed) => read(&parsed),
             Asked::Help => panic!("help"),
         }

@@ -92,7 +92,7 @@ fn request(parsed: &Parsed) -> Result<RunRequest, Failure> {
         stop_timeout_secs: parsed.parsed("stop-timeout", number::within(-1, i64::MAX))?,
         labels: labels(parsed)?,
         cidfile: text("cidfile").map(PathBuf::from),
-        name: parsed.parsed("name", name::name)?,
+        name: text("name").map(|_| parsed.parsed("name", name::name)).transpose()?.flatten(),
         interactive: parsed.switch("interactive"),
         tty: parsed.switch("tty"),
         rm: parsed.switch("rm"),
@@ -116,7 +116,7 @@ fn source(parsed: &Parsed) -> Result<(Source, Vec<String>), Failure> {
     }
     if args.is_empty() {
         let failure = parsed.wrong("requires at least 1 argument").code(1);
-        return Err(failure.hint(format!("usage: berth {} {}", parsed.command, SPEC.usage)));
+        return Err(failure.hint(format!("usage: {} {}", parsed.command, SPEC.usage)));
     }
     let image = args.remove(0);
     match image.as_str() {

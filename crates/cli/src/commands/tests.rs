@@ -14,12 +14,12 @@ fn failure(line: &str) -> Failure {
 #[test]
 fn commands_are_found_under_all_their_names() {
     for (line, name, rest) in [
-        ("run x", "run", 1),
-        ("ps", "ps", 0),
-        ("container ls -a", "container ls", 1),
-        ("container list", "container list", 0),
-        ("container rm x", "container rm", 1),
-        ("container inspect x", "container inspect", 1),
+        ("run x", "berth run", 1),
+        ("ps", "berth ps", 0),
+        ("container ls -a", "berth container ls", 1),
+        ("container list", "berth container list", 0),
+        ("container rm x", "berth container rm", 1),
+        ("container inspect x", "berth container inspect", 1),
     ] {
         let words = words(line);
         let (_, found, after) = find(&words).unwrap_or_else(|failure| panic!("{line}: {failure:?}"));

@@ -23,7 +23,7 @@ static SPEC: CommandSpec = CommandSpec {
 
 fn parsed(line: &[&str]) -> Parsed {
     let args: Vec<_> = line.iter().map(Into::into).collect();
-    match parse(&SPEC, "run", &args) {
+    match parse(&SPEC, "berth run", &args) {
         Ok(Asked::Work(parsed)) => parsed,
         other => panic!("{line:?}: {other:?}"),
     }
@@ -31,7 +31,7 @@ fn parsed(line: &[&str]) -> Parsed {
 
 fn failure(line: &[&str]) -> Failure {
     let args: Vec<_> = line.iter().map(Into::into).collect();
-    parse(&SPEC, "run", &args).expect_err("it should fail")
+    parse(&SPEC, "berth run", &args).expect_err("it should fail")
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::flags::{self, Asked};
 
 fn read(line: &str) -> Result<RunRequest, Failure> {
     let words: Vec<OsString> = line.split_whitespace().map(Into::into).collect();
-    match flags::parse(&SPEC, "run", &words)? {
+    match flags::parse(&SPEC, "berth run", &words)? {
         Asked::Work(parsed) => request(&parsed),
         Asked::Help => panic!("help"),
     }
@@ -90,12 +90,12 @@ fn wrong_lines_say_what_is_wrong() {
             "--sysctl net.ipv4.ip_forward would change the namespace that --network shares",
         ),
         ("--privileged --isolation strict @host", "conflicting options: --privileged and --isolation strict"),
-        ("@home", "no built-in image @home"),
+        ("--name= @home", "no built-in image @home"),
         ("--cpu 1 @host", "unknown flag: --cpu"),
     ] {
         let failure = read(line).expect_err(line);
         assert_eq!((failure.message.as_str(), failure.exit_code), (message, 125), "{line}");
-        assert_eq!(failure.usage_of.as_deref(), Some("run"));
+        assert_eq!(failure.usage_of.as_deref(), Some("berth run"));
     }
     let failure = read("--rm").expect_err("no image");
     assert_eq!((failure.message.as_str(), failure.exit_code), ("requires at least 1 argument", 1));

@@ -8,7 +8,7 @@ use crate::flags::{self, Asked};
 
 fn read(line: &str) -> Result<UnshareRequest, Failure> {
     let words: Vec<OsString> = line.split_whitespace().map(Into::into).collect();
-    match flags::parse(&SPEC, "unshare", &words)? {
+    match flags::parse(&SPEC, "berth unshare", &words)? {
         Asked::Work(parsed) => request(&parsed),
         Asked::Help => panic!("help"),
     }
