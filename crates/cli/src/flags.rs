@@ -130,10 +130,6 @@ fn command(spec: &CommandSpec) -> Command {
         }
         command = command.arg(arg);
     }
-    for flag in spec.unsupported {
-        command =
-            command.arg(arg(flag.name, flag.short, if flag.value { Takes::One("") } else { Takes::Nothing }));
-    }
     command
 }
 
@@ -171,9 +167,6 @@ pub fn parse(spec: &'static CommandSpec, name: &str, args: &[std::ffi::OsString]
     if parsed.switch("help") {
         return Ok(Asked::Help);
     }
-    if let Some(flag) = spec.unsupported.iter().find(|flag| parsed.matches.contains_id(flag.name)) {
-        return Err(flag.failure(name));
-    }
     let count = parsed.args().len();
     let (least, most) = spec.args;
     if count < least || count > most {
@@ -206,6 +199,11 @@ fn clap_failure(spec: &CommandSpec, name: &str, error: &clap::Error) -> Failure 
         _ => String::new(),
     };
     let flag = subject.split([' ', '=', '[']).next().unwrap_or_default();
+    if error.kind() == ErrorKind::UnknownArgument
+        && let Some(known) = spec.unsupported.iter().find(|known| known.is(flag))
+    {
+        return known.failure(name);
+    }
     match error.kind() {
         ErrorKind::UnknownArgument => match flag.strip_prefix("--") {
             Some(long) => {
@@ -266,6 +264,15 @@ impl Parsed {
         parser: impl FnOnce(&str) -> Result<T, E>,
     ) -> Result<Option<T>, Failure> {
         self.one(name).map(|value| parser(value).map_err(|bad| self.bad(name, value, bad))).transpose()
+    }
+
+    /// As [`Parsed::parsed`], but empty text is as if the flag weren't given.
+    pub fn given<T, E: Into<BadValue>>(
+        &self,
+        name: &str,
+        parser: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Result<Option<T>, Failure> {
+        if self.one(name) == Some("") { Ok(None) } else { self.parsed(name, parser) }
     }
 
     /// All values of a flag, each through its parser.

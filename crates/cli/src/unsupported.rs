@@ -9,13 +9,19 @@ pub struct Unsupported {
     pub name: &'static str,
     /// Letter of the short form.
     pub short: Option<char>,
-    /// Whether a value follows.
-    pub value: bool,
     /// What to do instead; empty for nothing.
     pub why: &'static str,
 }
 
 impl Unsupported {
+    /// Whether `typed`, such as `--gpus` or `-p`, is this flag.
+    pub fn is(&self, typed: &str) -> bool {
+        match typed.strip_prefix("--") {
+            Some(long) => long == self.name,
+            None => self.short.is_some() && typed.chars().nth(1) == self.short,
+        }
+    }
+
     /// The failure of `command` for this flag.
     pub fn failure(&self, command: &str) -> Failure {
         let windows = self.why == WINDOWS;
@@ -35,12 +41,8 @@ const VOLUMES: &str = "volumes are to come; bind a directory until then, as in -
 const IMAGES: &str = "registries are to come; make an image with berth import";
 const CPUS: &str = "use --cpus";
 
-const fn value(name: &'static str, why: &'static str) -> Unsupported {
-    Unsupported { name, short: None, value: true, why }
-}
-
-const fn switch(name: &'static str, why: &'static str) -> Unsupported {
-    Unsupported { name, short: None, value: false, why }
+const fn flag(name: &'static str, why: &'static str) -> Unsupported {
+    Unsupported { name, short: None, why }
 }
 
 const fn short(letter: char, flag: Unsupported) -> Unsupported {
@@ -49,87 +51,87 @@ const fn short(letter: char, flag: Unsupported) -> Unsupported {
 
 /// Of `run`.
 pub static RUN: &[Unsupported] = &[
-    value("add-host", NETWORKS),
-    value("annotation", ""),
-    short('a', value("attach", "-i, -t and -d choose the streams")),
-    value("blkio-weight-device", ""),
-    value("cgroup-parent", "set BERTH_CGROUP"),
-    value("cpu-count", WINDOWS),
-    value("cpu-percent", WINDOWS),
-    value("cpu-period", CPUS),
-    value("cpu-quota", CPUS),
-    value("cpu-rt-period", ""),
-    value("cpu-rt-runtime", ""),
-    value("device-cgroup-rule", ""),
-    value("device-read-bps", ""),
-    value("device-read-iops", ""),
-    value("device-write-bps", ""),
-    value("device-write-iops", ""),
-    switch("disable-content-trust", ""),
-    value("dns", NETWORKS),
-    value("dns-opt", NETWORKS),
-    value("dns-option", NETWORKS),
-    value("dns-search", NETWORKS),
-    value("expose", NETWORKS),
-    value("gpus", "give the device nodes by name, as in --device /dev/dri/renderD128"),
-    value("health-cmd", ""),
-    value("health-interval", ""),
-    value("health-retries", ""),
-    value("health-start-interval", ""),
-    value("health-start-period", ""),
-    value("health-timeout", ""),
-    value("io-maxbandwidth", WINDOWS),
-    value("io-maxiops", WINDOWS),
-    value("ip", NETWORKS),
-    value("ip6", NETWORKS),
-    value("kernel-memory", "the kernel has dropped it"),
-    value("link", NETWORKS),
-    value("link-local-ip", NETWORKS),
-    value("log-driver", "berth logs reads what the container wrote"),
-    value("log-opt", ""),
-    value("mac-address", NETWORKS),
-    value("memory-swappiness", ""),
-    value("network-alias", NETWORKS),
-    value("net-alias", NETWORKS),
-    switch("no-healthcheck", "health checks are to come: none runs"),
-    switch("oom-kill-disable", ""),
-    value("platform", IMAGES),
-    short('p', value("publish", NETWORKS)),
-    short('P', switch("publish-all", NETWORKS)),
-    value("pull", IMAGES),
-    short('q', switch("quiet", IMAGES)),
-    value("restart", ""),
-    value("runtime", "berth's own runtime runs every container"),
-    value("storage-opt", ""),
-    switch("use-api-socket", ""),
-    value("volume-driver", VOLUMES),
-    value("volumes-from", VOLUMES),
+    flag("add-host", NETWORKS),
+    flag("annotation", ""),
+    short('a', flag("attach", "-i, -t and -d choose the streams")),
+    flag("blkio-weight-device", ""),
+    flag("cgroup-parent", "set BERTH_CGROUP"),
+    flag("cpu-count", WINDOWS),
+    flag("cpu-percent", WINDOWS),
+    flag("cpu-period", CPUS),
+    flag("cpu-quota", CPUS),
+    flag("cpu-rt-period", ""),
+    flag("cpu-rt-runtime", ""),
+    flag("device-cgroup-rule", ""),
+    flag("device-read-bps", ""),
+    flag("device-read-iops", ""),
+    flag("device-write-bps", ""),
+    flag("device-write-iops", ""),
+    flag("disable-content-trust", ""),
+    flag("dns", NETWORKS),
+    flag("dns-opt", NETWORKS),
+    flag("dns-option", NETWORKS),
+    flag("dns-search", NETWORKS),
+    flag("expose", NETWORKS),
+    flag("gpus", "give the device nodes by name, as in --device /dev/dri/renderD128"),
+    flag("health-cmd", ""),
+    flag("health-interval", ""),
+    flag("health-retries", ""),
+    flag("health-start-interval", ""),
+    flag("health-start-period", ""),
+    flag("health-timeout", ""),
+    flag("io-maxbandwidth", WINDOWS),
+    flag("io-maxiops", WINDOWS),
+    flag("ip", NETWORKS),
+    flag("ip6", NETWORKS),
+    flag("kernel-memory", "the kernel has dropped it"),
+    flag("link", NETWORKS),
+    flag("link-local-ip", NETWORKS),
+    flag("log-driver", "berth logs reads what the container wrote"),
+    flag("log-opt", ""),
+    flag("mac-address", NETWORKS),
+    flag("memory-swappiness", ""),
+    flag("network-alias", NETWORKS),
+    flag("net-alias", NETWORKS),
+    flag("no-healthcheck", "health checks are to come: none runs"),
+    flag("oom-kill-disable", ""),
+    flag("platform", IMAGES),
+    short('p', flag("publish", NETWORKS)),
+    short('P', flag("publish-all", NETWORKS)),
+    flag("pull", IMAGES),
+    short('q', flag("quiet", IMAGES)),
+    flag("restart", ""),
+    flag("runtime", "berth's own runtime runs every container"),
+    flag("storage-opt", ""),
+    flag("use-api-socket", ""),
+    flag("volume-driver", VOLUMES),
+    flag("volumes-from", VOLUMES),
 ];
 
 /// Of `ps`.
-pub static PS: &[Unsupported] = &[short('s', switch("size", ""))];
+pub static PS: &[Unsupported] = &[short('s', flag("size", ""))];
 /// Of `rm`.
-pub static RM: &[Unsupported] = &[short('l', switch("link", NETWORKS))];
+pub static RM: &[Unsupported] = &[short('l', flag("link", NETWORKS))];
 /// Of `logs`.
-pub static LOGS: &[Unsupported] = &[switch("details", "")];
+pub static LOGS: &[Unsupported] = &[flag("details", "")];
 /// Of `inspect`.
-pub static INSPECT: &[Unsupported] = &[short('s', switch("size", ""))];
+pub static INSPECT: &[Unsupported] = &[short('s', flag("size", ""))];
 /// Of `import`.
 pub static IMPORT: &[Unsupported] =
-    &[short('c', value("change", "")), short('m', value("message", "")), value("platform", "")];
+    &[short('c', flag("change", "")), short('m', flag("message", "")), flag("platform", "")];
 /// Of `enter`.
 pub static ENTER: &[Unsupported] = &[
-    short('Z', switch("follow-context", "")),
-    short('e', switch("env", "")),
-    value("net-socket", ""),
-    switch("user-parent", ""),
-    short('c', switch("join-cgroup", "")),
+    short('Z', flag("follow-context", "")),
+    short('e', flag("env", "")),
+    flag("net-socket", ""),
+    flag("user-parent", ""),
+    short('c', flag("join-cgroup", "")),
 ];
 /// Of `unshare`.
 pub static UNSHARE: &[Unsupported] = &[
-    switch("keep-caps", ""),
-    value("owner", ""),
-    switch("forward-signals", ""),
-    short('l', value("load-interp", "")),
-    value("mount-binfmt", ""),
+    flag("keep-caps", ""),
+    flag("owner", ""),
+    flag("forward-signals", ""),
+    short('l', flag("load-interp", "")),
+    flag("mount-binfmt", ""),
 ];

@@ -43,7 +43,7 @@ fn request(parsed: &Parsed) -> Result<ExecRequest, Failure> {
         detach_keys: leaving_keys(parsed)?,
         env: env_changes(parsed)?,
         user: parsed.one("user").filter(|user| !user.is_empty()).map(str::to_owned),
-        workdir: parsed.parsed("workdir", name::absolute)?,
+        workdir: parsed.given("workdir", name::absolute)?,
         privileged: parsed.switch("privileged"),
     })
 }

@@ -66,11 +66,11 @@ fn request(parsed: &Parsed) -> Result<RunRequest, Failure> {
             .one("entrypoint")
             .map(|text| if text.is_empty() { Vec::new() } else { vec![text.to_owned()] }),
         env: env_changes(parsed)?,
-        workdir: parsed.parsed("workdir", name::absolute)?,
+        workdir: parsed.given("workdir", name::absolute)?,
         user: text("user"),
         group_add: parsed.many("group-add").into_iter().map(str::to_owned).collect(),
-        hostname: parsed.parsed("hostname", name::host_name)?.filter(|name| !name.is_empty()),
-        domainname: parsed.parsed("domainname", name::host_name)?.filter(|name| !name.is_empty()),
+        hostname: parsed.given("hostname", name::host_name)?,
+        domainname: parsed.given("domainname", name::host_name)?,
         init: parsed.switch("init"),
         read_only: parsed.switch("read-only"),
         mounts: mounts(parsed)?,
@@ -88,11 +88,11 @@ fn request(parsed: &Parsed) -> Result<RunRequest, Failure> {
         time_offsets: clock::offsets(&parsed.many("time-offset"))
             .map_err(|bad| parsed.bad("time-offset", &parsed.many("time-offset").join(" "), bad))?,
         isolation: parsed.parsed("isolation", isolation)?.unwrap_or_default(),
-        stop_signal: parsed.parsed("stop-signal", number::signal)?,
+        stop_signal: parsed.given("stop-signal", number::signal)?,
         stop_timeout_secs: parsed.parsed("stop-timeout", number::within(-1, i64::MAX))?,
         labels: labels(parsed)?,
         cidfile: text("cidfile").map(PathBuf::from),
-        name: text("name").map(|_| parsed.parsed("name", name::name)).transpose()?.flatten(),
+        name: parsed.given("name", name::name)?,
         interactive: parsed.switch("interactive"),
         tty: parsed.switch("tty"),
         rm: parsed.switch("rm"),
@@ -188,8 +188,8 @@ fn resources(parsed: &Parsed) -> Result<Resources, Failure> {
             .parsed("cpu-shares", number::within(0, 262_144))?
             .filter(|shares| *shares > 0)
             .map(|shares| shares.max(2) as u64),
-        cpuset_cpus: parsed.parsed("cpuset-cpus", number::cpuset)?,
-        cpuset_mems: parsed.parsed("cpuset-mems", number::cpuset)?,
+        cpuset_cpus: parsed.given("cpuset-cpus", number::cpuset)?,
+        cpuset_mems: parsed.given("cpuset-mems", number::cpuset)?,
         pids_limit: parsed
             .parsed("pids-limit", number::within(-1, i64::MAX))?
             .map(|limit| if limit == 0 { -1 } else { limit }),

@@ -16,7 +16,7 @@ static SPEC: CommandSpec = CommandSpec {
             Flag::maybe("mount-proc", "dir", "/proc", ""),
         ],
     )],
-    unsupported: &[Unsupported { name: "gpus", short: None, value: true, why: "" }],
+    unsupported: &[Unsupported { name: "gpus", short: Some('g'), why: "" }],
     args: (1, usize::MAX),
     trailing: true,
 };
@@ -72,6 +72,8 @@ fn wrong_flags_are_named() {
         (&["-e"], "flag needs an argument: --env", None),
         (&["--rm=x", "img"], "invalid argument \"x\" for --rm: neither true nor false", None),
         (&["--gpus", "all", "img"], "--gpus isn't supported yet", None),
+        (&["--gpus=all", "img"], "--gpus isn't supported yet", None),
+        (&["-itg", "img"], "--gpus isn't supported yet", None),
     ] {
         let failure = failure(line);
         assert_eq!(failure.message, message, "{line:?}");

@@ -139,6 +139,6 @@ pub static LIST: CommandSpec = CommandSpec {
 /// Of `spec`.
 pub static SPEC: CommandSpec = CommandSpec {
     args: (0, 0),
-    unsupported: &[crate::unsupported::Unsupported { name: "rootless", short: None, value: false, why: "" }],
+    unsupported: &[crate::unsupported::Unsupported { name: "rootless", short: None, why: "" }],
     ..spec("[OPTIONS]", "Write a new config.json", &[("Options", &[BUNDLE])])
 };

@@ -99,7 +99,12 @@ fn wrong_lines_say_what_is_wrong() {
     }
     let failure = read("--rm").expect_err("no image");
     assert_eq!((failure.message.as_str(), failure.exit_code), ("requires at least 1 argument", 1));
-    for line in ["--network host -h x @host", "--rm -d @host", "--pid container:x @host"] {
+    for line in [
+        "-w= --name= -h= --stop-signal= --cpuset-cpus= @host",
+        "--network host -h x @host",
+        "--rm -d @host",
+        "--pid container:x @host",
+    ] {
         assert!(read(line).is_ok(), "{line}");
     }
 }
