@@ -77,7 +77,10 @@ impl Db {
             Ok((connection, schema::NEWEST)) => connection,
             Ok((_, found)) if found > schema::NEWEST => return Err(newer(&paths, found)),
             Ok(_) => upgrade(&paths, root.as_fd())?,
-            Err(_) if !paths.database().exists() => upgrade(&paths, root.as_fd())?,
+            // Not there, or not yet when we looked: whether it is there is only certain under the lock.
+            Err(source) if source.sqlite_error_code() == Some(ErrorCode::CannotOpen) => {
+                upgrade(&paths, root.as_fd())?
+            }
             Err(source) => return Err(database(&paths, "open the store", source)),
         };
         Ok(Db { connection, root, paths, writable: true, durability: Cell::new(None) })

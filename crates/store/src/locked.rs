@@ -122,3 +122,37 @@ pub fn open_directory(parent: impl AsFd, path: &Path) -> Result<OwnedFd, Errno> 
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::openat(parent, path, flags, Mode::empty())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::MetadataExt;
+
+    /// Waits until somebody waits for the lock on `inode`: the kernel lists waiters with an arrow.
+    fn wait_for_waiter(inode: u64) {
+        let waits = |line: &str| line.contains("->") && line.contains(&format!(":{inode} "));
+        while !std::fs::read_to_string("/proc/locks").unwrap().lines().any(waits) {
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_lock_on_what_was_moved_away_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let parent = open_directory(rustix::fs::CWD, dir.path()).unwrap();
+        std::fs::create_dir(dir.path().join("held")).unwrap();
+        let name = Path::new("held");
+        let held = lock(parent.as_fd(), name, Wait::No).unwrap().unwrap();
+        assert!(lock(parent.as_fd(), name, Wait::No).unwrap().is_none());
+        let inode = std::fs::metadata(dir.path().join("held")).unwrap().ino();
+        std::thread::scope(|scope| {
+            let waiter = scope.spawn(|| lock(parent.as_fd(), name, Wait::Yes).unwrap().is_none());
+            wait_for_waiter(inode);
+            rustix::fs::renameat(&parent, "held", &parent, "moved").unwrap();
+            drop(held);
+            assert!(waiter.join().unwrap());
+        });
+        assert!(lock(parent.as_fd(), name, Wait::Yes).unwrap().is_none());
+        assert!(lock(parent.as_fd(), Path::new("moved"), Wait::No).unwrap().is_some());
+    }
+}

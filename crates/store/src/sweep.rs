@@ -89,3 +89,19 @@ fn names_in(path: &Path) -> Result<Vec<PathBuf>, Error> {
 fn files(doing: &'static str, path: &Path, source: Errno) -> Error {
     Error::Files { doing, path: path.to_owned(), source: source.into() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_layer_with_a_row_is_never_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("store")).unwrap();
+        let empty_archive = [0; 1024];
+        store.import(&mut &empty_archive[..], None, "test", &mut |_| {}).unwrap();
+        let chain = ChainId(Sha256::of(&empty_archive));
+        assert!(!store.remove_unused_layer(&chain).unwrap());
+        assert!(store.paths().layer_fs(&chain).is_dir());
+    }
+}

@@ -109,6 +109,13 @@ fn a_directory_swapped_for_a_link_is_resolved_anew() {
 }
 
 #[test]
+fn a_link_that_replaced_itself_is_no_place() {
+    let members = || vec![dir("a"), symlink("a/up", "."), file("a/up/up", "x"), file("a/up/y", "x")];
+    let (_, result) = import_beside_canary(|_| members());
+    assert!(matches!(result, Err(Error::Unpack { call: "openat2", .. })));
+}
+
+#[test]
 fn hard_links_stay_inside() {
     assert_refused(|canary| vec![hard_link("l", canary.join("file").as_os_str().as_encoded_bytes())]);
     assert_refused(|canary| {

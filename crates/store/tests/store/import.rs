@@ -69,7 +69,8 @@ fn a_busybox_root_comes_out_as_it_went_in() {
 fn digests_are_those_of_the_uncompressed_archive() {
     let scratch = Scratch::new();
     let mut archive = tar(&[dir("d"), file("d/f", "hello")]);
-    archive.resize(10_240, 0);
+    // Padding that no reader of entries looks at.
+    archive.resize(1 << 20, 0);
     let diff = format!("sha256:{}", Sha256::of(&archive).hex());
     let halves = [gzip(&archive[..700]), gzip(&archive[700..])].concat();
     for input in [archive.clone(), gzip(&archive), halves] {

@@ -23,17 +23,18 @@ fn a_new_store_is_private() {
 #[test]
 fn a_store_is_made_by_one_of_many() {
     let dir = tempfile::tempdir().unwrap();
-    let root = dir.path().join("store");
-    std::thread::scope(|scope| {
-        for n in 0..8 {
-            let root = &root;
-            scope.spawn(move || {
-                let store = Store::open(root).unwrap();
-                store.insert_container(&container(n, &format!("c{n}")), Durability::Unsynced).unwrap();
-            });
-        }
-    });
-    assert_eq!(Store::open(&root).unwrap().containers().unwrap().len(), 8);
+    for round in 0..20 {
+        let root = &dir.path().join(format!("store{round}"));
+        std::thread::scope(|scope| {
+            for n in 0..8 {
+                scope.spawn(move || {
+                    let store = Store::open(root).unwrap();
+                    store.insert_container(&container(n, &format!("c{n}")), Durability::Unsynced).unwrap();
+                });
+            }
+        });
+        assert_eq!(Store::open(root).unwrap().containers().unwrap().len(), 8);
+    }
 }
 
 #[test]
