@@ -14,7 +14,6 @@ const OPTIONS: [&str; 14] = [
     "z",
     "Z",
     "noidmap",
-    "nocopy",
     "private",
     "rprivate",
     "slave",
@@ -23,6 +22,7 @@ const OPTIONS: [&str; 14] = [
     "rshared",
     "consistent",
     "cached",
+    "delegated",
 ];
 
 /// Propagation by mount(8)'s word.
@@ -95,7 +95,6 @@ pub fn volume(text: &str, cwd: &Path) -> Result<MountRequest, BadValue> {
                 .hint("paths that contain a colon go through --mount type=bind,source=…,target=…"));
         }
     };
-    let mut recursion = BindRecursion::Enabled;
     let mut spread = None;
     let mut noidmap = false;
     let mut relabel_shared = None;
@@ -107,9 +106,6 @@ pub fn volume(text: &str, cwd: &Path) -> Result<MountRequest, BadValue> {
             "noidmap" => std::mem::replace(&mut noidmap, true),
             "consistent" | "cached" | "delegated" => false,
             "nocopy" => return Err("nocopy belongs to volumes, and volumes aren't supported yet".into()),
-            "norecurse" => {
-                std::mem::replace(&mut recursion, BindRecursion::Disabled) != BindRecursion::Enabled
-            }
             _ => match propagation(word) {
                 Some(mode) => spread.replace(mode).is_some(),
                 None => {
@@ -125,7 +121,7 @@ pub fn volume(text: &str, cwd: &Path) -> Result<MountRequest, BadValue> {
     Ok(MountRequest {
         kind: MountKind::Bind {
             source: source(from, cwd)?,
-            recursion,
+            recursion: BindRecursion::Enabled,
             propagation: spread.unwrap_or_default(),
             create_source: true,
             noidmap,

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use engine::request::{BindRecursion, MountKind, MountRequest, Propagation, TmpfsOption};
+use engine::request::{BindRecursion, MountKind, MountRequest, Propagation};
 
 use super::mount::{propagation, source, target};
 use super::{number, tmpfs};
@@ -26,7 +26,7 @@ const KEYS: [&str; 16] = [
     "bind-create-src",
     "tmpfs-size",
     "tmpfs-mode",
-    "tmpfs-options",
+    "bind-noidmap",
 ];
 
 #[derive(Default)]
@@ -41,7 +41,6 @@ struct Keys<'a> {
     noidmap: bool,
     size_bytes: Option<u64>,
     mode: Option<u32>,
-    options: Vec<TmpfsOption>,
     /// The first key that only one type has.
     of_bind: Option<&'a str>,
     of_tmpfs: Option<&'a str>,
@@ -72,7 +71,7 @@ pub fn parse(text: &str, cwd: &Path) -> Result<MountRequest, BadValue> {
             if keys.source.is_some() {
                 return Err("source doesn't go with type=tmpfs".into());
             }
-            MountKind::Tmpfs { size_bytes: keys.size_bytes, mode: keys.mode, options: keys.options }
+            MountKind::Tmpfs { size_bytes: keys.size_bytes, mode: keys.mode, options: Vec::new() }
         }
         kind @ ("volume" | "image" | "npipe" | "cluster") => {
             let why = match keys.kind {
@@ -152,7 +151,6 @@ fn read<'a>(field: &'a str, keys: &mut Keys<'a>) -> Result<(), BadValue> {
         "bind-noidmap" => keys.noidmap = truth()?,
         "tmpfs-size" => keys.size_bytes = Some(number::bytes(needed()?)?),
         "tmpfs-mode" => keys.mode = Some(tmpfs::mode(needed()?)?),
-        "tmpfs-options" => keys.options = tmpfs::options(needed()?)?.options,
         _ if lower.starts_with("volume-") || lower.starts_with("image-") => {
             return Err(BadValue::new(format!("{key} isn't supported yet")));
         }
