@@ -70,9 +70,11 @@ impl Db {
         check_mode(&paths, root.as_fd())?;
         let opened = connect(&paths.database()).and_then(|db| user_version(&db).map(|found| (db, found)));
         let connection = match opened {
-            // SQLite opens a file that can't be written for reading, without a word.
+            // What can't be opened for writing SQLite opens for reading, without a word: on a read-only file system,
+            // and where the file is made just between its two attempts. Opening it under the lock tells which.
             Ok((connection, _)) if connection.is_readonly("main").unwrap_or(false) => {
-                return Err(Error::OpenRoot { path: paths.database(), source: Errno::ROFS.into() });
+                drop(connection);
+                upgrade(&paths, root.as_fd())?
             }
             Ok((connection, schema::NEWEST)) => connection,
             Ok((_, found)) if found > schema::NEWEST => return Err(newer(&paths, found)),
