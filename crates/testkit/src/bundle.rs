@@ -1,7 +1,7 @@
 //! OCI bundles, and containers of `berth-runtime`.
 
 use crate::cmd::{Cmd, Output};
-use crate::pty::Pty;
+use crate::pty::{ConsoleSocket, Pty};
 use crate::{Host, Value, json, until};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -117,6 +117,15 @@ impl<'h> Bundle<'h> {
         self.start_by("create", &[])
     }
 
+    /// `berth-runtime create` with a terminal, whose master goes to `socket`.
+    #[track_caller]
+    pub fn create_with_console(self, socket: &ConsoleSocket) -> Container<'h> {
+        let this = self.config(|config| config["process"]["terminal"] = json!(true));
+        this.write();
+        let path = socket.path().to_str().expect("UTF-8").to_owned();
+        this.start_by("create", &["--console-socket", &path])
+    }
+
     /// `berth-runtime run --detach`, which must succeed.
     #[track_caller]
     pub fn detach(self) -> Container<'h> {
@@ -146,7 +155,7 @@ impl Container<'_> {
         &self.id
     }
 
-    /// `berth-runtime COMMAND ID ARGS…`.
+    /// `berth-runtime COMMAND ID ARGS…`; options come before the name, so by [`Host::runtime`].
     pub fn command<A: AsRef<OsStr>>(&self, command: &str, args: impl IntoIterator<Item = A>) -> Cmd {
         let cmd = self.host.runtime([command, &self.id]);
         args.into_iter().fold(cmd, Cmd::arg)
@@ -217,7 +226,7 @@ impl Container<'_> {
     /// Deletes it, ended or not.
     #[track_caller]
     pub fn remove(self) {
-        self.command("delete", ["--force"]).run().ok().silent();
+        self.host.runtime(["delete", "--force", &self.id]).run().ok().silent();
     }
 }
 

@@ -10,12 +10,14 @@
 //! - [`pty`]: the same under a terminal
 //! - [`bundle`]: OCI bundles for `berth-runtime`
 //! - [`rootfs`]: a root file system from busybox, as a directory or a tar
+//! - [`elf`]: programs of a few instructions
 //! - [`facts`]: what this machine can do; [`skip!`]: how a test says that it can't
 //! - [`leaks`]: what must not be left
 #![forbid(unsafe_code)]
 
 pub mod bundle;
 pub mod cmd;
+pub mod elf;
 pub mod facts;
 pub mod host;
 mod ids;
@@ -31,3 +33,6 @@ pub use host::Host;
 pub use pty::Pty;
 pub use serde_json::{Value, json};
 pub use wait::until;
+
+#[cfg(test)]
+mod tests;

@@ -3,9 +3,14 @@
 use crate::cmd::{Cmd, code, wait_child};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
+use std::io::IoSliceMut;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::{Duration, Instant};
 
@@ -163,4 +168,46 @@ impl Drop for Pty {
 fn set_size(master: impl AsFd, columns: u16, rows: u16) {
     let size = Winsize { ws_col: columns, ws_row: rows, ws_xpixel: 0, ws_ypixel: 0 };
     tcsetwinsize(master, size).expect("set a terminal's size");
+}
+
+/// A socket on which `--console-socket` hands a terminal's master over.
+#[derive(Debug)]
+pub struct ConsoleSocket {
+    path: PathBuf,
+    listener: UnixListener,
+}
+
+impl ConsoleSocket {
+    /// Listens on the new socket `path`.
+    pub fn listen(path: &Path) -> ConsoleSocket {
+        let listener = UnixListener::bind(path).unwrap_or_else(|e| panic!("bind {}: {e}", path.display()));
+        listener.set_nonblocking(true).expect("a socket");
+        ConsoleSocket { path: path.to_owned(), listener }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The terminal that comes.
+    #[track_caller]
+    pub fn accept(&self) -> Pty {
+        let mut stream = None;
+        crate::until(EXPECT, || {
+            stream = self.listener.accept().ok();
+            stream.is_some()
+        });
+        let (stream, _) = stream.unwrap_or_else(|| panic!("nobody came to {}", self.path.display()));
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
+        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+        let mut name = [0; 4096];
+        let flags = RecvFlags::CMSG_CLOEXEC;
+        recvmsg(&stream, &mut [IoSliceMut::new(&mut name)], &mut ancillary, flags).expect("recvmsg");
+        let mut fds = ancillary.drain().flat_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(fds) => fds.collect::<Vec<_>>(),
+            _ => Vec::new(),
+        });
+        Pty::adopt(fds.next().unwrap_or_else(|| panic!("no descriptor came to {}", self.path.display())))
+    }
 }
