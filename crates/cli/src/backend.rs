@@ -6,6 +6,9 @@ use engine::request::{
 };
 use serde_json::Value as Json;
 
+use engine::{Home, attach};
+
+use crate::explain;
 use crate::failure::Failure;
 use crate::format::ps::PsRow;
 use crate::runtime_cli::RuntimeRequest;
@@ -18,8 +21,25 @@ fn not_built(what: &str) -> Failure {
 }
 
 /// Runs a container; answers the status to leave with.
-pub fn run(_request: &RunRequest) -> Result<u8, Failure> {
-    Err(not_built("run").code(125))
+pub fn run(request: &RunRequest) -> Result<u8, Failure> {
+    let of_run = |error: engine::Error| Failure::of_run(error.kind(), error.to_string(), error.hint());
+    let ran = engine::run::run(&Home::from_env().map_err(of_run)?, request.clone()).map_err(of_run)?;
+    if request.explain {
+        eprint!("{}", explain::text(&ran.steps));
+    }
+    match ran.outcome {
+        None => {
+            println!("{}", ran.id);
+            Ok(0)
+        }
+        Some(attach::Outcome::Detached) => Ok(0),
+        Some(attach::Outcome::Exited(Some(code))) => Ok(code),
+        Some(attach::Outcome::Exited(None)) => Err(Failure::new(format!(
+            "nobody saw container {} end: its holder and its keeper were killed",
+            ran.name
+        ))
+        .code(125)),
+    }
 }
 
 /// Runs a process in a container; answers the status to leave with.

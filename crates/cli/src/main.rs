@@ -13,6 +13,7 @@
 
 mod backend;
 mod commands;
+mod explain;
 mod failure;
 mod flags;
 mod format;

@@ -1,2 +1,41 @@
+//! The life of containers: the rooms below, joined.
+//!
+//! There is no daemon. Each function here runs in the process of whoever calls, reads what files and kernel say, does
+//! its work, and returns. Two processes stay with each container:
+//!
+//! ```text
+//! berth run ──fork──▶ holder ──clone3──▶ first process of the container
+//!     │                  │  waits for both, holds descriptors, reforks the keeper; does nothing that can fail
+//!     │                  └──fork──▶ keeper: logs, clients, exit record, teardown
+//!     └── attaches; goes when the container ends, or earlier
+//! ```
+//!
+//! This crate makes no decision about system calls, which belong to `runtime` and `linux`, and prints nothing.
 #![forbid(unsafe_code)]
+
+pub mod attach;
+pub mod binds;
+pub mod cell;
+pub mod claims;
+pub mod config;
+mod error;
+pub mod find;
+mod holder;
+mod home;
+mod host_image;
+mod inherited;
+mod keeper;
+pub mod log;
+mod names;
 pub mod request;
+mod root;
+pub mod run;
+mod settle;
+pub mod spec;
+mod teardown;
+pub mod users;
+mod wire;
+
+pub use config::Config;
+pub use error::Error;
+pub use home::Home;

@@ -2,7 +2,7 @@
 
 /// What sort of failure an error is. The table in [`Kind::exit_code`] and [`Kind::http_status`] is the only place that
 /// turns a failure into a number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Kind {
     /// The request itself is wrong: flags, values, documents.
     Invalid,

@@ -1,0 +1,313 @@
+//! One container's directory of this boot, and what its files say.
+//!
+//! ```text
+//! <run>/containers/<id>/
+//!   lock        flock'd by the creator, then by holder and keeper; says what was intended. A free lock means that
+//!               nobody looks after the container any more
+//!   config.json what was wanted, resolved
+//!   run.json    which processes there are
+//!   exit.json   how it ended
+//!   stdout, stderr   FIFOs that the container writes and the keeper reads
+//!   rootfs/     where the first process attaches the root, in its own mount namespace
+//!   remove      whoever sees the end removes the container too
+//! ```
+//!
+//! States, by files and kernel:
+//! - lock held, no run.json: being created
+//! - run.json, first process alive: running (with a free lock: on its own; the next command looks after it)
+//! - exit.json, or first process gone: ended
+//! - lock free and no run.json: its creation was cut short; whatever there is of it is garbage
+
+use crate::config::Config;
+use crate::{Error, Home, claims};
+use linux::Errno;
+use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, flock, openat, unlinkat};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+/// What was intended, written before anything else is made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Intent {
+    /// Name.
+    pub name: String,
+    /// Whether it's removed when it ends, so that no row of it is in the store.
+    pub rm: bool,
+    /// Slot of its id range.
+    pub slot: Option<u32>,
+}
+
+/// A process, named so that no other one can be meant: with the boot that `<run>` belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessName {
+    /// Process id on the host.
+    pub pid: i32,
+    /// Start time in clock ticks since boot.
+    pub start_time: u64,
+}
+
+impl ProcessName {
+    /// The name of a living process.
+    pub fn of(pid: i32) -> Option<ProcessName> {
+        Some(ProcessName { pid, start_time: linux::process::start_time(pid)? })
+    }
+
+    /// A descriptor for it; `None` if it's gone.
+    pub fn open(self) -> Option<OwnedFd> {
+        let pidfd = linux::process::pidfd_open(self.pid).ok()?;
+        // Opened first, compared then: the number can't go to another process while the descriptor is held and alive.
+        (linux::process::start_time(self.pid) == Some(self.start_time) && !is_zombie(self.pid))
+            .then_some(pidfd)
+    }
+}
+
+fn is_zombie(pid: i32) -> bool {
+    let Ok(stat) = std::fs::read(format!("/proc/{pid}/stat")) else { return true };
+    let state = stat.iter().rposition(|b| *b == b')').and_then(|end| stat.get(end + 2).copied());
+    matches!(state, Some(b'Z' | b'X') | None)
+}
+
+/// Processes of a started container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Running {
+    /// The container's first process.
+    pub init: ProcessName,
+    /// The holder.
+    pub holder: ProcessName,
+    /// Nanoseconds since the epoch.
+    pub started_ns: i64,
+    /// Control groups.
+    pub cgroup: runtime::cgroup::CgroupPaths,
+    /// What couldn't be done as asked, for `inspect`.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+}
+
+/// How a container ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    /// 0 to 255; `None` if nobody was there to see it.
+    pub code: Option<u8>,
+    /// Whether the kernel killed one of its processes for want of memory.
+    pub oom_killed: bool,
+    /// Nanoseconds since the epoch.
+    pub started_ns: i64,
+    /// Nanoseconds since the epoch.
+    pub finished_ns: i64,
+    /// Why it never ran, or that its end wasn't seen.
+    pub error: Option<String>,
+}
+
+/// The directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cell {
+    /// Its container's id.
+    pub id: String,
+    /// Its path.
+    pub path: PathBuf,
+}
+
+/// Holding the directory's lock; given up when the last copy of the descriptor is closed.
+#[derive(Debug)]
+pub struct CellLock(OwnedFd);
+
+impl CellLock {
+    /// The descriptor, for a process that keeps it open over a fork.
+    pub fn raw(&self) -> i32 {
+        self.0.as_raw_fd()
+    }
+}
+
+impl Cell {
+    /// The directory of container `id`, whether it exists or not.
+    pub fn of(home: &Home, id: &str) -> Cell {
+        Cell { id: id.to_owned(), path: home.run_dir(id) }
+    }
+
+    /// Makes the directory with its intent, locked.
+    pub fn create(home: &Home, id: &str, intent: &Intent) -> Result<(Cell, CellLock), Error> {
+        let cell = Cell::of(home, id);
+        let failed = |what, errno| Error::system(what, cell.path.display(), errno);
+        rustix::fs::mkdir(&cell.path, Mode::from_raw_mode(0o700)).map_err(|e| failed("make", e))?;
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let lock = openat(CWD, cell.path.join("lock"), flags, Mode::from_raw_mode(0o600))
+            .map_err(|e| failed("lock", e))?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|e| failed("lock", e))?;
+        let text = to_json(intent);
+        rustix::io::write(&lock, &text).map_err(|e| failed("write to", e))?;
+        rustix::fs::mkdir(cell.path.join("rootfs"), Mode::from_raw_mode(0o755))
+            .map_err(|e| failed("write to", e))?;
+        Ok((cell, CellLock(lock)))
+    }
+
+    /// All containers of this boot.
+    pub fn all(home: &Home) -> Vec<Cell> {
+        if !claims::Claims::exist(home) {
+            return Vec::new();
+        }
+        let Ok(entries) = std::fs::read_dir(home.run.join("containers")) else { return Vec::new() };
+        entries
+            .flatten()
+            .filter_map(|e| e.file_name().into_string().ok())
+            .map(|id| Cell::of(home, &id))
+            .collect()
+    }
+
+    /// Takes the lock if it's free; `None` if somebody looks after the container.
+    pub fn try_lock(&self) -> Result<Option<CellLock>, Error> {
+        self.lock_with(FlockOperation::NonBlockingLockExclusive)
+    }
+
+    /// Waits for the lock: until nobody looks after the container any more. `None` if the directory is gone.
+    pub fn wait_lock(&self) -> Result<Option<CellLock>, Error> {
+        self.lock_with(FlockOperation::LockExclusive)
+    }
+
+    fn lock_with(&self, operation: FlockOperation) -> Result<Option<CellLock>, Error> {
+        let failed = |errno| Error::system("lock", self.path.join("lock").display(), errno);
+        let lock = match openat(CWD, self.path.join("lock"), OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
+            Err(Errno::NOENT) => return Ok(None),
+            other => other.map_err(failed)?,
+        };
+        loop {
+            match flock(&lock, operation) {
+                Ok(()) => break,
+                Err(Errno::INTR) => continue,
+                Err(Errno::WOULDBLOCK) => return Ok(None),
+                Err(errno) => return Err(failed(errno)),
+            }
+        }
+        // Whoever had it may have removed the directory.
+        Ok(self.path.join("lock").exists().then_some(CellLock(lock)))
+    }
+
+    /// What was intended.
+    pub fn intent(&self) -> Option<Intent> {
+        self.read("lock")
+    }
+
+    /// What was wanted, resolved.
+    pub fn config(&self) -> Option<Config> {
+        self.read("config.json")
+    }
+
+    /// The processes; `None` before the start.
+    pub fn running(&self) -> Option<Running> {
+        self.read("run.json")
+    }
+
+    /// How it ended; `None` if that isn't known.
+    pub fn ended(&self) -> Option<Ended> {
+        self.read("exit.json")
+    }
+
+    fn read<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
+        serde_json::from_slice(&std::fs::read(self.path.join(name)).ok()?).ok()
+    }
+
+    /// Writes a file whole or not at all, as far as other processes see it; not durable, as nothing here is.
+    pub fn write<T: Serialize>(&self, name: &str, value: &T) -> Result<(), Error> {
+        let new = self.path.join(format!(".{name}.new"));
+        let path = self.path.join(name);
+        std::fs::write(&new, to_json(value)).map_err(|error| Error::io("write", path.display(), &error))?;
+        rustix::fs::renameat(CWD, &new, CWD, &path)
+            .map_err(|errno| Error::system("write", path.display(), errno))
+    }
+
+    /// Asks whoever sees the container's end to remove it.
+    pub fn request_removal(&self) -> Result<(), Error> {
+        let path = self.path.join("remove");
+        std::fs::write(&path, b"").map_err(|error| Error::io("write", path.display(), &error))
+    }
+
+    /// Whether somebody asked for that.
+    pub fn removal_requested(&self) -> bool {
+        self.path.join("remove").exists()
+    }
+
+    /// Removes the directory; the lock goes last. What is gone already is no error.
+    pub fn remove(&self) {
+        let names = ["config.json", "run.json", "exit.json", "stdout", "stderr", "remove"];
+        for name in names {
+            let _ = unlinkat(CWD, self.path.join(name), AtFlags::empty());
+        }
+        let _ = unlinkat(CWD, self.path.join("rootfs"), AtFlags::REMOVEDIR);
+        let _ = unlinkat(CWD, self.path.join("lock"), AtFlags::empty());
+        if unlinkat(CWD, &self.path, AtFlags::REMOVEDIR) == Err(Errno::NOTEMPTY) {
+            // A half-written file of a process that was killed.
+            let _ = std::fs::remove_dir_all(&self.path);
+        }
+    }
+
+    /// Makes a FIFO that the container's user owns.
+    pub fn make_fifo(&self, name: &str, uid: u32, gid: u32) -> Result<(), Error> {
+        use rustix::fs::{FileType, Gid, Uid, chownat, mknodat};
+        let path = self.path.join(name);
+        mknodat(CWD, &path, FileType::Fifo, Mode::from_raw_mode(0o600), 0)
+            .and_then(|()| {
+                chownat(
+                    CWD,
+                    &path,
+                    Some(Uid::from_raw(uid)),
+                    Some(Gid::from_raw(gid)),
+                    AtFlags::SYMLINK_NOFOLLOW,
+                )
+            })
+            .map_err(|errno| Error::system("make", path.display(), errno))
+    }
+
+    /// Opens a FIFO to read from it without waiting for a writer.
+    pub fn open_fifo_reader(&self, name: &str) -> Result<OwnedFd, Error> {
+        self.open_fifo(name, OFlags::RDONLY | OFlags::NONBLOCK)
+    }
+
+    /// Opens a FIFO for the container: for reading too, so that its writes never meet a pipe without a reader while
+    /// nobody looks after it.
+    pub fn open_fifo_writer(&self, name: &str) -> Result<OwnedFd, Error> {
+        self.open_fifo(name, OFlags::RDWR)
+    }
+
+    fn open_fifo(&self, name: &str, flags: OFlags) -> Result<OwnedFd, Error> {
+        let path = self.path.join(name);
+        openat(CWD, &path, flags | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|errno| Error::system("open", path.display(), errno))
+    }
+}
+
+/// JSON of plain data, which always serialises.
+fn to_json<T: Serialize>(value: &T) -> Vec<u8> {
+    serde_json::to_vec(value).unwrap_or_default()
+}
+
+/// Nanoseconds since the epoch.
+pub fn now_ns() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}
+
+/// Whether the process behind a pidfd has ended.
+pub fn has_ended(pidfd: BorrowedFd<'_>) -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let mut fds = [PollFd::from_borrowed_fd(pidfd, PollFlags::IN)];
+    matches!(poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(n) if n > 0)
+}
+
+/// Durable record of how container `id` ended.
+pub fn write_ended(home: &Home, id: &str, ended: &Ended) -> Result<(), Error> {
+    use std::os::fd::AsFd;
+    let path = home.state_dir(id);
+    let dir = openat(CWD, &path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|errno| Error::system("open", path.display(), errno))?;
+    linux::durable::replace(dir.as_fd(), "state.json".as_ref(), &to_json(ended), 0o600)
+        .map_err(|error| Error::io("write", path.join("state.json").display(), &error))
+}
+
+/// The durable record of how container `id` ended; `None` if there is none.
+pub fn read_ended(home: &Home, id: &str) -> Option<Ended> {
+    read_json(&home.state_dir(id).join("state.json"))
+}
+
+fn read_json<T: DeserializeOwned>(path: &Path) -> Option<T> {
+    serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+}

@@ -1,0 +1,146 @@
+//! Names, id ranges and directories of this boot, claimed by making files: whoever makes the file has it.
+//!
+//! ```text
+//! <run>/
+//!   boot                      boot id that all of this belongs to
+//!   names/<name>              symbolic link to the id of the container that has the name
+//!   ranges/<slot>             symbolic link to the id of the container that has the range of user ids
+//!   containers/<id>/          one container: see `cell`
+//! ```
+//!
+//! Invariant: a name's link is made before the container's row in the store, and removed after it. After a reboot
+//! `names` is made anew from the rows, under a lock.
+
+use crate::{Error, Home};
+use linux::Errno;
+use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, flock, openat, symlinkat, unlinkat};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+/// The claims of one home, made ready for this boot.
+#[derive(Debug)]
+pub struct Claims<'a> {
+    home: &'a Home,
+}
+
+impl<'a> Claims<'a> {
+    /// Makes `run` ready: on the first call of a boot it clears what an earlier boot left.
+    pub fn open(home: &'a Home) -> Result<Claims<'a>, Error> {
+        let claims = Claims { home };
+        let boot_id = boot_id()?;
+        if std::fs::read_to_string(home.run.join("boot")).is_ok_and(|known| known == boot_id) {
+            return Ok(claims);
+        }
+        claims.begin_boot(&boot_id)?;
+        Ok(claims)
+    }
+
+    /// Whether anything was claimed in this boot; makes nothing.
+    pub fn exist(home: &Home) -> bool {
+        boot_id()
+            .is_ok_and(|id| std::fs::read_to_string(home.run.join("boot")).is_ok_and(|known| known == id))
+    }
+
+    fn begin_boot(&self, boot_id: &str) -> Result<(), Error> {
+        let run = &self.home.run;
+        make_private_dir(run)?;
+        let failed = |errno| Error::system("prepare", run.display(), errno);
+        let dir = openat(CWD, run, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .map_err(failed)?;
+        flock(&dir, FlockOperation::LockExclusive).map_err(failed)?;
+        if std::fs::read_to_string(run.join("boot")).is_ok_and(|known| known == boot_id) {
+            return Ok(());
+        }
+        // Locks and processes of another boot are gone with it; this is only files.
+        for name in ["names", "ranges", "containers"] {
+            let path = run.join(name);
+            match std::fs::remove_dir_all(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::io("clear", path.display(), &error));
+                }
+                _ => make_private_dir(&path)?,
+            }
+        }
+        if self.home.root.join("store.db").exists() {
+            let store = store::Store::open(&self.home.root)?;
+            for record in store.containers()? {
+                let _ = symlinkat(record.id.as_str(), CWD, run.join("names").join(&record.name));
+            }
+        }
+        linux::durable::replace(dir.as_fd(), "boot".as_ref(), boot_id.as_bytes(), 0o600)
+            .map_err(|error| Error::io("write", run.join("boot").display(), &error))
+    }
+
+    /// Claims `name` for container `id`.
+    pub fn claim_name(&self, name: &str, id: &str) -> Result<(), Error> {
+        let link = self.home.run.join("names").join(name);
+        match symlinkat(id, CWD, &link) {
+            Ok(()) => Ok(()),
+            Err(Errno::EXIST) => {
+                let by = std::fs::read_link(&link)
+                    .map(|p| p.to_string_lossy()[..12.min(p.as_os_str().len())].to_owned());
+                Err(Error::NameInUse { name: name.to_owned(), by: by.unwrap_or_default() })
+            }
+            Err(errno) => Err(Error::system("claim the name", link.display(), errno)),
+        }
+    }
+
+    /// Claims the first free range, looking from a place that `id` gives: its slot.
+    pub fn claim_range(&self, id: &str) -> Result<u32, Error> {
+        let slots = self.home.ranges;
+        let start = u32::from_str_radix(&id[..7.min(id.len())], 16).unwrap_or(0) % slots;
+        for step in 0..slots {
+            let slot = (start + step) % slots;
+            let link = self.home.run.join("ranges").join(slot.to_string());
+            match symlinkat(id, CWD, &link) {
+                Ok(()) => return Ok(slot),
+                Err(Errno::EXIST) => {}
+                Err(errno) => return Err(Error::system("claim the id range", link.display(), errno)),
+            }
+        }
+        Err(Error::NoRange { slots })
+    }
+
+    /// The id that `name` belongs to.
+    pub fn id_of_name(&self, name: &str) -> Option<String> {
+        let id = std::fs::read_link(self.home.run.join("names").join(name)).ok()?;
+        id.into_os_string().into_string().ok()
+    }
+
+    /// Gives back a name, if `id` has it.
+    pub fn release_name(&self, name: &str, id: &str) {
+        release(&self.home.run.join("names").join(name), id);
+    }
+
+    /// Gives back a range, if `id` has it.
+    pub fn release_range(&self, slot: u32, id: &str) {
+        release(&self.home.run.join("ranges").join(slot.to_string()), id);
+    }
+}
+
+fn release(link: &Path, id: &str) {
+    if std::fs::read_link(link).is_ok_and(|target| target.as_os_str() == id) {
+        let _ = unlinkat(CWD, link, AtFlags::empty());
+    }
+}
+
+/// The running kernel's boot id.
+pub fn boot_id() -> Result<String, Error> {
+    const PATH: &str = "/proc/sys/kernel/random/boot_id";
+    let text = std::fs::read_to_string(PATH).map_err(|error| Error::io("read", PATH, &error))?;
+    Ok(text.trim_end().to_owned())
+}
+
+/// Makes a directory that only root may enter, with the ones above it.
+pub fn make_private_dir(path: &Path) -> Result<(), Error> {
+    use std::os::unix::fs::DirBuilderExt;
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true).mode(0o700);
+    builder.create(path).map_err(|error| Error::io("make", path.display(), &error))
+}
+
+/// Opens a directory as a reference.
+pub fn open_dir(path: &Path) -> Result<OwnedFd, Error> {
+    openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|errno| Error::system("open", path.display(), errno))
+}

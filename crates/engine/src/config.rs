@@ -1,0 +1,82 @@
+//! One container, resolved: what `run` decided, what `exec` and `inspect` read.
+
+use crate::request::RunRequest;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+use types::oci::Spec;
+
+/// Where the root comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RootSource {
+    /// The host's own root, copy on write.
+    Host,
+    /// A directory of the host, in place.
+    Directory(PathBuf),
+    /// Layers of an image, the lowest first, copy on write.
+    Layers(Vec<PathBuf>),
+}
+
+/// Which user namespace the container is in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum UserNamespace {
+    /// Its own, over the range of this slot.
+    Own {
+        /// Slot.
+        slot: u32,
+        /// First id of the range.
+        base: u32,
+    },
+    /// Another container's, over that one's range.
+    Joined {
+        /// First id of the range.
+        base: u32,
+    },
+    /// The host's.
+    Host,
+}
+
+impl UserNamespace {
+    /// The id on the host of container id 0.
+    pub fn base(&self) -> u32 {
+        match self {
+            UserNamespace::Own { base, .. } | UserNamespace::Joined { base } => *base,
+            UserNamespace::Host => 0,
+        }
+    }
+}
+
+/// One container, resolved.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Config {
+    /// Id.
+    pub id: String,
+    /// Name, without docker's slash.
+    pub name: String,
+    /// What it's made from, as lists show it.
+    pub image: String,
+    /// Id of the image, if there is one.
+    pub image_id: Option<String>,
+    /// Nanoseconds since the epoch.
+    pub created_ns: i64,
+    /// What was asked.
+    pub request: RunRequest,
+    /// Program and arguments.
+    pub args: Vec<String>,
+    /// Root.
+    pub root: RootSource,
+    /// User namespace.
+    pub user_namespace: UserNamespace,
+    /// Signal of `stop`, by number.
+    pub stop_signal: i32,
+    /// Most tasks, enforced by the user namespace.
+    pub tasks_max: Option<u64>,
+    /// Everything for the runtime but the filter.
+    pub spec: Spec,
+}
+
+impl Config {
+    /// Whether it's removed when it ends.
+    pub fn rm(&self) -> bool {
+        self.request.rm
+    }
+}

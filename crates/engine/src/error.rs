@@ -1,0 +1,148 @@
+//! What can go wrong with a container.
+
+use linux::Errno;
+use runtime::errno_text;
+use types::kind::Kind;
+
+/// Why a command on containers failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The caller isn't root.
+    #[error("permission denied: berth needs root")]
+    NotRoot,
+    /// A value of the request is wrong.
+    #[error("{what}: {why}")]
+    Invalid {
+        /// The flag or object.
+        what: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A name or id is taken.
+    #[error("the container name {name:?} is already in use by container {by}")]
+    NameInUse {
+        /// The name.
+        name: String,
+        /// Id of who has it.
+        by: String,
+    },
+    /// No such container.
+    #[error("no such container: {given}")]
+    NoContainer {
+        /// As the user gave it.
+        given: String,
+    },
+    /// The beginning of several ids.
+    #[error("{given:?} is the beginning of several ids: {matches}")]
+    Ambiguous {
+        /// As the user gave it.
+        given: String,
+        /// Some of them.
+        matches: String,
+    },
+    /// The container's state forbids it.
+    #[error("container {id} {why}")]
+    State {
+        /// Name or short id.
+        id: String,
+        /// Its state, and what that forbids.
+        why: String,
+    },
+    /// The runtime.
+    #[error("cannot start {name}: {source}")]
+    Start {
+        /// The container.
+        name: String,
+        /// Why.
+        source: runtime::Error,
+    },
+    /// A failure that another process of berth reported: message, hint, kind.
+    #[error("{message}")]
+    Reported {
+        /// The message.
+        message: String,
+        /// The hint.
+        hint: Option<String>,
+        /// The kind.
+        kind: Kind,
+    },
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The runtime, apart from a start.
+    #[error(transparent)]
+    Runtime(#[from] runtime::Error),
+    /// The kernel refused something.
+    #[error("cannot {what} {object}: {}", errno_text(*errno))]
+    System {
+        /// What was attempted.
+        what: &'static str,
+        /// On which object.
+        object: String,
+        /// The kernel's answer.
+        errno: Errno,
+    },
+    /// All id ranges are in use.
+    #[error("all {slots} ranges of user ids are in use")]
+    NoRange {
+        /// How many there are.
+        slots: u32,
+    },
+}
+
+impl Error {
+    /// What sort of failure this is.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Error::NotRoot => Kind::Forbidden,
+            Error::Invalid { .. } => Kind::Invalid,
+            Error::NameInUse { .. } | Error::State { .. } | Error::Ambiguous { .. } => Kind::Conflict,
+            Error::NoContainer { .. } => Kind::NotFound,
+            Error::Start { source, .. } => source.kind(),
+            Error::Reported { kind, .. } => *kind,
+            Error::Store(source) => source.kind(),
+            Error::Runtime(source) => source.kind(),
+            Error::System { .. } | Error::NoRange { .. } => Kind::System,
+        }
+    }
+
+    /// What to do about it, where there is something.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Error::NotRoot => Some("try sudo; rootless containers are not supported yet".to_owned()),
+            Error::NameInUse { by, name } => Some(format!(
+                "take another name, or remove that one: berth rm {}",
+                if by.is_empty() { name } else { by }
+            )),
+            Error::NoContainer { .. } => Some("`berth ps -a` lists all containers".to_owned()),
+            Error::Ambiguous { .. } => Some("give more digits, or a name".to_owned()),
+            Error::Start { source, .. } => source.hint(),
+            Error::Reported { hint, .. } => hint.clone(),
+            Error::Store(source) => source.hint(),
+            Error::Runtime(source) => source.hint(),
+            Error::System { errno: Errno::NOSPC, .. } => Some("make room on the disk".to_owned()),
+            Error::System { errno: Errno::ROFS, .. } => {
+                Some("berth's directories must be writable; BERTH_ROOT and BERTH_RUN move them".to_owned())
+            }
+            Error::NoRange { .. } => {
+                Some("end some containers, or set a larger BERTH_IDS=base:count".to_owned())
+            }
+            _ => None,
+        }
+    }
+
+    /// A wrong value.
+    pub fn invalid(what: impl Into<String>, why: impl Into<String>) -> Error {
+        Error::Invalid { what: what.into(), why: why.into() }
+    }
+
+    /// Something that the kernel refused.
+    pub fn system(what: &'static str, object: impl ToString, errno: Errno) -> Error {
+        Error::System { what, object: object.to_string(), errno }
+    }
+
+    /// The same for an error of std's.
+    pub fn io(what: &'static str, object: impl ToString, error: &std::io::Error) -> Error {
+        Error::system(what, object, Errno::from_io_error(error).unwrap_or(Errno::IO))
+    }
+}

@@ -1,0 +1,268 @@
+//! Finding containers by what users call them, and putting right what killed processes left: recovery is the normal
+//! path, and each command that touches a container takes it.
+
+use crate::cell::{self, Cell, CellLock, Ended, now_ns};
+use crate::claims::Claims;
+use crate::keeper::{self, Streams, Task};
+use crate::{Config, Error, Home, log, root, teardown};
+use linux::process::{self, Fork};
+
+/// A container as it is now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Container {
+    /// What was wanted.
+    pub config: Config,
+    /// What it does.
+    pub state: State,
+}
+
+/// What a container does.
+#[derive(Debug, Clone, PartialEq)]
+pub enum State {
+    /// It's being made.
+    Created,
+    /// It runs.
+    Running(cell::Running),
+    /// It ended.
+    Exited(Ended),
+}
+
+impl Container {
+    /// What it does, looked up.
+    pub fn cell(&self, home: &Home) -> Cell {
+        Cell::of(home, &self.config.id)
+    }
+}
+
+/// The state that files and kernel show; `None` if nothing of the container is of this boot.
+fn look(home: &Home, cell: &Cell) -> Option<Container> {
+    let config = cell.config();
+    if let Some(config) = config {
+        if let Some(ended) = cell.ended() {
+            return Some(Container { config, state: State::Exited(ended) });
+        }
+        return match cell.running() {
+            Some(running) if running.init.open().is_some() => {
+                Some(Container { config, state: State::Running(running) })
+            }
+            // It has ended and its keeper is about to say how: that takes a moment.
+            Some(_) => {
+                drop(cell.wait_lock());
+                let rm = config.rm();
+                let ended = cell.ended().or_else(|| cell::read_ended(home, &config.id));
+                ended.filter(|_| !rm).map(|ended| Container { config, state: State::Exited(ended) })
+            }
+            None => Some(Container { config, state: State::Created }),
+        };
+    }
+    None
+}
+
+/// All containers that have a directory of this boot; those that nobody looks after are put right first.
+pub fn present(home: &Home) -> Vec<Container> {
+    Cell::all(home)
+        .iter()
+        .filter_map(|cell| {
+            recover(home, cell);
+            look(home, cell)
+        })
+        .collect()
+}
+
+/// All containers, those that have ended too, the newest first.
+pub fn all(home: &Home) -> Result<Vec<Container>, Error> {
+    let mut containers = present(home);
+    if home.root.join("store.db").exists() {
+        let store = store::Store::open_read_only(&home.root)?;
+        for record in store.containers()? {
+            if containers.iter().any(|c| c.config.id == record.id.as_str()) {
+                continue;
+            }
+            containers.extend(from_record(home, &record));
+        }
+    }
+    containers.sort_by_key(|container| std::cmp::Reverse(container.config.created_ns));
+    Ok(containers)
+}
+
+fn from_record(home: &Home, record: &store::ContainerRecord) -> Option<Container> {
+    let config: Config = serde_json::from_str(&record.config_json).ok()?;
+    let ended = cell::read_ended(home, &config.id).unwrap_or_else(|| Ended {
+        code: None,
+        oom_killed: false,
+        started_ns: config.created_ns,
+        finished_ns: config.created_ns,
+        error: Some("nobody saw it end: the machine went down, or berth's processes were killed".to_owned()),
+    });
+    Some(Container { config, state: State::Exited(ended) })
+}
+
+/// The container that a user calls `given`: a full id, else a name, else the beginning of one id.
+pub fn container(home: &Home, given: &str) -> Result<Container, Error> {
+    let missing = || Error::NoContainer { given: given.to_owned() };
+    if given.is_empty() {
+        return Err(missing());
+    }
+    // The fast way, without the store: a full id or a name of this boot.
+    if Claims::exist(home) && !given.contains('/') {
+        let id = Some(given.to_owned()).filter(|given| home.run_dir(given).is_dir());
+        let claims = Claims::open(home)?;
+        if let Some(id) = id.or_else(|| claims.id_of_name(given)) {
+            let cell = Cell::of(home, &id);
+            recover(home, &cell);
+            if let Some(found) = look(home, &cell) {
+                return Ok(found);
+            }
+        }
+    }
+    let mut all = all(home)?;
+    if let Some(at) =
+        all.iter().position(|c| c.config.id == given).or(all.iter().position(|c| c.config.name == given))
+    {
+        return Ok(all.swap_remove(at));
+    }
+    let hex = given.bytes().all(|b| b.is_ascii_hexdigit());
+    let matches: Vec<usize> = all
+        .iter()
+        .enumerate()
+        .filter(|(_, c)| hex && c.config.id.starts_with(given))
+        .map(|(n, _)| n)
+        .collect();
+    match matches[..] {
+        [] => Err(missing()),
+        [one] => Ok(all.swap_remove(one)),
+        _ => {
+            let ids: Vec<&str> = matches.iter().take(5).map(|n| &all[*n].config.id[..12]).collect();
+            Err(Error::Ambiguous { given: given.to_owned(), matches: ids.join(", ") })
+        }
+    }
+}
+
+/// The directory of the running container that a user calls `given`.
+pub fn running(home: &Home, given: &str) -> Result<Cell, Error> {
+    let container = container(home, given)?;
+    match container.state {
+        State::Running(_) => Ok(container.cell(home)),
+        _ => Err(Error::State { id: given.to_owned(), why: "is not running".to_owned() }),
+    }
+}
+
+/// Puts a container right that nobody looks after: gives a running one a new keeper, buries one that has ended, removes
+/// one whose creation was cut short. Does nothing if somebody looks after it.
+pub fn recover(home: &Home, cell: &Cell) {
+    let Ok(Some(lock)) = cell.try_lock() else { return };
+    match (cell.config(), cell.running()) {
+        (Some(config), Some(running)) if running.init.open().is_some() => {
+            adopt(home, cell, config, running, lock)
+        }
+        _ => reap(home, cell),
+    }
+}
+
+/// Removes what is left of the container that has `name`, if it's only that.
+pub fn reap_named(home: &Home, name: &str) {
+    let Ok(claims) = Claims::open(home) else { return };
+    let Some(id) = claims.id_of_name(name) else { return };
+    let cell = Cell::of(home, &id);
+    if cell.path.is_dir() {
+        return recover(home, &cell);
+    }
+    let recorded = match store::Store::open_read_only(&home.root) {
+        Ok(store) => {
+            types::id::ContainerId::parse(&id).is_none_or(|id| !matches!(store.container(&id), Ok(None)))
+        }
+        Err(store::Error::NoStore { .. }) => false,
+        Err(_) => true,
+    };
+    if !recorded {
+        claims.release_name(name, &id);
+    }
+}
+
+/// Buries a container whose processes are gone and whose lock the caller holds: one that ran keeps its record, one that
+/// never did is removed.
+pub fn reap(home: &Home, cell: &Cell) {
+    let intent = cell.intent();
+    let group = teardown::find_group(home, &cell.id);
+    if let Some(group) = &group {
+        let _ = group.kill();
+        let _ = group.wait_empty(std::time::Duration::from_secs(5));
+    }
+    let Some(config) = cell.config() else {
+        // Its creation was cut short before it was written down.
+        if let Some(group) = group {
+            let _ = group.remove();
+        }
+        let _ = root::remove(home, cell);
+        if let (Ok(claims), Some(intent)) = (Claims::open(home), intent) {
+            claims.release_name(&intent.name, &cell.id);
+            if let Some(slot) = intent.slot {
+                claims.release_range(slot, &cell.id);
+            }
+        }
+        forget_record(home, &cell.id);
+        cell.remove();
+        return;
+    };
+    let rm = config.rm() || cell.removal_requested();
+    if !rm {
+        let ended = cell.ended().unwrap_or_else(|| Ended {
+            code: None,
+            oom_killed: false,
+            started_ns: cell.running().map_or(config.created_ns, |running| running.started_ns),
+            finished_ns: now_ns(),
+            error: Some("nobody saw it end: its holder and its keeper were killed".to_owned()),
+        });
+        if cell::read_ended(home, &cell.id).is_none() {
+            let _ = cell::write_ended(home, &cell.id, &ended);
+        }
+    } else if !config.rm() {
+        forget_record(home, &cell.id);
+    }
+    teardown::ended(home, &config, cell, group, rm);
+}
+
+fn forget_record(home: &Home, id: &str) {
+    if home.root.join("store.db").exists()
+        && let Ok(store) = store::Store::open(&home.root)
+        && let Some(id) = types::id::ContainerId::parse(id)
+    {
+        let _ = store.remove_container(&id, store::Durability::Synced);
+    }
+}
+
+/// Gives a running container a keeper, by a process that stays behind.
+fn adopt(home: &Home, cell: &Cell, config: Config, running: cell::Running, lock: CellLock) {
+    let Some(init_fd) = running.init.open() else { return };
+    let streams = match (config.request.tty, cell.open_fifo_reader("stdout"), cell.open_fifo_reader("stderr"))
+    {
+        (false, Ok(out), Ok(err)) => Streams::Pipes(out, err),
+        // Its terminal went with the processes that held it.
+        _ => Streams::None,
+    };
+    let task = Task {
+        home: home.clone(),
+        config,
+        cell: cell.clone(),
+        running,
+        streams,
+        init_fd,
+        client: None,
+        ended: None,
+        lock_fd: lock.raw(),
+        stdin_writer: None,
+        resumed: true,
+    };
+    if let Ok(Fork::Child) = process::fork() {
+        process::set_name(c"berth-keeper");
+        crate::inherited::reset();
+        crate::inherited::close_streams();
+        crate::inherited::protect_from_oom();
+        keeper::run_alone(&task)
+    }
+}
+
+/// Where the container's log is.
+pub fn log_dir(home: &Home, container: &Container) -> std::path::PathBuf {
+    log::dir(&home.state_dir(&container.config.id))
+}

@@ -1,0 +1,277 @@
+//! The holder: the parent of a container's first process. It makes the container, then does nothing that can fail: it
+//! waits for its two children, the first process and the keeper, and makes a new keeper should that one die.
+//!
+//! ```text
+//! Setup ──start()──▶ running ──first process ended──▶ the keeper is told; it records, announces, tears down
+//!    │                  │
+//!    │ failed           └─ keeper died: fork a new one, with all that it needs
+//!    ▼
+//! everything made so far is removed, the client told
+//! ```
+
+use crate::cell::{Cell, CellLock, ProcessName, Running, now_ns};
+use crate::keeper::{self, Streams, Task};
+use crate::wire::{self, FromClient, InitEnded, ToClient};
+use crate::{Config, Error, Home, inherited, root, teardown};
+use linux::process::{self, Exit, Fork};
+use runtime::cgroup::{self, Cgroup, Hierarchy};
+use runtime::{Launch, Plan, Root, Started, Stdio};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+/// What the creator hands over.
+#[derive(Debug)]
+pub struct Setup {
+    /// Where.
+    pub home: Home,
+    /// What.
+    pub config: Config,
+    /// How.
+    pub plan: Plan,
+    /// Its directory.
+    pub cell: Cell,
+    /// And its lock.
+    pub lock: CellLock,
+    /// The creator's end to talk to.
+    pub client: OwnedFd,
+    /// Pipes to the creator for stdout and stderr, if it wants the output.
+    pub client_pipes: Option<[OwnedFd; 2]>,
+    /// The container's stdin; `None` is its `/dev/null`.
+    pub stdin: Option<OwnedFd>,
+    /// The other end of that, to be held while nobody writes (`-d -i`).
+    pub stdin_writer: Option<OwnedFd>,
+    /// Whether the creator records the container in the store meanwhile.
+    pub await_record: bool,
+}
+
+/// Pause before a keeper is made anew, times the number of its deaths: one that dies at once mustn't spin.
+const REFORK_PAUSE_MS: u64 = 2;
+/// Longest such pause.
+const REFORK_PAUSE_MS_MAX: u64 = 1000;
+
+/// Forks the holder; its process id. The child never returns.
+pub fn spawn(setup: Setup, keepers: Option<&Cgroup>) -> Result<i32, Error> {
+    use linux::process::Cloned;
+    let failed = |errno| Error::system("make", "the holder", errno);
+    let cloned = process::clone3(0, keepers.and_then(Cgroup::v2_dir_fd)).map_err(failed)?;
+    match cloned {
+        Cloned::Parent(pid, _pidfd) => Ok(pid),
+        Cloned::Child => run(setup),
+    }
+}
+
+fn run(mut setup: Setup) -> ! {
+    process::set_name(c"berth-holder");
+    inherited::reset();
+    inherited::close_streams();
+    let _ = process::set_subreaper();
+    setup.keep_only_own_descriptors();
+    match start(&mut setup) {
+        Ok(live) => watch(setup, live),
+        Err(error) => {
+            let report =
+                ToClient::Failed { message: error.to_string(), hint: error.hint(), kind: error.kind() };
+            teardown::failed_start(&setup.home, &setup.config, &setup.cell);
+            let _ = wire::send(&setup.client, &report, &[]);
+            process::exit(1)
+        }
+    }
+}
+
+impl Setup {
+    fn keep_only_own_descriptors(&self) {
+        let mut keep = vec![self.lock.raw(), self.client.as_raw_fd()];
+        keep.extend(self.client_pipes.iter().flatten().map(AsRawFd::as_raw_fd));
+        keep.extend(self.stdin.iter().chain(&self.stdin_writer).map(AsRawFd::as_raw_fd));
+        // A bind of another container's directory names its descriptor.
+        keep.extend(self.config.spec.mounts.iter().filter_map(|mount| {
+            mount.source.as_deref()?.strip_prefix("/proc/self/fd/")?.parse::<i32>().ok()
+        }));
+        process::close_others(&keep);
+    }
+}
+
+/// What lives once the container runs.
+struct Live {
+    task: Task,
+    init: i32,
+    keeper: i32,
+    /// Our end of the keeper's socket.
+    to_keeper: OwnedFd,
+}
+
+fn start(setup: &mut Setup) -> Result<Live, Error> {
+    let config = &setup.config;
+    let cell = &setup.cell;
+    let name = config.name.clone();
+    let failed = |source| Error::Start { name: name.clone(), source };
+    root::prepare(&setup.home, config)?;
+    let (streams, stdio) = open_streams(cell, config, setup.stdin.take())?;
+    let path = setup.home.cgroup(&config.id);
+    let resources = config.spec.linux.as_ref().and_then(|linux| linux.resources.clone()).unwrap_or_default();
+    let make_cgroup = || -> Result<Cgroup, cgroup::Error> {
+        let hierarchy = Hierarchy::detect_for(&resources, &path)?;
+        cgroup::plan(&resources, &path, &hierarchy)?.create()
+    };
+    let group = make_cgroup().map_err(|error| failed(error.into()))?;
+
+    let (home, client, await_record) = (&setup.home, &setup.client, setup.await_record);
+    let starting = runtime::launch(Launch {
+        plan: &setup.plan,
+        root: Root::Made(Box::new(|userns, _, _, steps| {
+            if await_record {
+                await_recorded(client)?;
+            }
+            root::make(home, config, userns, steps)
+        })),
+        mountpoint: cell.path.join("rootfs"),
+        stdio,
+        cgroup: Some(&group),
+        start_socket: None,
+        tasks_max: config.tasks_max,
+        preserve_fds: 0,
+        idmap_optional: true,
+        trace: config.request.explain,
+    })
+    .map_err(&failed)?;
+    inherited::protect_from_oom();
+
+    let init = ProcessName::of(starting.pid)
+        .ok_or_else(|| failed(runtime::Error::Lost { how: "while it was mounting".to_owned() }))?;
+    let own = ProcessName::of(std::process::id() as i32).unwrap_or(init);
+    let running = Running {
+        init,
+        holder: own,
+        started_ns: now_ns(),
+        cgroup: group.paths().clone(),
+        warnings: starting.warnings.clone(),
+    };
+    let init_fd = starting
+        .pidfd
+        .try_clone()
+        .map_err(|error| Error::io("keep", "the first process's descriptor", &error))?;
+    let mut task = Task {
+        home: setup.home.clone(),
+        config: config.clone(),
+        cell: cell.clone(),
+        running,
+        streams,
+        init_fd,
+        client: None,
+        ended: None,
+        lock_fd: setup.lock.raw(),
+        stdin_writer: setup.stdin_writer.take(),
+        resumed: false,
+    };
+    task.client = Some(keeper::Client::new(&setup.client, setup.client_pipes.take())?);
+    // Without a terminal, whose master comes only later, the keeper is made while the first process is mounting.
+    let early = if config.request.tty { None } else { Some(fork_keeper(&task)?) };
+    let finished = cell
+        .write("config.json", config)
+        .and_then(|()| cell.write("run.json", &task.running))
+        .and_then(|()| starting.finish().map_err(&failed));
+    let Started { terminal, steps, pid, .. } = match finished {
+        Ok(started) => started,
+        Err(error) => {
+            if let Some((keeper, _)) = &early {
+                let _ = process::kill(*keeper, 9);
+                let _ = process::wait_child(*keeper);
+            }
+            let _ = group.kill();
+            return Err(error);
+        }
+    };
+    let started = ToClient::Started { pid, steps };
+    if let Some(master) = terminal {
+        let _ = wire::send(&setup.client, &started, &[master.as_fd()]);
+        task.streams = Streams::Terminal(master);
+    } else {
+        let _ = wire::send(&setup.client, &started, &[]);
+    }
+    let (keeper, to_keeper) = match early {
+        Some(made) => made,
+        None => fork_keeper(&task)?,
+    };
+    Ok(Live { task, init: pid, keeper, to_keeper })
+}
+
+fn await_recorded(client: &OwnedFd) -> Result<(), runtime::Error> {
+    match wire::receive::<FromClient>(client) {
+        Ok(Some((FromClient::Recorded, _))) => Ok(()),
+        _ => Err(runtime::Error::Lost { how: "its creator could not record it".to_owned() }),
+    }
+}
+
+fn open_streams(
+    cell: &Cell,
+    config: &Config,
+    stdin: Option<OwnedFd>,
+) -> Result<(Streams, Option<Stdio>), Error> {
+    if config.request.tty {
+        return Ok((Streams::None, None));
+    }
+    let base = config.user_namespace.base();
+    let user = config.spec.process.as_ref().map(|p| (p.user.uid, p.user.gid)).unwrap_or_default();
+    let mut readers = Vec::new();
+    let mut writers = Vec::new();
+    for name in ["stdout", "stderr"] {
+        cell.make_fifo(name, base + user.0, base + user.1)?;
+        readers.push(cell.open_fifo_reader(name)?);
+        writers.push(cell.open_fifo_writer(name)?);
+    }
+    // Two were pushed to each.
+    let (Some(stderr), Some(stdout)) = (writers.pop(), writers.pop()) else { unreachable!() };
+    let (Some(err), Some(out)) = (readers.pop(), readers.pop()) else { unreachable!() };
+    for pipe in [&out, &err] {
+        // Fewer turns for bulk output; the default is fine where the limit for all pipes is reached.
+        let _ = rustix::pipe::fcntl_setpipe_size(pipe, crate::log::FRAME_BYTES_MAX);
+    }
+    Ok((Streams::Pipes(out, err), Some(Stdio { stdin, stdout, stderr })))
+}
+
+/// Forks a keeper; its process id and our end of its socket.
+fn fork_keeper(task: &Task) -> Result<(i32, OwnedFd), Error> {
+    let failed = |errno| Error::system("make", "the keeper", errno);
+    let (ours, theirs) = linux::socket::pair().map_err(failed)?;
+    match process::fork().map_err(failed)? {
+        Fork::Parent(pid) => Ok((pid, ours)),
+        Fork::Child => {
+            process::set_name(c"berth-keeper");
+            keeper::run(task, theirs)
+        }
+    }
+}
+
+/// Waits for both children for as long as there is something to wait for.
+fn watch(setup: Setup, mut live: Live) -> ! {
+    let mut deaths = 0;
+    loop {
+        match process::wait_any() {
+            Ok((pid, exit)) if pid == live.init => {
+                live.task.ended = Some(InitEnded { code: exit.shell_code() });
+                if let Some(ended) = &live.task.ended {
+                    let _ = wire::send(&live.to_keeper, ended, &[]);
+                }
+            }
+            Ok((pid, exit)) if pid == live.keeper => {
+                // It has finished its work, which includes the removal of all that there was to remove.
+                if exit == Exit::Code(0) && live.task.ended.is_some() {
+                    process::exit(0);
+                }
+                deaths += 1;
+                if deaths > 1 {
+                    let pause = (REFORK_PAUSE_MS * deaths).min(REFORK_PAUSE_MS_MAX);
+                    std::thread::sleep(std::time::Duration::from_millis(pause));
+                }
+                live.task.resumed = true;
+                match fork_keeper(&live.task) {
+                    Ok((keeper, socket)) => (live.keeper, live.to_keeper) = (keeper, socket),
+                    Err(_) => std::thread::sleep(std::time::Duration::from_millis(REFORK_PAUSE_MS_MAX)),
+                }
+            }
+            // An orphan of the container's that it left outside its pid namespace.
+            Ok(_) => {}
+            Err(_) => process::exit(0),
+        }
+        let _ = &setup.lock;
+    }
+}

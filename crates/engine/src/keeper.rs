@@ -1,0 +1,343 @@
+//! The keeper: copies what the container writes to its log and on to the client, records how it ended, tears down.
+//!
+//! One process, one loop over epoll, no timers once the container is settled. It can be killed at any instant: the
+//! holder makes a new one ([`Task::resumed`]), which finds what was copied in the log and asks the client how much of it
+//! has arrived. If the holder dies instead, the keeper waits for the first process by its pidfd.
+
+mod client;
+mod sources;
+
+pub use client::Client;
+pub use sources::Streams;
+
+use crate::cell::{self, Cell, Ended, Running, now_ns};
+use crate::log::{self, Writer};
+use crate::wire::{InitEnded, ToClient};
+use crate::{Config, Home, teardown};
+use linux::Errno;
+use linux::process;
+use rustix::event::{Timespec, epoll};
+use sources::Source;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+/// Everything that a keeper needs; the holder has it, to make another one.
+#[derive(Debug)]
+pub struct Task {
+    /// Where.
+    pub home: Home,
+    /// What.
+    pub config: Config,
+    /// Its directory.
+    pub cell: Cell,
+    /// Its processes.
+    pub running: Running,
+    /// Our ends of its output.
+    pub streams: Streams,
+    /// Its first process.
+    pub init_fd: OwnedFd,
+    /// Who sees the output.
+    pub client: Option<Client>,
+    /// How it ended, if that is known already.
+    pub ended: Option<InitEnded>,
+    /// The lock, shared with the holder.
+    pub lock_fd: i32,
+    /// The writing end of its stdin, held for who attaches later.
+    pub stdin_writer: Option<OwnedFd>,
+    /// Whether another keeper was there before.
+    pub resumed: bool,
+}
+
+impl Task {
+    fn descriptors(&self) -> Vec<i32> {
+        let mut fds = vec![self.init_fd.as_raw_fd(), self.lock_fd];
+        fds.extend(self.streams.raw());
+        fds.extend(self.client.iter().flat_map(Client::raw));
+        fds.extend(self.stdin_writer.iter().map(AsRawFd::as_raw_fd));
+        fds
+    }
+}
+
+/// Output that a client may lag behind before the container is made to wait: less than what the log keeps.
+const LAG_BYTES_MAX: u64 = 64 << 20;
+
+/// When the container's processes leave the caller's version 1 control groups. A migration waits up to 10 ms for the
+/// kernel, and every exit and fork waits with it, so it's kept away from containers that end at once.
+const SETTLE_AFTER: Duration = Duration::from_millis(200);
+
+/// What an epoll event is about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Token {
+    Stdout = 0,
+    Stderr = 1,
+    Client = 2,
+    Pipe = 3,
+    Holder = 4,
+    Init = 5,
+}
+
+impl Token {
+    fn of(number: u64) -> Option<Token> {
+        [Token::Stdout, Token::Stderr, Token::Client, Token::Pipe, Token::Holder, Token::Init]
+            .into_iter()
+            .find(|token| *token as u64 == number)
+    }
+}
+
+/// How the container ended, as far as anybody can tell.
+#[derive(Clone, Copy)]
+enum End {
+    Code(u8),
+    Unknown,
+}
+
+/// Keeps the container until it has ended and is recorded; never returns.
+pub fn run(task: &Task, holder: OwnedFd) -> ! {
+    let mut keep = task.descriptors();
+    keep.push(holder.as_raw_fd());
+    process::close_others(&keep);
+    let Ok(keeper) = Keeper::new(task, Some(holder)) else { process::exit(1) };
+    keeper.run()
+}
+
+/// As [`run`] without a holder: for a container whose both processes were killed.
+pub fn run_alone(task: &Task) -> ! {
+    process::close_others(&task.descriptors());
+    let Ok(keeper) = Keeper::new(task, None) else { process::exit(1) };
+    keeper.run()
+}
+
+struct Keeper<'a> {
+    task: &'a Task,
+    epoll: OwnedFd,
+    holder: Option<OwnedFd>,
+    sources: Vec<Source<'a>>,
+    writer: Option<Writer>,
+    client: Option<client::Feed<'a>>,
+    end: Option<End>,
+    /// Whether reading stops until the client has caught up.
+    throttled: bool,
+    settle_at: Option<Instant>,
+}
+
+impl<'a> Keeper<'a> {
+    fn new(task: &'a Task, holder: Option<OwnedFd>) -> Result<Keeper<'a>, Errno> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let dir = log::dir(&task.home.state_dir(&task.config.id));
+        let mut keeper = Keeper {
+            task,
+            epoll,
+            holder,
+            sources: task.streams.sources(),
+            // Without a log the output is thrown away: the container mustn't block on it.
+            writer: Writer::open(dir.clone()).ok(),
+            client: task.client.as_ref().map(|client| client.feed(dir, task.resumed)),
+            end: task.ended.map(|ended| End::Code(ended.code)),
+            throttled: false,
+            settle_at: (!task.resumed).then(|| Instant::now() + SETTLE_AFTER),
+        };
+        keeper.watch()?;
+        Ok(keeper)
+    }
+
+    fn watch(&mut self) -> Result<(), Errno> {
+        let add = |fd: &dyn AsFd, token: Token| {
+            epoll::add(
+                &self.epoll,
+                fd.as_fd(),
+                epoll::EventData::new_u64(token as u64),
+                epoll::EventFlags::IN,
+            )
+        };
+        for source in &self.sources {
+            add(
+                &source.fd(),
+                if source.stream() == log::Stream::Stdout { Token::Stdout } else { Token::Stderr },
+            )?;
+        }
+        if let Some(client) = &self.client {
+            add(&client.socket(), Token::Client)?;
+        }
+        match &self.holder {
+            Some(holder) => add(holder, Token::Holder),
+            None => self.watch_init(),
+        }
+    }
+
+    /// Without a holder, who is the first process's parent, only its reaping by whoever is now can tell the status: that
+    /// shows as a hang-up of the pidfd.
+    fn watch_init(&self) -> Result<(), Errno> {
+        let data = epoll::EventData::new_u64(Token::Init as u64);
+        epoll::add(&self.epoll, &self.task.init_fd, data, epoll::EventFlags::HUP)
+    }
+
+    fn run(mut self) -> ! {
+        let mut events = Vec::with_capacity(8);
+        while self.end.is_none() {
+            let timeout = self.settle_at.map(|at| at.saturating_duration_since(Instant::now()));
+            let timeout = timeout.and_then(|t| Timespec::try_from(t).ok());
+            events.clear();
+            match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), timeout.as_ref()) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(_) => process::exit(1),
+            }
+            if self.settle_at.is_some_and(|at| Instant::now() >= at) {
+                self.settle_at = None;
+                crate::settle::leave_callers_groups(&self.task.home, &self.task.running);
+            }
+            let tokens: Vec<Token> = events.iter().filter_map(|event| Token::of(event.data.u64())).collect();
+            for token in tokens {
+                self.handle(token);
+            }
+        }
+        self.finish()
+    }
+
+    fn handle(&mut self, token: Token) {
+        match token {
+            Token::Stdout | Token::Stderr => self.copy(token),
+            Token::Client => self.hear_client(),
+            Token::Pipe => self.feed(),
+            Token::Holder => self.hear_holder(),
+            Token::Init => {
+                let exit = process::pidfd_exit(self.task.init_fd.as_fd());
+                self.end = Some(exit.map_or(End::Unknown, |exit| End::Code(exit.shell_code())));
+            }
+        }
+    }
+
+    fn copy(&mut self, token: Token) {
+        let Some(at) = self.sources.iter().position(|source| source.stream().index() == token as usize)
+        else {
+            return;
+        };
+        if self.sources[at].copy(self.writer.as_mut()) == sources::Copied::Ended {
+            let _ = epoll::delete(&self.epoll, self.sources[at].fd());
+            self.sources.remove(at);
+        }
+        self.feed();
+    }
+
+    /// Passes on to the client what is in the log; watches its pipe if that is full, and makes the container wait if the
+    /// client lags too far.
+    fn feed(&mut self) {
+        let Some(client) = &mut self.client else { return };
+        let was_blocked = client.blocked_on();
+        if client.pump().is_err() {
+            return self.drop_client();
+        }
+        let blocked = client.blocked_on();
+        let totals = self.writer.as_ref().map_or([0; 2], Writer::totals);
+        let lag = client.lag(totals);
+        if was_blocked.map(|fd| fd.as_raw_fd()) != blocked.map(|fd| fd.as_raw_fd()) {
+            if let Some(fd) = was_blocked {
+                let _ = epoll::delete(&self.epoll, fd);
+            }
+            if let Some(fd) = blocked {
+                let data = epoll::EventData::new_u64(Token::Pipe as u64);
+                let _ = epoll::add(&self.epoll, fd, data, epoll::EventFlags::OUT);
+            }
+        }
+        self.throttle(lag > LAG_BYTES_MAX);
+    }
+
+    fn throttle(&mut self, on: bool) {
+        if self.throttled == on {
+            return;
+        }
+        self.throttled = on;
+        let flags = if on { epoll::EventFlags::empty() } else { epoll::EventFlags::IN };
+        for source in &self.sources {
+            let token = source.stream().index() as u64;
+            let _ = epoll::modify(&self.epoll, source.fd(), epoll::EventData::new_u64(token), flags);
+        }
+    }
+
+    fn drop_client(&mut self) {
+        if let Some(client) = self.client.take() {
+            let _ = epoll::delete(&self.epoll, client.socket());
+            if let Some(fd) = client.blocked_on() {
+                let _ = epoll::delete(&self.epoll, fd);
+            }
+        }
+        self.throttle(false);
+    }
+
+    fn hear_client(&mut self) {
+        let heard = self.client.as_mut().map(client::Feed::hear);
+        match heard {
+            Some(Ok(())) => self.feed(),
+            Some(Err(_)) => self.drop_client(),
+            None => {}
+        }
+    }
+
+    fn hear_holder(&mut self) {
+        let Some(holder) = &self.holder else { return };
+        match crate::wire::receive::<InitEnded>(holder) {
+            Ok(Some((ended, _))) => self.end = Some(End::Code(ended.code)),
+            _ => {
+                let _ = epoll::delete(&self.epoll, holder);
+                self.holder = None;
+                let _ = self.watch_init();
+            }
+        }
+    }
+
+    /// The container has ended: the rest of its output, the record, the announcement, the teardown.
+    fn finish(mut self) -> ! {
+        let task = self.task;
+        let group = runtime::cgroup::Cgroup::open(&task.running.cgroup);
+        if let Ok(group) = &group {
+            // Without a pid namespace of its own, its other processes live on.
+            let shares_pids = !matches!(
+                task.config.request.pid,
+                crate::request::NamespaceMode::Unset | crate::request::NamespaceMode::Private
+            );
+            if shares_pids || group.populated().unwrap_or(true) {
+                let _ = group.kill();
+                let _ = group.wait_empty(Duration::from_secs(5));
+            }
+        }
+        for source in &mut self.sources {
+            source.drain(self.writer.as_mut());
+        }
+        let code = match self.end {
+            Some(End::Code(code)) => Some(code),
+            _ => None,
+        };
+        let oom_killed = group.as_ref().is_ok_and(|group| group.oom_killed().unwrap_or(false));
+        let ended = Ended {
+            code,
+            oom_killed,
+            started_ns: task.running.started_ns,
+            finished_ns: now_ns(),
+            error: code
+                .is_none()
+                .then(|| "its holder was killed and the kernel can't tell how it ended".to_owned()),
+        };
+        let rm = task.config.rm() || task.cell.removal_requested();
+        if rm {
+            crate::claims::Claims::open(&task.home)
+                .map(|claims| claims.release_name(&task.config.name, &task.config.id))
+                .unwrap_or_default();
+        } else {
+            let _ = task.cell.write("exit.json", &ended);
+        }
+        let totals = self.writer.as_ref().map_or([0; 2], Writer::totals);
+        if let Some(client) = &mut self.client {
+            let told = client.pump().is_ok()
+                && client.tell(&ToClient::Exited { code, oom_killed, totals }).is_ok()
+                && client.deliver_rest().is_ok();
+            if !told {
+                self.client = None;
+            }
+        }
+        drop(self.client.take());
+        if !rm {
+            let _ = cell::write_ended(&task.home, &task.config.id, &ended);
+        }
+        teardown::ended(&task.home, &task.config, &task.cell, group.ok(), rm);
+        process::exit(0)
+    }
+}

@@ -1,0 +1,221 @@
+//! The container's root as a detached mount, made by the holder once the container's user namespace exists.
+
+use crate::cell::Cell;
+use crate::config::{Config, RootSource, UserNamespace};
+use crate::{Error, Home, host_image};
+use linux::Errno;
+use linux::mount::{self, FsOpenFlags, attr};
+use runtime::Steps;
+use rustix::fs::{CWD, Gid, Mode, OFlags, Uid, openat};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+/// Makes the directories that a copy-on-write root writes to. What they are shown as in the container (`/`'s owner and
+/// mode) is the topmost layer's.
+pub fn prepare(home: &Home, config: &Config) -> Result<(), Error> {
+    let dir = home.state_dir(&config.id);
+    let made = |path: &Path, mode: u32| {
+        rustix::fs::mkdir(path, Mode::from_raw_mode(mode))
+            .map_err(|e| Error::system("make", path.display(), e))
+    };
+    match made(&dir, 0o700) {
+        Err(Error::System { errno: Errno::NOENT, .. }) => {
+            crate::claims::make_private_dir(&home.root.join("containers"))?;
+            made(&dir, 0o700)?;
+        }
+        other => other?,
+    }
+    if !matches!(config.root, RootSource::Directory(_)) {
+        made(&dir.join("upper"), 0o755)?;
+        made(&dir.join("work"), 0o755)?;
+    }
+    if let RootSource::Layers(layers) = &config.root
+        && let Some(top) = layers.last()
+    {
+        let upper = dir.join("upper");
+        let failed = |e| Error::system("prepare", upper.display(), e);
+        let stat = rustix::fs::stat(top).map_err(|e| Error::system("read layer", top.display(), e))?;
+        rustix::fs::chown(&upper, Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)))
+            .map_err(failed)?;
+        rustix::fs::chmod(&upper, Mode::from_raw_mode(stat.st_mode & 0o7777)).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Makes the root's mount. `userns` is the container's user namespace, `None` if it's the host's.
+pub fn make(
+    home: &Home,
+    config: &Config,
+    userns: Option<BorrowedFd<'_>>,
+    steps: &mut Steps,
+) -> Result<OwnedFd, runtime::Error> {
+    match &config.root {
+        RootSource::Directory(path) => in_place(path, userns, steps),
+        RootSource::Host => {
+            let base = config.user_namespace.base();
+            let mask =
+                steps.group("fsopen, mkdirat, mknodat", "mask layer", "hide the host's secrets", || {
+                    host_image::mask_layer(home, base).map_err(as_runtime)
+                })?;
+            let host = lower(Path::new("/"), userns, steps)?;
+            overlay(home, config, userns, vec![mask, host], steps)
+        }
+        RootSource::Layers(layers) => {
+            let mut lowers = Vec::new();
+            for layer in layers.iter().rev() {
+                lowers.push(lower(layer, userns, steps)?);
+            }
+            overlay(home, config, userns, lowers, steps)
+        }
+    }
+}
+
+fn as_runtime(error: Error) -> runtime::Error {
+    match error {
+        Error::System { what, object, errno } => runtime::Error::step(what, "set up", object, errno),
+        other => runtime::Error::field("root", other.to_string()),
+    }
+}
+
+fn in_place(
+    path: &Path,
+    userns: Option<BorrowedFd<'_>>,
+    steps: &mut Steps,
+) -> Result<OwnedFd, runtime::Error> {
+    let what = "take the root file system";
+    let fd = steps.run("open_tree", path.display(), what, || mount::clone_tree(CWD, path, true))?;
+    if let Some(userns) = userns {
+        steps.run("mount_setattr", path.display(), "map the ids of its files", || {
+            match mount::set_idmap(fd.as_fd(), userns, true) {
+                // A file system mounted below it can't map ids; it's shown as it is.
+                Err(Errno::INVAL) => mount::set_idmap(fd.as_fd(), userns, false),
+                other => other,
+            }
+        })?;
+    }
+    steps.run("mount_setattr", path.display(), "keep its mounts from spreading to the host", || {
+        mount::set_propagation(fd.as_fd(), 1 << 19, true)
+    })?;
+    Ok(fd)
+}
+
+/// One lower layer: a read-only copy of the mount, its ids mapped.
+fn lower(path: &Path, userns: Option<BorrowedFd<'_>>, steps: &mut Steps) -> Result<OwnedFd, runtime::Error> {
+    let object = path.display().to_string();
+    let fd = steps.run("open_tree", &object, "take a layer", || mount::clone_tree(CWD, path, false))?;
+    if let Some(userns) = userns {
+        let mapped = steps.run("mount_setattr", &object, "map the ids of a layer", || {
+            mount::set_idmap(fd.as_fd(), userns, false)
+        });
+        mapped.map_err(|error| match error {
+            runtime::Error::Step { errno: Errno::INVAL | Errno::PERM, .. } => runtime::Error::field(
+                format!("root file system {object}"),
+                "its file system can't map user ids, as an overlay can't: take --userns=host, or another root",
+            ),
+            other => other,
+        })?;
+    }
+    Ok(fd)
+}
+
+/// An overlay over `lowers`, the topmost first, writing to the container's own directory.
+fn overlay(
+    home: &Home,
+    config: &Config,
+    userns: Option<BorrowedFd<'_>>,
+    lowers: Vec<OwnedFd>,
+    steps: &mut Steps,
+) -> Result<OwnedFd, runtime::Error> {
+    let dir = home.state_dir(&config.id);
+    let own = steps.run("open_tree", dir.display(), "take its own directory", || {
+        let fd = mount::clone_tree(CWD, &dir, false)?;
+        if let Some(userns) = userns {
+            mount::set_idmap(fd.as_fd(), userns, false)?;
+        }
+        Ok(fd)
+    })?;
+    let base = config.user_namespace.base();
+    let object = format!("{} layers", lowers.len());
+    steps.run("fsopen, fsconfig, fsmount", object, "lay the container's own layer over the others", || {
+        let open = |name: &str| {
+            openat(&own, name, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        };
+        let context = mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+        for lower in &lowers {
+            mount::fsconfig_set_fd(&context, "lowerdir+", lower)?;
+        }
+        mount::fsconfig_set_fd(&context, "upperdir", open("upper")?)?;
+        mount::fsconfig_set_fd(&context, "workdir", open("work")?)?;
+        if config.rm() {
+            // Without it, unmounting writes everything back that is going to be deleted.
+            mount::fsconfig_set_flag(&context, "volatile")?;
+        }
+        if config.user_namespace == UserNamespace::Host {
+            mount::fsconfig_create(&context)?;
+            return mount::fs_mount(&context, 0);
+        }
+        // Made by root, who isn't mapped in the upper directory, the overlay would be read-only.
+        linux::creds::with_fsids(base, base, || mount::fsconfig_create(&context))??;
+        mount::fs_mount(&context, attr::NODEV)
+    })
+}
+
+/// Reads a small file of the container's root before it's mounted, for the user database: the topmost layer that has
+/// it. Links are followed within the layer only.
+pub fn read_file(source: &RootSource, path: &str) -> Vec<u8> {
+    use rustix::fs::{FileType, ResolveFlags, openat2};
+    use std::io::Read;
+    const BYTES_MAX: u64 = 1 << 20;
+    let read = |root: &Path| -> Option<Vec<u8>> {
+        let dir =
+            openat(CWD, root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        let fd = openat2(&dir, path, flags, Mode::empty(), resolve).ok()?;
+        let stat = rustix::fs::fstat(&fd).ok()?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return None;
+        }
+        let mut content = Vec::new();
+        std::fs::File::from(fd).take(BYTES_MAX).read_to_end(&mut content).ok()?;
+        Some(content)
+    };
+    match source {
+        RootSource::Host => read(Path::new("/")),
+        RootSource::Directory(dir) => read(dir),
+        RootSource::Layers(layers) => layers.iter().rev().find_map(|layer| read(layer)),
+    }
+    .unwrap_or_default()
+}
+
+/// Removes what [`prepare`] made, and the logs. What is gone already is no error.
+pub fn remove(home: &Home, cell: &Cell) -> Result<(), Error> {
+    let dir = home.state_dir(&cell.id);
+    match remove_tree(&dir) {
+        Err(errno) if errno != Errno::NOENT => Err(Error::system("remove", dir.display(), errno)),
+        _ => Ok(()),
+    }
+}
+
+/// Removes a tree; the common case, a container that wrote nothing, by a handful of calls.
+fn remove_tree(dir: &Path) -> Result<(), Errno> {
+    use rustix::fs::{AtFlags, unlinkat};
+    let fd = openat(
+        CWD,
+        dir,
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW,
+        Mode::empty(),
+    )?;
+    for name in ["work/work/incompat/volatile", "state.json"] {
+        let _ = unlinkat(&fd, name, AtFlags::empty());
+    }
+    for name in ["work/work/incompat", "work/work", "work", "upper", "log"] {
+        let _ = unlinkat(&fd, name, AtFlags::REMOVEDIR);
+    }
+    match unlinkat(CWD, dir, AtFlags::REMOVEDIR) {
+        Err(Errno::NOTEMPTY) => {
+            std::fs::remove_dir_all(dir).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
+        }
+        other => other,
+    }
+}

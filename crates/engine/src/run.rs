@@ -1,0 +1,381 @@
+//! `berth run`: from a request to a container, by the process that asks.
+
+use crate::attach::{self, Outcome};
+use crate::cell::{Cell, Intent, now_ns};
+use crate::claims::Claims;
+use crate::config::{RootSource, UserNamespace};
+use crate::holder::{self, Setup};
+use crate::request::{RunRequest, Source};
+use crate::spec::{self, Given, ImageConfig, Neighbour, WantedUserns};
+use crate::wire::{self, FromClient, ToClient};
+use crate::{Config, Error, Home, find, names, teardown};
+use runtime::Step;
+use runtime::cgroup::{self, Hierarchy};
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use types::id::ContainerId;
+
+/// A container that was started.
+#[derive(Debug)]
+pub struct Ran {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// How the attached part ended; `None` if it wasn't attached to.
+    pub outcome: Option<Outcome>,
+    /// Steps of the start, if they were asked for.
+    pub steps: Vec<Step>,
+}
+
+/// Tries to find a free name before giving up.
+const NAME_TRIES_MAX: u32 = 100;
+
+/// Makes and starts a container; attached to it unless detached, until it ends or the client leaves it.
+pub fn run(home: &Home, request: RunRequest) -> Result<Ran, Error> {
+    if !rustix::process::geteuid().is_root() {
+        return Err(Error::NotRoot);
+    }
+    let detach = request.detach;
+    let cidfile = request.cidfile.clone();
+    if let Some(path) = cidfile.as_deref().filter(|path| path.exists()) {
+        return Err(Error::invalid(
+            "--cidfile",
+            format!("{} exists; make sure that it isn't in use", path.display()),
+        ));
+    }
+    let created = create(home, request)?;
+    let mut ready = match prepare(home, &created, cidfile.as_deref()) {
+        Ok(ready) => ready,
+        Err(error) => {
+            teardown::failed_start(home, &created.config, &created.cell);
+            return Err(error);
+        }
+    };
+    let terminal = created.config.request.tty;
+    let Created { config, plan, cell, lock, image } = created;
+    let (id, name, rm) = (config.id.clone(), config.name.clone(), config.rm());
+    let record = (!rm).then(|| store_record(&config, image));
+    let setup = Setup {
+        home: home.clone(),
+        config,
+        plan,
+        cell,
+        lock,
+        client: ready.theirs,
+        client_pipes: ready.client.take_writers(),
+        stdin: ready.client.take_stdin(),
+        stdin_writer: if detach { ready.client.take_stdin_writer() } else { None },
+        await_record: record.is_some(),
+    };
+    holder::spawn(setup, ready.keepers.as_ref())?;
+    let ours = ready.ours;
+    if let Some(record) = &record {
+        let store = store::Store::open(&home.root)?;
+        store.insert_container(record, store::Durability::Synced)?;
+        let _ = wire::send(&ours, &FromClient::Recorded, &[]);
+    }
+    let (steps, master) = match await_start(&ours) {
+        Ok(started) => started,
+        Err(error) => {
+            forget(home, &id, &name, record.is_some());
+            if let Some(path) = &cidfile {
+                let _ = std::fs::remove_file(path);
+            }
+            return Err(error);
+        }
+    };
+    let (pid, steps) = steps;
+    if detach {
+        return Ok(Ran { id, name, outcome: None, steps });
+    }
+    let outcome = attach::attach(home, &id, ours, ready.client, terminal.then_some(master).flatten(), pid)?;
+    Ok(Ran { id, name, outcome: Some(outcome), steps })
+}
+
+/// A container that was claimed, and not started.
+struct Created {
+    config: Config,
+    plan: runtime::Plan,
+    cell: Cell,
+    lock: crate::cell::CellLock,
+    image: Option<store::ImageId>,
+}
+
+/// What is needed besides: the streams, both ends of the socket, the control group of berth's own processes.
+struct Ready {
+    client: attach::Streams,
+    ours: OwnedFd,
+    theirs: OwnedFd,
+    keepers: Option<cgroup::Cgroup>,
+}
+
+fn prepare(home: &Home, created: &Created, cidfile: Option<&Path>) -> Result<Ready, Error> {
+    if let Some(path) = cidfile {
+        write_cidfile(path, &created.config.id)?;
+    }
+    let client = attach::Streams::prepare(&created.config.request)?;
+    let (ours, theirs) = linux::socket::pair().map_err(|errno| Error::system("make", "a socket", errno))?;
+    let keepers = Hierarchy::detect_for(&Default::default(), &home.cgroup_parent)
+        .and_then(|hierarchy| cgroup::keeper_dir(&home.cgroup_parent, &hierarchy))
+        .map_err(|error| Error::Runtime(error.into()))?;
+    Ok(Ready { client, ours, theirs, keepers })
+}
+
+fn create(home: &Home, request: RunRequest) -> Result<Created, Error> {
+    let found = find_source(home, &request.source)?;
+    let claims = Claims::open(home)?;
+    let neighbours = find_neighbours(home, &request)?;
+    let mut random = [0u8; 34];
+    rustix::rand::getrandom(&mut random[..], rustix::rand::GetRandomFlags::empty())
+        .map_err(|errno| Error::system("make", "a random id", errno))?;
+    let mut bytes = [0; 32];
+    bytes.copy_from_slice(&random[..32]);
+    let id = ContainerId::from_random(bytes).as_str().to_owned();
+    let name = claim_name(home, &claims, request.name.as_deref(), &id, [random[32], random[33]])?;
+    let claimed = Claimed { claims: &claims, name: &name, id: &id, slot: None };
+    claimed.fill(home, request, found, neighbours)
+}
+
+struct Found {
+    root: RootSource,
+    shown: String,
+    image: Option<store::ImageId>,
+    config: ImageConfig,
+}
+
+fn find_source(home: &Home, source: &Source) -> Result<Found, Error> {
+    match source {
+        Source::Host => Ok(Found {
+            root: RootSource::Host,
+            shown: "@host".to_owned(),
+            image: None,
+            config: ImageConfig::default(),
+        }),
+        Source::Rootfs(dir) => {
+            let shown = dir.display().to_string();
+            let absolute =
+                std::fs::canonicalize(dir).map_err(|error| Error::io("find the root", &shown, &error))?;
+            if !absolute.is_dir() {
+                return Err(Error::invalid("--rootfs", format!("{shown} is no directory")));
+            }
+            Ok(Found {
+                root: RootSource::Directory(absolute),
+                shown,
+                image: None,
+                config: ImageConfig::default(),
+            })
+        }
+        Source::Image(reference) => {
+            let store = store::Store::open(&home.root)?;
+            let image = store.resolve_image(reference)?;
+            let config = parse_image_config(&image.config_json);
+            Ok(Found {
+                root: RootSource::Layers(image.layers),
+                shown: reference.clone(),
+                image: Some(image.id),
+                config,
+            })
+        }
+    }
+}
+
+/// What an image's configuration says about running it. Source: image-spec config.md.
+fn parse_image_config(json: &str) -> ImageConfig {
+    let document: serde_json::Value = serde_json::from_str(json).unwrap_or_default();
+    let config = &document["config"];
+    let list = |name: &str| -> Vec<String> {
+        let items = config[name].as_array().into_iter().flatten();
+        items.filter_map(|item| item.as_str().map(str::to_owned)).collect()
+    };
+    let text = |name: &str| config[name].as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+    ImageConfig {
+        env: list("Env"),
+        entrypoint: list("Entrypoint"),
+        cmd: list("Cmd"),
+        workdir: text("WorkingDir"),
+        user: text("User"),
+        stop_signal: text("StopSignal"),
+    }
+}
+
+fn find_neighbours(home: &Home, request: &RunRequest) -> Result<BTreeMap<String, Neighbour>, Error> {
+    let mut neighbours = BTreeMap::new();
+    for name in spec::container_names(request) {
+        let cell = find::running(home, &name)?;
+        let not_running = || Error::State {
+            id: name.clone(),
+            why: "is not running: cannot join its namespaces".to_owned(),
+        };
+        let (config, running) =
+            (cell.config().ok_or_else(not_running)?, cell.running().ok_or_else(not_running)?);
+        running.init.open().ok_or_else(not_running)?;
+        let neighbour = Neighbour {
+            pid: running.init.pid,
+            base: config.user_namespace.base(),
+            hostname: config.spec.hostname.clone(),
+        };
+        neighbours.insert(name, neighbour);
+    }
+    Ok(neighbours)
+}
+
+fn claim_name(
+    home: &Home,
+    claims: &Claims<'_>,
+    wanted: Option<&str>,
+    id: &str,
+    random: [u8; 2],
+) -> Result<String, Error> {
+    if let Some(name) = wanted {
+        match claims.claim_name(name, id) {
+            Err(Error::NameInUse { .. }) => {
+                // Unless whoever had it is gone without a trace.
+                find::reap_named(home, name);
+                claims.claim_name(name, id)?;
+            }
+            other => other?,
+        }
+        return Ok(name.to_owned());
+    }
+    for attempt in 0..NAME_TRIES_MAX {
+        let name = names::make([random[0].wrapping_add(attempt as u8), random[1]], attempt);
+        match claims.claim_name(&name, id) {
+            Err(Error::NameInUse { .. }) => {}
+            Err(error) => return Err(error),
+            Ok(()) => return Ok(name),
+        }
+    }
+    Err(Error::invalid("--name", "no free name was found; give one"))
+}
+
+/// What was claimed so far, given back if the rest fails.
+struct Claimed<'a> {
+    claims: &'a Claims<'a>,
+    name: &'a str,
+    id: &'a str,
+    slot: Option<u32>,
+}
+
+impl Drop for Claimed<'_> {
+    fn drop(&mut self) {
+        if let Some(slot) = self.slot {
+            self.claims.release_range(slot, self.id);
+        }
+        self.claims.release_name(self.name, self.id);
+    }
+}
+
+impl Claimed<'_> {
+    fn fill(
+        mut self,
+        home: &Home,
+        request: RunRequest,
+        found: Found,
+        neighbours: BTreeMap<String, Neighbour>,
+    ) -> Result<Created, Error> {
+        let user_namespace = match spec::wanted_userns(&request)? {
+            WantedUserns::Host => UserNamespace::Host,
+            WantedUserns::Own => {
+                let slot = self.claims.claim_range(self.id)?;
+                self.slot = Some(slot);
+                UserNamespace::Own { slot, base: home.range_base(slot) }
+            }
+            WantedUserns::Of(name) => match neighbours.get(&name).map(|neighbour| neighbour.base) {
+                Some(0) => UserNamespace::Host,
+                Some(base) => UserNamespace::Joined { base },
+                None => return Err(Error::NoContainer { given: name }),
+            },
+        };
+        let rm = request.rm;
+        let terminal_size = if request.tty { attach::terminal_size() } else { None };
+        let given = Given {
+            id: self.id.to_owned(),
+            name: self.name.to_owned(),
+            created_ns: now_ns(),
+            image: found.shown,
+            image_id: found.image.as_ref().map(ToString::to_string),
+            image_config: found.config,
+            root: found.root,
+            user_namespace,
+            neighbours,
+            cgroup: home.cgroup(self.id),
+            terminal_size,
+        };
+        let (config, plan) = spec::resolve(request, given)?;
+        let intent = Intent { name: self.name.to_owned(), rm, slot: self.slot };
+        let (cell, lock) = Cell::create(home, self.id, &intent)?;
+        // From here on the directory stands for the claims.
+        std::mem::forget(self);
+        Ok(Created { config, plan, cell, lock, image: found.image })
+    }
+}
+
+fn store_record(config: &Config, image: Option<store::ImageId>) -> store::ContainerRecord {
+    store::ContainerRecord {
+        // The id was made by ContainerId itself.
+        id: ContainerId::parse(&config.id).unwrap_or_else(|| ContainerId::from_random([0; 32])),
+        name: config.name.clone(),
+        image,
+        created_ns: config.created_ns,
+        config_json: serde_json::to_string(config).unwrap_or_default(),
+    }
+}
+
+/// The first process's id and the steps; the terminal's master.
+type Start = ((i32, Vec<Step>), Option<OwnedFd>);
+
+fn await_start(socket: &OwnedFd) -> Result<Start, Error> {
+    loop {
+        let message = wire::receive::<ToClient>(socket)
+            .map_err(|errno| Error::system("hear from", "the holder", errno))?;
+        match message {
+            Some((ToClient::Started { pid, steps }, fds)) => {
+                return Ok(((pid, steps), fds.into_iter().next()));
+            }
+            Some((ToClient::Failed { message, hint, kind }, _)) => {
+                return Err(Error::Reported { message, hint, kind });
+            }
+            Some(_) => {}
+            None => {
+                return Err(Error::Reported {
+                    message: "cannot start the container: its holder was killed".to_owned(),
+                    hint: Some("was it killed for want of memory? `dmesg` tells".to_owned()),
+                    kind: types::kind::Kind::System,
+                });
+            }
+        }
+    }
+}
+
+/// Removes what a start that failed may have left: its holder has done so already, unless it was killed.
+fn forget(home: &Home, id: &str, name: &str, recorded: bool) {
+    let cell = Cell::of(home, id);
+    if let Ok(Some(_lock)) = cell.wait_lock() {
+        find::reap(home, &cell);
+    }
+    if recorded
+        && let Ok(store) = store::Store::open(&home.root)
+        && let Some(id) = ContainerId::parse(id)
+    {
+        let _ = store.remove_container(&id, store::Durability::Synced);
+    }
+    if let Ok(claims) = Claims::open(home) {
+        claims.release_name(name, id);
+    }
+}
+
+/// Writes the id for the caller; under sudo the file belongs to the user who called.
+fn write_cidfile(path: &Path, id: &str) -> Result<(), Error> {
+    use rustix::fs::{CWD, Gid, Mode, OFlags, Uid, fchown, openat};
+    let failed = |errno| Error::system("write the cidfile", path.display(), errno);
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    let file = openat(CWD, path, flags, Mode::from_raw_mode(0o644)).map_err(failed)?;
+    rustix::io::write(&file, id.as_bytes()).map_err(failed)?;
+    let caller = |name: &str| std::env::var(name).ok()?.parse::<u32>().ok();
+    if let (Some(uid), Some(gid)) = (caller("SUDO_UID"), caller("SUDO_GID")) {
+        let _ = fchown(&file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+    }
+    Ok(())
+}

@@ -1,0 +1,175 @@
+//! What is mounted into a container: docker's defaults, then what was asked for.
+
+use super::Given;
+use crate::config::UserNamespace;
+use crate::request::{BindRecursion, IpcMode, MountKind, MountRequest, Propagation, RunRequest, TmpfsOption};
+use crate::{Error, binds};
+use std::path::Path;
+use types::oci::Mount;
+
+/// Size of `/dev/shm` without `--shm-size`, as docker's.
+const SHM_BYTES: u64 = 64 << 20;
+
+/// All mounts, in the order in which they are made. The process runs as `process`, user and group.
+pub fn plan(request: &RunRequest, given: &Given, process: (u32, u32)) -> Result<Vec<Mount>, Error> {
+    let mut mounts = kernel_mounts(request);
+    mounts.extend(ipc_mounts(request, given)?);
+    // Whoever asks for a mount on one of the default places gets only that.
+    mounts.retain(|mount| !request.mounts.iter().any(|own| own.target == Path::new(&mount.destination)));
+    let mut own: Vec<&MountRequest> = request.mounts.iter().collect();
+    own.sort_by_key(|mount| mount.target.components().count());
+    for mount in own {
+        mounts.push(plan_one(mount, given, process)?);
+    }
+    Ok(mounts)
+}
+
+fn mount(destination: &str, typ: &str, options: &[&str]) -> Mount {
+    Mount {
+        destination: destination.to_owned(),
+        typ: Some(typ.to_owned()),
+        source: Some(typ.to_owned()),
+        options: options.iter().map(|o| (*o).to_owned()).collect(),
+        ..Mount::default()
+    }
+}
+
+fn kernel_mounts(request: &RunRequest) -> Vec<Mount> {
+    let access = if request.security.privileged { "rw" } else { "ro" };
+    vec![
+        mount("/proc", "proc", &["nosuid", "noexec", "nodev"]),
+        mount("/dev", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
+        mount(
+            "/dev/pts",
+            "devpts",
+            &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+        ),
+        mount("/sys", "sysfs", &["nosuid", "noexec", "nodev", access]),
+        mount("/sys/fs/cgroup", "cgroup", &["nosuid", "noexec", "nodev", access]),
+    ]
+}
+
+fn ipc_mounts(request: &RunRequest, given: &Given) -> Result<Vec<Mount>, Error> {
+    let bytes = request.resources.shm_size_bytes.unwrap_or(SHM_BYTES);
+    let bind = |destination: &str, source: String| Mount {
+        destination: destination.to_owned(),
+        typ: Some("bind".to_owned()),
+        source: Some(source),
+        options: ["rbind", "rprivate", "nosuid", "nodev", "noexec"].map(str::to_owned).to_vec(),
+        ..Mount::default()
+    };
+    let own_shm = || {
+        let size = format!("size={bytes}");
+        mount("/dev/shm", "tmpfs", &["nosuid", "noexec", "nodev", "mode=1777", &size])
+    };
+    let mqueue = || mount("/dev/mqueue", "mqueue", &["nosuid", "noexec", "nodev"]);
+    Ok(match &request.ipc {
+        IpcMode::Host => {
+            let mut mounts = vec![bind("/dev/shm", "/dev/shm".to_owned())];
+            if Path::new("/dev/mqueue").exists() {
+                mounts.push(bind("/dev/mqueue", "/dev/mqueue".to_owned()));
+            }
+            mounts
+        }
+        IpcMode::Container(name) => {
+            let neighbour =
+                given.neighbours.get(name).ok_or_else(|| Error::NoContainer { given: name.to_owned() })?;
+            vec![bind("/dev/shm", shm_of(neighbour.pid)?), mqueue()]
+        }
+        IpcMode::None => vec![mqueue()],
+        IpcMode::Path(_) => vec![own_shm(), mqueue()],
+        IpcMode::Unset | IpcMode::Private | IpcMode::Shareable => vec![own_shm(), mqueue()],
+    })
+}
+
+/// Another container's `/dev/shm`, found beneath its root: a link that it may have put there leads nowhere else
+/// (security.md T3). The descriptor stays open in this process, which is the one that starts the container.
+fn shm_of(pid: i32) -> Result<String, Error> {
+    use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
+    use std::os::fd::IntoRawFd;
+    let failed = |errno| Error::system("find /dev/shm of process", pid, errno);
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = openat(CWD, format!("/proc/{pid}/root"), flags, Mode::empty()).map_err(failed)?;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_SYMLINKS;
+    let shm = openat2(&root, "/dev/shm", flags, Mode::empty(), resolve).map_err(failed)?;
+    Ok(format!("/proc/self/fd/{}", shm.into_raw_fd()))
+}
+
+fn plan_one(request: &MountRequest, given: &Given, process: (u32, u32)) -> Result<Mount, Error> {
+    let target =
+        request.target.to_str().ok_or_else(|| Error::invalid("--mount", "the target is no UTF-8"))?;
+    match &request.kind {
+        MountKind::Tmpfs { size_bytes, mode, options } => {
+            let mut words = vec!["nosuid".to_owned(), "nodev".to_owned(), "noexec".to_owned()];
+            words.extend(size_bytes.map(|bytes| format!("size={bytes}")));
+            words.push(format!("mode={:o}", mode.unwrap_or(0o1777)));
+            words.extend(options.iter().map(|option| match option {
+                TmpfsOption::Flag(word) => word.clone(),
+                TmpfsOption::Value(key, value) => format!("{key}={value}"),
+            }));
+            if request.read_only {
+                words.push("ro".to_owned());
+            }
+            Ok(Mount { options: words, ..mount(target, "tmpfs", &[]) })
+        }
+        MountKind::Bind { source, recursion, propagation, create_source, noidmap, relabel_shared } => {
+            if relabel_shared.is_some() && Path::new("/sys/fs/selinux/enforce").exists() {
+                return Err(Error::invalid("-v", "z and Z: relabelling for SELinux is not supported yet"));
+            }
+            let stat = find_source(source, *create_source)?;
+            let mut words = vec![match recursion {
+                BindRecursion::Disabled => "bind".to_owned(),
+                _ => "rbind".to_owned(),
+            }];
+            words.push(
+                match propagation {
+                    Propagation::RPrivate => "rprivate",
+                    Propagation::Private => "private",
+                    Propagation::RSlave => "rslave",
+                    Propagation::Slave => "slave",
+                    Propagation::RShared => "rshared",
+                    Propagation::Shared => "shared",
+                }
+                .to_owned(),
+            );
+            let user_ns = given.user_namespace != UserNamespace::Host;
+            if user_ns {
+                words.push("rnodev".to_owned());
+            }
+            if request.read_only {
+                let all = matches!(recursion, BindRecursion::Enabled | BindRecursion::ReadOnly);
+                words.push(if all { "rro" } else { "ro" }.to_owned());
+            }
+            let mut planned = Mount {
+                destination: target.to_owned(),
+                typ: Some("bind".to_owned()),
+                source: Some(source.to_string_lossy().into_owned()),
+                options: words,
+                ..Mount::default()
+            };
+            if user_ns && !noidmap {
+                let base = given.user_namespace.base();
+                planned
+                    .options
+                    .push(if *recursion == BindRecursion::Disabled { "idmap" } else { "ridmap" }.to_owned());
+                planned.uid_mappings = binds::id_map(process.0, stat.st_uid, base);
+                planned.gid_mappings = binds::id_map(process.1, stat.st_gid, base);
+            }
+            Ok(planned)
+        }
+    }
+}
+
+fn find_source(source: &Path, create: bool) -> Result<rustix::fs::Stat, Error> {
+    let shown = || source.display();
+    match rustix::fs::stat(source) {
+        Err(linux::Errno::NOENT) if create => {
+            std::fs::create_dir_all(source).map_err(|error| Error::io("make", shown(), &error))?;
+            rustix::fs::stat(source).map_err(|errno| Error::system("read", shown(), errno))
+        }
+        Err(linux::Errno::NOENT) => {
+            Err(Error::invalid("bind mount", format!("source {} does not exist", shown())))
+        }
+        other => other.map_err(|errno| Error::system("read", shown(), errno)),
+    }
+}

@@ -1,0 +1,115 @@
+//! Limits: control groups, resource limits, the ceiling of tasks.
+
+use crate::Error;
+use crate::config::UserNamespace;
+use crate::request::RunRequest;
+use types::oci::{BlockIo, Cpu, DeviceRule, Memory, Pids, Resources, Rlimit};
+
+/// Most tasks of a container that asks for no limit (design.md 5).
+const TASKS_DEFAULT: u64 = 4096;
+
+/// How the number of tasks is limited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tasks {
+    /// By the user namespace's RLIMIT_NPROC.
+    pub by_namespace: Option<u64>,
+    /// By a pids control group.
+    pub by_cgroup: Option<i64>,
+}
+
+/// A limit that was asked for goes to the control group, where it can be changed and seen; the default one to the user
+/// namespace, where it costs nothing, if the container has one of its own.
+pub fn tasks(request: &RunRequest, userns: &UserNamespace) -> Tasks {
+    match (request.resources.pids_limit, userns) {
+        (Some(limit), _) if limit > 0 => Tasks { by_namespace: None, by_cgroup: Some(limit) },
+        (Some(_), _) => Tasks { by_namespace: None, by_cgroup: None },
+        (None, UserNamespace::Own { .. }) => Tasks { by_namespace: Some(TASKS_DEFAULT), by_cgroup: None },
+        (None, UserNamespace::Joined { .. }) => Tasks { by_namespace: None, by_cgroup: None },
+        (None, UserNamespace::Host) if request.security.privileged => {
+            Tasks { by_namespace: None, by_cgroup: None }
+        }
+        (None, UserNamespace::Host) => Tasks { by_namespace: None, by_cgroup: Some(TASKS_DEFAULT as i64) },
+    }
+}
+
+/// Control group limits.
+pub fn plan(
+    request: &RunRequest,
+    tasks: &Tasks,
+    devices: Vec<DeviceRule>,
+) -> Result<Option<Resources>, Error> {
+    let wanted = &request.resources;
+    let signed = |flag: &str, bytes: u64| {
+        i64::try_from(bytes)
+            .map_err(|_| Error::invalid(flag, format!("{bytes} bytes is more than any machine has")))
+    };
+    let limit = wanted.memory_bytes.map(|bytes| signed("--memory", bytes)).transpose()?;
+    let swap = match (limit, wanted.memory_swap_bytes) {
+        (Some(limit), None | Some(0)) => Some(limit.saturating_mul(2)),
+        (None, None | Some(0)) => None,
+        (None, Some(_)) => return Err(Error::invalid("--memory-swap", "needs --memory as well")),
+        (Some(limit), Some(swap)) if swap > 0 && swap < limit => {
+            return Err(Error::invalid(
+                "--memory-swap",
+                "must be at least --memory: it counts memory and swap together",
+            ));
+        }
+        (Some(_), swap) => swap,
+    };
+    let reservation =
+        wanted.memory_reservation_bytes.map(|b| signed("--memory-reservation", b)).transpose()?;
+    if let (Some(limit), Some(reservation)) = (limit, reservation)
+        && reservation > limit
+    {
+        return Err(Error::invalid("--memory-reservation", "must not be above --memory"));
+    }
+    let memory = (limit.is_some() || reservation.is_some()).then(|| Memory {
+        limit,
+        swap,
+        reservation,
+        ..Memory::default()
+    });
+    let (quota, period) = match wanted.nano_cpus {
+        None | Some(0) => (None, None),
+        Some(nano) => (Some((nano / 10_000) as i64), Some(100_000)),
+    };
+    let cpu = Cpu {
+        shares: wanted.cpu_shares.filter(|shares| *shares > 0),
+        quota,
+        period,
+        cpus: wanted.cpuset_cpus.clone().filter(|c| !c.is_empty()),
+        mems: wanted.cpuset_mems.clone().filter(|c| !c.is_empty()),
+        ..Cpu::default()
+    };
+    let resources = Resources {
+        devices,
+        memory,
+        cpu: (cpu != Cpu::default()).then_some(cpu),
+        pids: tasks.by_cgroup.map(|limit| Pids { limit: Some(limit) }),
+        block_io: wanted
+            .blkio_weight
+            .filter(|weight| *weight > 0)
+            .map(|weight| BlockIo { weight: Some(weight), ..BlockIo::default() }),
+        ..Resources::default()
+    };
+    Ok((resources != Resources::default()).then_some(resources))
+}
+
+/// Resource limits.
+pub fn rlimits(request: &RunRequest, strict: bool) -> Result<Vec<Rlimit>, Error> {
+    let number = |limit: Option<u64>| limit.unwrap_or(u64::MAX);
+    let mut limits: Vec<Rlimit> = request
+        .resources
+        .ulimits
+        .iter()
+        .map(|ulimit| Rlimit {
+            typ: format!("RLIMIT_{}", ulimit.name.to_ascii_uppercase()),
+            soft: number(ulimit.soft),
+            hard: number(ulimit.hard),
+        })
+        .collect();
+    if strict && !limits.iter().any(|limit| limit.typ == "RLIMIT_CORE") {
+        limits.push(Rlimit { typ: "RLIMIT_CORE".to_owned(), soft: 0, hard: 0 });
+    }
+    Ok(limits)
+}

@@ -1,0 +1,56 @@
+//! Taking down what a container was made of. Each step tolerates that the thing is gone already: whoever was killed in
+//! the middle is followed by the next one who does it all again.
+
+use crate::cell::Cell;
+use crate::claims::Claims;
+use crate::config::UserNamespace;
+use crate::{Config, Home, root};
+use runtime::cgroup::{Cgroup, Hierarchy};
+
+/// After the end, or for one whose keeper was killed: the control group, the claims, and what shouldn't outlive it.
+/// With `rm`, all of it.
+pub fn ended(home: &Home, config: &Config, cell: &Cell, group: Option<Cgroup>, rm: bool) {
+    if let Some(group) = group {
+        let _ = group.remove();
+    }
+    if rm {
+        let _ = root::remove(home, cell);
+    }
+    if let Ok(claims) = Claims::open(home) {
+        if rm {
+            claims.release_name(&config.name, &config.id);
+        }
+        if let UserNamespace::Own { slot, .. } = config.user_namespace {
+            claims.release_range(slot, &config.id);
+        }
+    }
+    cell.remove();
+}
+
+/// After a start that failed: everything. Its row in the store, if it has one, is its creator's to remove.
+pub fn failed_start(home: &Home, config: &Config, cell: &Cell) {
+    let group = find_group(home, &config.id);
+    if let Some(group) = &group {
+        let _ = group.kill();
+        let _ = group.wait_empty(std::time::Duration::from_secs(5));
+    }
+    ended(home, config, cell, group, true);
+}
+
+/// The control group of a container of which only the id is known: its directories on whichever trees there are.
+pub fn find_group(home: &Home, id: &str) -> Option<Cgroup> {
+    let hierarchy = Hierarchy::detect().ok()?;
+    let path = home.cgroup(id);
+    let below = |mount: &std::path::Path| {
+        let dir = mount.join(path.trim_start_matches('/'));
+        dir.exists().then(|| dir.to_string_lossy().into_owned())
+    };
+    let paths = runtime::cgroup::CgroupPaths {
+        v2: hierarchy.v2_mountpoint().and_then(below),
+        v1: hierarchy
+            .v1_mountpoints()
+            .filter_map(|(name, mount)| Some((name.to_owned(), below(mount)?)))
+            .collect(),
+    };
+    Cgroup::open(&paths).ok()
+}
