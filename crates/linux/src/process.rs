@@ -322,7 +322,8 @@ pub fn set_name(name: &CStr) {
 
 /// Enables or disables a speculation feature; `value` as in PR_SET_SPECULATION_CTRL.
 pub fn set_speculation(feature: u64, value: u64) -> Result<()> {
-    prctl(libc::PR_SET_SPECULATION_CTRL, feature, value)
+    const PR_SET_SPECULATION_CTRL: i32 = 53;
+    prctl(PR_SET_SPECULATION_CTRL, feature, value)
 }
 
 pub(crate) fn prctl(option: i32, a: u64, b: u64) -> Result<()> {

@@ -94,6 +94,18 @@ pub fn connect(dir: BorrowedFd<'_>, name: &str) -> Result<OwnedFd> {
     Ok(socket)
 }
 
+/// Whether what [`listen`] made is still held open by anybody, without its listener noticing: a socket of another type
+/// is refused by a living one for its type. Source: unix_find_bsd() in net/unix/af_unix.c.
+pub fn is_bound(dir: BorrowedFd<'_>, name: &str) -> Result<bool> {
+    let socket =
+        rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    match rustix::net::connect(&socket, &address(dir, name)?) {
+        Err(Errno::PROTOTYPE) => Ok(true),
+        Err(Errno::CONNREFUSED | Errno::NOENT) => Ok(false),
+        other => other.map(|()| true),
+    }
+}
+
 /// Connects to a stream socket at a path of the user's, as `--console-socket` names one.
 pub fn connect_stream(path: &Path) -> Result<OwnedFd> {
     let socket =
