@@ -10,9 +10,10 @@ use crate::cgroup::Cgroup;
 use crate::child::{self, Inheritance};
 use crate::message::{self, Message};
 use crate::plan::{Plan, UserNamespace};
-use crate::{Error, Step, Steps, holder_mounts, userns};
+use crate::{Error, Step, Steps, holder_mounts, limits, userns};
 use linux::Errno;
 use linux::process::{self, Cloned, ns};
+use std::convert::Infallible;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use types::oci::IdMapping;
@@ -119,13 +120,14 @@ pub fn launch(launch: Launch<'_>) -> Result<Starting, Error> {
         start_socket,
         preserve_fds: launch.preserve_fds,
         trace: launch.trace,
+        tasks_before: tasks_max.map(|_| rustix::process::getrlimit(rustix::process::Resource::Nproc)),
         v1_controllers: cgroup.map(|c| c.paths().v1.clone()).unwrap_or_default(),
         has_v2: cgroup.is_some_and(|c| c.paths().v2.is_some()),
     };
-    let (pid, pidfd) =
-        clone_first(plan, &namespace_files, cgroup, tasks_max, inheritance, &ours, &mut steps)?;
-    let mut starting = Starting { pid, pidfd, warnings: Vec::new(), socket: ours, steps, armed: true };
-    starting.prepare(plan, root, cgroup, tasks_max, &namespace_files, launch.idmap_optional)?;
+    let (pid, pidfd, ours) =
+        clone_first(plan, &namespace_files, cgroup, tasks_max, inheritance, ours, &mut steps)?;
+    let mut starting = Starting::new(pid, pidfd, ours, steps);
+    starting.prepare(plan, root, cgroup, &namespace_files, launch.idmap_optional)?;
     Ok(starting)
 }
 
@@ -156,14 +158,11 @@ fn clone_first(
     cgroup: Option<&Cgroup>,
     tasks_max: Option<u64>,
     inheritance: Inheritance,
-    ours: &OwnedFd,
+    ours: OwnedFd,
     steps: &mut Steps,
-) -> Result<(i32, OwnedFd), Error> {
+) -> Result<(i32, OwnedFd, OwnedFd), Error> {
     let into = cgroup.and_then(Cgroup::v2_dir_fd);
     let flags = plan.namespaces.clone_flags;
-    let start = |inheritance, error: Option<Error>| -> ! {
-        child::run(plan, inheritance, joins.cgroup.as_ref(), error)
-    };
     if joins.files.is_empty() {
         let ceiling = match (&plan.namespaces.user, tasks_max) {
             (UserNamespace::New { uid, .. }, Some(max)) => userns::to_host(uid, 0).map(|base| (base, max)),
@@ -174,43 +173,99 @@ fn clone_first(
                 with_task_ceiling(ceiling, || process::clone3(flags, into))
             })?;
         return match cloned {
-            Cloned::Child => start(inheritance, None),
-            Cloned::Parent(pid, pidfd) => Ok((pid, pidfd)),
+            Cloned::Child => {
+                drop(ours);
+                child::run(plan, inheritance, joins.cgroup.as_ref(), None)
+            }
+            Cloned::Parent(pid, pidfd) => Ok((pid, pidfd, ours)),
         };
     }
-    // Joining happens in a process of its own, which then makes the first process as its sibling and ends: the holder
-    // itself stays where it is.
-    let cloned =
-        steps.run("clone3", "", "make a process that joins namespaces", || process::clone3(0, into))?;
-    match cloned {
-        Cloned::Parent(between, _pidfd) => {
-            drop(inheritance.socket);
-            let _ = process::wait_child(between);
-            first_of(ours)
-        }
-        Cloned::Child => {
-            let _ = process::set_dumpable(false);
-            let mut error = None;
-            for (flag, file) in &joins.files {
-                if let Err(errno) = process::setns(file.as_fd(), *flag) {
-                    error = Some(Error::step("join a namespace", "setns", flag_names(*flag), errno));
-                    break;
-                }
+    let join = || {
+        joins.files.iter().try_for_each(|(flag, file)| {
+            process::setns(file.as_fd(), *flag)
+                .map_err(|errno| Error::step("join a namespace", "setns", flag_names(*flag), errno))
+        })
+    };
+    let start = |inheritance, error: Option<Error>| -> Infallible {
+        child::run(plan, inheritance, joins.cgroup.as_ref(), error)
+    };
+    Between { into, join: &join, flags }.clone_child(ours, inheritance, start, steps)
+}
+
+/// What a process takes over that was cloned: it knows its end of the socket.
+pub(crate) trait Speaks {
+    fn socket(&self) -> &OwnedFd;
+}
+
+impl Speaks for Inheritance {
+    fn socket(&self) -> &OwnedFd {
+        &self.socket
+    }
+}
+
+impl Speaks for crate::child::enter::Entry {
+    fn socket(&self) -> &OwnedFd {
+        &self.socket
+    }
+}
+
+/// A process that joins namespaces, makes the wanted one as its sibling, and ends: the caller itself stays where it is.
+pub(crate) struct Between<'a> {
+    /// The control group that both are born in.
+    pub into: Option<BorrowedFd<'a>>,
+    /// Joins.
+    pub join: &'a dyn Fn() -> Result<(), Error>,
+    /// New namespaces of the wanted process.
+    pub flags: u64,
+}
+
+impl Between<'_> {
+    /// The process, a child of the caller's that runs `start` with what it takes over and with what went wrong before;
+    /// and the caller's end of the socket, of which the process has no copy.
+    pub fn clone_child<T: Speaks>(
+        &self,
+        ours: OwnedFd,
+        takes: T,
+        start: impl FnOnce(T, Option<Error>) -> Infallible,
+        steps: &mut Steps,
+    ) -> Result<(i32, OwnedFd, OwnedFd), Error> {
+        let cloned = steps
+            .run("clone3", "", "make a process that joins namespaces", || process::clone3(0, self.into))?;
+        match cloned {
+            Cloned::Parent(between, _pidfd) => {
+                drop(takes);
+                let _ = process::wait_child(between);
+                let (pid, pidfd) = first_of(&ours)?;
+                Ok((pid, pidfd, ours))
             }
-            let flags = if error.is_some() { 0 } else { flags };
-            match process::clone3(flags | process::CLONE_PARENT, None) {
-                Ok(Cloned::Child) => start(inheritance, error),
-                Ok(Cloned::Parent(pid, pidfd)) => {
-                    // In the outermost pid namespace that the holder shares with us, the number is the holder's too.
-                    let hello = serde_json::to_vec(&pid).unwrap_or_default();
-                    let _ = linux::socket::send(&inheritance.socket, &hello, &[pidfd.as_fd()]);
-                    process::exit(0)
-                }
-                Err(errno) => {
-                    let error = Error::step("make the first process", "clone3", flag_names(flags), errno);
-                    message::send(&inheritance.socket, &Message::Failed((&error).into()), &[]);
-                    process::exit(1)
-                }
+            Cloned::Child => {
+                drop(ours);
+                self.run(takes, start)
+            }
+        }
+    }
+
+    fn run<T: Speaks>(&self, takes: T, start: impl FnOnce(T, Option<Error>) -> Infallible) -> ! {
+        // Before joining: from then on the container's root might look into this process.
+        let joined = process::set_dumpable(false)
+            .map_err(|errno| Error::step("hide from the container", "prctl", "PR_SET_DUMPABLE", errno))
+            .and_then(|()| (self.join)());
+        let (flags, error) = match joined {
+            Ok(()) => (self.flags, None),
+            Err(error) => (0, Some(error)),
+        };
+        match process::clone3(flags | process::CLONE_PARENT, None) {
+            Ok(Cloned::Child) => match start(takes, error) {},
+            Ok(Cloned::Parent(pid, pidfd)) => {
+                // In the pid namespace that the caller shares with us, the number is the caller's too.
+                let hello = serde_json::to_vec(&pid).unwrap_or_default();
+                let _ = linux::socket::send(takes.socket(), &hello, &[pidfd.as_fd()]);
+                process::exit(0)
+            }
+            Err(errno) => {
+                let error = Error::step("make the first process", "clone3", flag_names(flags), errno);
+                message::send(takes.socket(), &Message::Failed((&error).into()), &[]);
+                process::exit(1)
             }
         }
     }
@@ -231,8 +286,9 @@ fn first_of(socket: &OwnedFd) -> Result<(i32, OwnedFd), Error> {
     }
 }
 
-/// Clones as user `base` with a soft limit of `max` tasks, which the kernel takes over as the ceiling of the whole new
-/// user namespace; as global root it would take none. Source: enforced_nproc_rlimit() in kernel/user_namespace.c.
+/// Clones with `base` as real user id and a soft limit of `max` tasks, which the kernel takes over as the ceiling of the
+/// whole new user namespace; from global root it would take none. The effective id stays root's, who so owns the
+/// namespace. Source: enforced_nproc_rlimit() in kernel/user_namespace.c.
 fn with_task_ceiling(
     ceiling: Option<(u32, u64)>,
     clone: impl FnOnce() -> Result<Cloned, Errno>,
@@ -242,15 +298,12 @@ fn with_task_ceiling(
     let before = getrlimit(Resource::Nproc);
     let soft = before.maximum.map_or(max, |hard| hard.min(max));
     setrlimit(Resource::Nproc, Rlimit { current: Some(soft), maximum: before.maximum })?;
-    let caps = linux::creds::capget()?;
-    linux::creds::setresuid(base, base, 0)?;
-    let raised = linux::creds::capset(linux::creds::CapState { effective: caps.permitted, ..caps });
-    let cloned = raised.and_then(|()| clone());
+    linux::creds::setresuid(base, u32::MAX, u32::MAX)?;
+    let cloned = clone();
     if let Ok(Cloned::Child) = cloned {
         return cloned;
     }
-    linux::creds::setresuid(0, 0, 0)?;
-    linux::creds::capset(caps)?;
+    linux::creds::setresuid(0, u32::MAX, u32::MAX)?;
     setrlimit(Resource::Nproc, before)?;
     cloned
 }
@@ -271,12 +324,15 @@ pub(crate) fn flag_names(flags: u64) -> String {
 }
 
 impl Starting {
+    pub(crate) fn new(pid: i32, pidfd: OwnedFd, socket: OwnedFd, steps: Steps) -> Starting {
+        Starting { pid, pidfd, warnings: Vec::new(), socket, steps, armed: true }
+    }
+
     fn prepare(
         &mut self,
         plan: &Plan,
         root: Root<'_>,
         cgroup: Option<&Cgroup>,
-        tasks_max: Option<u64>,
         joins: &Joins,
         idmap_optional: bool,
     ) -> Result<(), Error> {
@@ -300,18 +356,33 @@ impl Starting {
                 (file.transpose().ok().flatten(), read("uid_map"), read("gid_map"))
             }
         };
-        set_limits(pid, plan, tasks_max, steps)?;
-        if let Some(cgroup) = cgroup.filter(|c| c.needs_add_pid()) {
-            steps.group("write", "cgroup.procs", "put it into its version 1 control groups", || {
-                Ok(cgroup.add_pid(pid as u32)?)
-            })?;
-        }
+        limits::set_from_outside(pid, &plan.process, steps)?;
+        self.join_v1(cgroup)?;
+        let steps = &mut self.steps;
         let ids = holder_mounts::Ids { userns: userns.as_ref().map(|fd| fd.as_fd()), uid: &uid, gid: &gid };
         let made = holder_mounts::make(plan, root, &ids, idmap_optional, steps, &mut self.warnings)?;
         let fds: Vec<BorrowedFd<'_>> = made.iter().map(|fd| fd.as_fd()).collect();
-        self.steps.run("sendmsg", format!("{} mounts", fds.len()), "hand them over and say go", || {
-            linux::socket::send(&self.socket, b"go", &fds)
+        self.go(&fds)
+    }
+
+    /// Moves it into the version 1 control groups, if the container has any.
+    pub(crate) fn join_v1(&mut self, cgroup: Option<&Cgroup>) -> Result<(), Error> {
+        let Some(cgroup) = cgroup.filter(|cgroup| cgroup.needs_add_pid()) else { return Ok(()) };
+        let pid = self.pid as u32;
+        self.steps.group("write", "cgroup.procs", "put it into its version 1 control groups", || {
+            Ok(cgroup.add_pid(pid)?)
         })
+    }
+
+    /// Lets it go on, with `mounts`.
+    pub(crate) fn go(&mut self, mounts: &[BorrowedFd<'_>]) -> Result<(), Error> {
+        self.steps.run("sendmsg", format!("{} mounts", mounts.len()), "hand them over and say go", || {
+            linux::socket::send(&self.socket, b"go", mounts)
+        })
+    }
+
+    pub(crate) fn steps_mut(&mut self) -> &mut Steps {
+        &mut self.steps
     }
 
     /// Waits until the first process has become the user's program, or waits for its start.
@@ -362,43 +433,6 @@ impl Drop for Starting {
             let _ = process::pidfd_signal(self.pidfd.as_fd(), 9);
         }
     }
-}
-
-/// Limits of the process, set from outside: inside its user namespace it may raise none.
-pub(crate) fn set_limits(
-    pid: i32,
-    plan: &Plan,
-    tasks_max: Option<u64>,
-    steps: &mut Steps,
-) -> Result<(), Error> {
-    use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
-    let target = Pid::from_raw(pid);
-    let process = &plan.process;
-    let own_nproc = process.rlimits.iter().any(|limit| limit.resource == Resource::Nproc);
-    if tasks_max.is_some() && !own_nproc {
-        steps.run("prlimit", "RLIMIT_NPROC", "take the ceiling's limit off the process itself", || {
-            prlimit(target, Resource::Nproc, getrlimit(Resource::Nproc)).map(drop)
-        })?;
-    }
-    for limit in &process.rlimits {
-        let value = Rlimit { current: limit.soft, maximum: limit.hard };
-        steps.run("prlimit", limit.name, "set a resource limit", || {
-            prlimit(target, limit.resource, value).map(drop)
-        })?;
-    }
-    if let Some(adj) = process.oom_score_adj {
-        let path = format!("/proc/{pid}/oom_score_adj");
-        steps.run(
-            "write",
-            format!("{path} {adj}"),
-            "set its place in the order of the OOM killer",
-            || {
-                std::fs::write(&path, adj.to_string())
-                    .map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))
-            },
-        )?;
-    }
-    Ok(())
 }
 
 /// Starts a first process that waits on `socket_name` in `dir`: returns once it has become the user's program.

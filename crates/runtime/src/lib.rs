@@ -11,9 +11,13 @@
 
 pub mod cgroup;
 mod child;
+pub mod container;
 mod error;
+pub mod exec;
 mod holder_mounts;
+pub mod init;
 mod launch;
+mod limits;
 mod message;
 mod mount_options;
 mod plan;

@@ -24,6 +24,8 @@ pub(crate) struct Finish<'a> {
     pub stdio: Option<Stdio>,
     /// Descriptors from 3 upward that the program keeps.
     pub preserve_fds: u32,
+    /// RLIMIT_NPROC before it became the ceiling of the user namespace.
+    pub tasks_before: Option<rustix::process::Rlimit>,
     /// berth's own binary, if its init is to run.
     pub init: Option<OwnedFd>,
 }
@@ -36,6 +38,7 @@ pub(crate) fn become_program(
 ) -> Result<Infallible, Error> {
     let plan = finish.process;
     let steps_ref = &mut steps;
+    crate::limits::set_own(plan, finish.tasks_before, steps_ref)?;
     let root = steps_ref.run("open", "/", "resolve paths below the new root", || {
         openat(CWD, "/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
     })?;

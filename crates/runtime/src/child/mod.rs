@@ -12,6 +12,7 @@
 
 mod cgroup_mount;
 mod copy_up;
+pub(crate) mod enter;
 mod finish;
 mod masks;
 mod passwd;
@@ -28,7 +29,7 @@ use crate::{Error, Steps};
 use linux::Errno;
 use linux::process::{self, ns};
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::PathBuf;
 
 /// What the first process takes over from its holder.
@@ -40,6 +41,8 @@ pub(crate) struct Inheritance {
     pub start_socket: Option<OwnedFd>,
     pub preserve_fds: u32,
     pub trace: bool,
+    /// RLIMIT_NPROC before it became the ceiling of the user namespace.
+    pub tasks_before: Option<rustix::process::Rlimit>,
     /// Version 1 controllers that the container has a group of, with the group's directory.
     pub v1_controllers: BTreeMap<String, String>,
     pub has_v2: bool,
@@ -52,6 +55,7 @@ pub(crate) fn run(
     join_cgroup: Option<&OwnedFd>,
     error: Option<Error>,
 ) -> ! {
+    inheritance.close_others(join_cgroup);
     // One descriptor survives in here whatever happens, to tell of it.
     let Ok(socket) = inheritance.socket.try_clone() else { process::exit(1) };
     let result = match error {
@@ -61,6 +65,46 @@ pub(crate) fn run(
     let Err((error, socket)) = result.map_err(|error| (error, socket));
     message::send(&socket, &Message::Failed((&error).into()), &[]);
     process::exit(1)
+}
+
+impl Inheritance {
+    /// Lets go of all else that the holder had open: its end of the socket, by whose closing its death is told, locks,
+    /// other containers' descriptors.
+    fn close_others(&self, join_cgroup: Option<&OwnedFd>) {
+        let own = [Some(&self.socket), self.start_socket.as_ref(), join_cgroup];
+        let keep = own.into_iter().flatten().map(AsRawFd::as_raw_fd).collect();
+        keep_only(keep, self.stdio.as_ref(), self.preserve_fds);
+    }
+}
+
+/// Closes all descriptors but the standard streams, those in `keep` and `stdio`, and the first ones from 3 upward that
+/// the program is to keep. Their owners are the holder's variables, which this process never returns to.
+fn keep_only(mut keep: Vec<i32>, stdio: Option<&Stdio>, preserve_fds: u32) {
+    if let Some(stdio) = stdio {
+        keep.extend(stdio.stdin.as_ref().map(AsRawFd::as_raw_fd));
+        keep.extend([stdio.stdout.as_raw_fd(), stdio.stderr.as_raw_fd()]);
+    }
+    keep.extend((3..).take(preserve_fds as usize));
+    process::close_others(&keep);
+}
+
+/// Waits until the holder says go; the mounts that come with it.
+fn await_go(socket: &OwnedFd) -> Result<Vec<OwnedFd>, Error> {
+    let mut go = [0; 2];
+    match linux::socket::recv(socket, &mut go) {
+        Ok((2, fds)) => Ok(fds),
+        // The holder is gone or gave up, and has said why to its own caller.
+        Ok(_) | Err(Errno::CONNRESET) => process::exit(1),
+        Err(errno) => Err(Error::step("hear from the holder", "recvmsg", "its socket", errno)),
+    }
+}
+
+/// Becomes root of the user namespace that the process is in.
+fn become_root(steps: &mut Steps) -> Result<(), Error> {
+    steps.run("setresuid, setresgid", "0", "be root of the user namespace", || {
+        linux::creds::setresgid(0, 0, 0)?;
+        linux::creds::setresuid(0, 0, 0)
+    })
 }
 
 struct First<'a> {
@@ -81,13 +125,17 @@ impl First<'_> {
         join_cgroup: Option<&OwnedFd>,
     ) -> Result<std::convert::Infallible, Error> {
         let plan = self.plan;
-        let mut mounts = self.await_go(&inheritance.socket)?;
+        let mut mounts = await_go(&inheritance.socket)?;
+        if mounts.is_empty() {
+            return Err(Error::field("root", "the holder made no root"));
+        }
         linux::signal::reset_all();
+        let root = mounts.remove(0);
+        if plan.namespaces.own_mount {
+            rootfs::attach_root(plan, &inheritance, &root, &mut self.steps)?;
+        }
         if plan.namespaces.user != UserNamespace::Inherited {
-            self.steps.run("setresuid, setresgid", "0", "be root of the user namespace", || {
-                linux::creds::setresgid(0, 0, 0)?;
-                linux::creds::setresuid(0, 0, 0)
-            })?;
+            become_root(&mut self.steps)?;
         }
         self.leave_namespaces(join_cgroup)?;
         // ESRCH and EPERM can't happen; a process that leads a group already is a session leader then.
@@ -95,11 +143,10 @@ impl First<'_> {
 
         // Opened while the host's tree is still in sight.
         let init = plan.process.init.then(|| self.open_own_binary()).transpose()?;
-        let root = mounts.remove(0);
         let terminal = if plan.namespaces.own_mount {
             rootfs::build(plan, &inheritance, root, mounts, &mut self.steps)?
         } else {
-            let target = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&root));
+            let target = format!("/proc/self/fd/{}", root.as_raw_fd());
             self.steps.run("chroot", &target, "make the root file system /", || {
                 rustix::process::chroot(target.as_str())?;
                 rustix::process::chdir("/")
@@ -115,24 +162,19 @@ impl First<'_> {
             stdio = Some(terminal.attach(&mut self.steps)?);
         }
         let teller = self.await_start(inheritance.socket, inheritance.start_socket)?;
-        let finish = Finish { process: &plan.process, stdio, preserve_fds: inheritance.preserve_fds, init };
+        let finish = Finish {
+            process: &plan.process,
+            stdio,
+            preserve_fds: inheritance.preserve_fds,
+            tasks_before: inheritance.tasks_before,
+            init,
+        };
         match teller {
             Teller::Holder(socket) => become_program(finish, self.steps, &socket),
             Teller::Starter(socket) => become_program(finish, self.steps, &socket).inspect_err(|error| {
                 message::send(&socket, &Message::Failed(error.into()), &[]);
             }),
         }
-    }
-
-    fn await_go(&mut self, socket: &OwnedFd) -> Result<Vec<OwnedFd>, Error> {
-        let mut go = [0; 2];
-        let (length, fds) = linux::socket::recv(socket, &mut go)
-            .map_err(|errno| Error::step("hear from the holder", "recvmsg", "its socket", errno))?;
-        if length != 2 || fds.is_empty() {
-            // The holder is gone or gave up, and has said why to its own caller.
-            process::exit(1);
-        }
-        Ok(fds)
     }
 
     fn leave_namespaces(&mut self, join_cgroup: Option<&OwnedFd>) -> Result<(), Error> {

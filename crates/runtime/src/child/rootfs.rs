@@ -12,14 +12,14 @@ use linux::mount::{self, attr};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// Builds the tree on `root` with the holder's `made` mounts and makes it `/`. Returns the terminal, if the plan has one.
-pub(super) fn build(
+/// Attaches the root to its mountpoint: while the process is still the host's root by its user id, since nobody else may
+/// walk there.
+pub(super) fn attach_root(
     plan: &Plan,
     inheritance: &Inheritance,
-    root: OwnedFd,
-    made: Vec<OwnedFd>,
+    root: &OwnedFd,
     steps: &mut Steps,
-) -> Result<Option<Terminal>, Error> {
+) -> Result<(), Error> {
     if plan.namespaces.clone_flags & linux::process::ns::USER == 0 {
         // A mount namespace of another user namespace receives mounts but passes none on; one of the same must be told.
         let flag = match plan.root_propagation {
@@ -34,7 +34,17 @@ pub(super) fn build(
     let mountpoint = &inheritance.mountpoint;
     steps.run("move_mount", mountpoint.display(), "attach the root file system", || {
         mount::attach_at(root.as_fd(), mountpoint)
-    })?;
+    })
+}
+
+/// Builds the tree on `root` with the holder's `made` mounts and makes it `/`. Returns the terminal, if the plan has one.
+pub(super) fn build(
+    plan: &Plan,
+    inheritance: &Inheritance,
+    root: OwnedFd,
+    made: Vec<OwnedFd>,
+    steps: &mut Steps,
+) -> Result<Option<Terminal>, Error> {
     let mut builder = Builder {
         plan,
         inheritance,
@@ -50,7 +60,7 @@ pub(super) fn build(
     let terminal = plan
         .process
         .terminal
-        .then(|| open_terminal(root.as_fd(), &plan.process, builder.steps))
+        .then(|| open_terminal(root.as_fd(), &plan.process, true, builder.steps))
         .transpose()?;
     builder.seal()?;
     drop(builder);

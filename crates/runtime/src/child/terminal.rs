@@ -18,15 +18,27 @@ pub(crate) struct Terminal {
     pub slave: OwnedFd,
 }
 
-/// Opens a pty in the devpts that is mounted below `root` and, where there is a file for it, binds it on `/dev/console`.
+/// The file system on which ptys live.
+const DEVPTS_SUPER_MAGIC: i64 = 0x1cd1;
+
+/// Opens a pty in the devpts that is mounted below `root`; with `console`, where there is a file for it, also binds it on
+/// `/dev/console`.
 pub(crate) fn open_terminal(
     root: BorrowedFd<'_>,
     process: &ProcessPlan,
+    console: bool,
     steps: &mut Steps,
 ) -> Result<Terminal, Error> {
     let what = "open a terminal";
     let master = steps.run("openat2", "/dev/pts/ptmx", what, || {
-        target::open(root, "/dev/pts/ptmx", OFlags::RDWR | OFlags::NOCTTY, Links::Refused)
+        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::NONBLOCK;
+        let master = target::open(root, "/dev/pts/ptmx", flags, Links::Refused)?;
+        // In a container that runs already, anything may be mounted there.
+        if rustix::fs::fstatfs(&master)?.f_type != DEVPTS_SUPER_MAGIC {
+            return Err(Errno::NOTTY);
+        }
+        rustix::fs::fcntl_setfl(&master, OFlags::RDWR)?;
+        Ok(master)
     })?;
     let slave = steps.run("ioctl TIOCGPTPEER", "/dev/pts/ptmx", what, || {
         rustix::pty::unlockpt(&master)?;
@@ -46,6 +58,9 @@ pub(crate) fn open_terminal(
         // The group is devpts' own, `tty`.
         rustix::fs::fchown(&slave, Some(Uid::from_raw(process.user.uid)), None::<Gid>)
     })?;
+    if !console {
+        return Ok(Terminal { master, slave });
+    }
     match target::open(root, "/dev/console", OFlags::PATH, Links::Refused) {
         Ok(console) => {
             steps.run("open_tree, move_mount", "/dev/console", "show the terminal as the console", || {
