@@ -11,7 +11,6 @@ use engine::{Home, attach};
 use crate::explain;
 use crate::failure::Failure;
 use crate::format::ps::PsRow;
-use crate::runtime_cli::RuntimeRequest;
 
 /// What became of one of several objects of a command, by the name that the caller gave.
 pub type Outcome<T = ()> = (String, Result<T, Failure>);
@@ -102,7 +101,4 @@ pub fn info() -> Result<Json, Failure> {
     Err(not_built("info"))
 }
 
-/// One call of `berth-runtime`; answers the status to leave with.
-pub fn runtime(_request: &RuntimeRequest) -> Result<u8, Failure> {
-    Err(not_built("the runtime"))
-}
+pub use crate::runtime_backend::runtime;

@@ -19,6 +19,7 @@ mod flags;
 mod format;
 mod help;
 mod parse;
+mod runtime_backend;
 mod runtime_cli;
 mod suggest;
 mod unsupported;
@@ -33,6 +34,9 @@ fn main() -> ExitCode {
     let words: Vec<OsString> = words.collect();
     if Path::new(&name).file_name().is_some_and(|name| name == "berth-runtime") {
         return runtime_cli::main(&words).into();
+    }
+    if name == "berth-init" {
+        return runtime::init::main(&words).into();
     }
     match commands::dispatch(&words) {
         Ok(status) => status.into(),

@@ -38,6 +38,16 @@ pub fn rfc3339(at: SystemTime) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
+/// `2026-11-25T01:46:31.5Z`: as [`rfc3339`] with what there is below a second, as Go's RFC3339Nano.
+pub fn rfc3339_nanos(at: SystemTime) -> String {
+    let nanos = at.duration_since(UNIX_EPOCH).unwrap_or_default().subsec_nanos();
+    let digits = format!("{nanos:09}");
+    match digits.trim_end_matches('0') {
+        "" => rfc3339(at),
+        fraction => rfc3339(at).replace('Z', &format!(".{fraction}Z")),
+    }
+}
+
 /// `2026-11-25 01:46:31 +0000 UTC`, as Go prints a time.
 pub fn go_utc(at: SystemTime) -> String {
     rfc3339(at).replace('T', " ").replace('Z', " +0000 UTC")
