@@ -44,8 +44,8 @@ struct Builder<'a> {
     layer: BorrowedFd<'a>,
     host: BorrowedFd<'a>,
     base: u32,
-    /// Directories made so far.
-    made: Vec<PathBuf>,
+    /// Directories made so far, and whether each hides what the host has below it.
+    made: Vec<(PathBuf, bool)>,
 }
 
 impl Builder<'_> {
@@ -64,11 +64,12 @@ impl Builder<'_> {
             return Ok(());
         }
         if empty && FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-            if !self.made.iter().any(|made| made == relative) {
+            if !self.made.iter().any(|(made, _)| made == relative) {
                 mkdirat(self.layer, relative, Mode::from_raw_mode(0o755))?;
                 self.copy_attributes(relative, &stat)?;
-                self.made.push(relative.to_owned());
             }
+            self.made.retain(|(made, _)| made != relative);
+            self.made.push((relative.to_owned(), true));
             let dir = openat(self.layer, relative, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
             return rustix::fs::fsetxattr(&dir, c"trusted.overlay.opaque", b"y", XattrFlags::empty());
         }
@@ -79,20 +80,14 @@ impl Builder<'_> {
     }
 
     fn is_hidden(&self, relative: &Path) -> bool {
-        relative.ancestors().skip(1).filter(|a| !a.as_os_str().is_empty()).any(|ancestor| {
-            let mut value = [0u8; 1];
-            openat(self.layer, ancestor, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-                .is_ok_and(|dir| {
-                    rustix::fs::fgetxattr(&dir, c"trusted.overlay.opaque", &mut value[..]).is_ok()
-                })
-        })
+        self.made.iter().any(|(made, hides)| *hides && relative != made && relative.starts_with(made))
     }
 
     /// Makes the directories above `relative` as the host has them, since a merged directory shows the upper one's
     /// attributes. `false` if one is a symbolic link: the real path is listed, or hidden with its own parent.
     fn parents(&mut self, relative: &Path) -> Result<bool, Errno> {
         let Some(parent) = relative.parent().filter(|p| !p.as_os_str().is_empty()) else { return Ok(true) };
-        if self.made.iter().any(|made| made == parent) {
+        if self.made.iter().any(|(made, _)| made == parent) {
             return Ok(true);
         }
         if !self.parents(parent)? {
@@ -104,7 +99,7 @@ impl Builder<'_> {
         }
         mkdirat(self.layer, parent, Mode::from_raw_mode(0o755))?;
         self.copy_attributes(parent, &stat)?;
-        self.made.push(parent.to_owned());
+        self.made.push((parent.to_owned(), false));
         Ok(true)
     }
 

@@ -216,6 +216,7 @@ fn make_dev(plan: &Plan, mount: &MountPlan, ids: &Ids<'_>) -> Result<OwnedFd, Er
     let failed = |call: &str, object: &str, errno| Error::step("make /dev", call, object, errno);
     let (root_uid, root_gid) = ids.host(0, 0);
     let mut data = mount.options.data.clone();
+    data.insert(0, ("source".to_owned(), "tmpfs".to_owned()));
     for (key, id) in [("uid", root_uid), ("gid", root_gid)] {
         if !data.iter().any(|(known, _)| known == key) {
             data.push((key.to_owned(), id.to_string()));
@@ -230,10 +231,13 @@ fn make_dev(plan: &Plan, mount: &MountPlan, ids: &Ids<'_>) -> Result<OwnedFd, Er
         }
     }
     for (target, name) in DEV_LINKS {
-        symlinkat(target, &fd, name).map_err(|e| failed("symlinkat", name, e))?;
+        symlinkat(target, &fd, name)
+            .and_then(|()| own(fd.as_fd(), name, (root_uid, root_gid)))
+            .map_err(|e| failed("symlinkat", name, e))?;
     }
     if plan.process.terminal {
         openat(&fd, "console", OFlags::CREATE | OFlags::CLOEXEC, Mode::from_raw_mode(0o620))
+            .and_then(|_| own(fd.as_fd(), "console", (root_uid, root_gid)))
             .map_err(|e| failed("openat", "console", e))?;
     }
     Ok(fd)
