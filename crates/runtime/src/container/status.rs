@@ -115,19 +115,28 @@ pub(super) fn word(status: Status) -> &'static str {
     }
 }
 
-/// Whether a recorded process still runs: the same boot, the same start, and no zombie.
+/// Whether a recorded process still runs: the same boot, the same start, and not ended.
 fn is_alive(record: &Record, process: ProcessId) -> bool {
     record.boot_id == boot_id() && runs(process)
 }
 
 fn runs(process: ProcessId) -> bool {
     let Ok(stat) = std::fs::read(format!("/proc/{}/stat", process.pid)) else { return false };
-    process::parse_start_time(&stat) == Some(process.start_time) && !is_zombie(&stat)
+    process::parse_start_time(&stat) == Some(process.start_time) && !has_ended(&stat)
 }
 
-fn is_zombie(stat: &[u8]) -> bool {
-    let state = stat.iter().rposition(|b| *b == b')').and_then(|end| stat.get(end + 2));
-    matches!(state, Some(b'Z' | b'X'))
+/// Whether the process of a `stat` file executes nothing any more. The first process of a pid namespace stays until
+/// those that `exec` made have been reaped by their parents outside, which may take long: it's exiting, but no zombie
+/// yet. Where only the first thread has ended, others go on. Source: proc(5); PF_EXITING in linux/sched.h.
+pub(super) fn has_ended(stat: &[u8]) -> bool {
+    const PF_EXITING: u64 = 4;
+    let Some(end) = stat.iter().rposition(|b| *b == b')') else { return true };
+    let rest = String::from_utf8_lossy(&stat[end + 1..]);
+    let words: Vec<&str> = rest.split_ascii_whitespace().collect();
+    let number = |at: usize| words.get(at).and_then(|word| word.parse::<u64>().ok());
+    let ending =
+        matches!(words.first(), Some(&("Z" | "X"))) || number(6).is_some_and(|f| f & PF_EXITING != 0);
+    ending && number(17).is_none_or(|threads| threads <= 1)
 }
 
 /// A descriptor for the container's first process; `None` if it doesn't run any more.

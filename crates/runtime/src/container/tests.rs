@@ -1,4 +1,5 @@
 use super::dir::StateRoot;
+use super::status::has_ended;
 use super::{Merge, check_id, merge_process};
 use types::oci::{Capabilities, Process, User};
 
@@ -49,6 +50,18 @@ fn a_removed_container_cannot_be_locked() {
     let other = root.container("a").unwrap().unwrap();
     root.remove(dir_a).unwrap();
     assert!(other.lock().unwrap().is_none());
+}
+
+#[test]
+fn a_process_has_ended_with_its_last_thread() {
+    let stat = |state: &str, flags: u32, threads: u32| {
+        let line = format!("7 (a) Z) {state} 1 7 7 0 -1 {flags} 1 1 1 1 1 1 1 1 20 0 {threads} 0 99 1 1");
+        has_ended(line.as_bytes())
+    };
+    assert!(!stat("S", 0x40_0100, 1));
+    assert!(stat("Z", 0x40_010c, 1));
+    assert!(stat("S", 0x40_0104, 1));
+    assert!(!stat("Z", 0x40_010c, 2));
 }
 
 #[test]
