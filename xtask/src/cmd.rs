@@ -31,7 +31,9 @@ pub fn cache_dir() -> Result<PathBuf> {
 
 /// Cargo, the one that runs us.
 pub fn cargo() -> Cmd {
-    Cmd::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let cargo = Cmd::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    // A build that is never repeated gains nothing from what the next one could reuse.
+    if std::env::var_os("CI").is_some() { cargo.env("CARGO_INCREMENTAL", "0") } else { cargo }
 }
 
 /// The machine's own target, as rustc names it.

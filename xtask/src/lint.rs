@@ -25,6 +25,11 @@ pub fn all() -> Result {
         .args(["fmt", "--all", "--check"])
         .run()
         .map_err(|e| format!("{e}\nhint: cargo fmt --all"))?;
+    // A workspace of its own (fuzz/Cargo.toml says why).
+    cmd::cargo()
+        .args(["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"])
+        .run()
+        .map_err(|e| format!("{e}\nhint: cargo fmt --manifest-path fuzz/Cargo.toml"))?;
     cmd::heading("lint: house rules");
     tidy::all()?;
     cmd::heading("lint: clippy");

@@ -21,7 +21,7 @@ pub fn main(args: &[String]) -> Result {
     let before = leaks::Snapshot::take();
     let berth = build::berth(Profile::Dev)?;
     let command = if cmd::installed("cargo-nextest") {
-        test::nextest(&berth).args([
+        test::nextest_run(&berth).args([
             "--profile",
             "soak",
             "--run-ignored",
@@ -36,6 +36,6 @@ pub fn main(args: &[String]) -> Result {
             .args(["--", "--ignored", "--test-threads=1"])
             .args(args.first().map_or("soak_", |s| s).split(' '))
     };
-    let run = test::Run::start(command)?;
+    let run = test::Run::start(vec![command])?;
     run.report(&before)
 }
