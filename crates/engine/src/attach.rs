@@ -14,7 +14,7 @@ mod terminal;
 pub use terminal::terminal_size;
 
 use crate::cell::Cell;
-use crate::request::RunRequest;
+use crate::request::{ExecRequest, RunRequest};
 use crate::wire::{self, FromClient, ToClient};
 use crate::{Error, Home, find};
 use detach::DetachKeys;
@@ -50,20 +50,37 @@ pub struct Streams {
 }
 
 impl Streams {
-    /// Makes the pipes that the request needs.
+    /// Makes the pipes that a new container needs.
     pub fn prepare(request: &RunRequest) -> Result<Streams, Error> {
-        let failed = |errno| Error::system("make", "a pipe", errno);
-        let pipe = || rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(failed);
-        let mut streams = Streams {
+        let streams = Streams {
             interactive: request.interactive,
             tty: request.tty,
             detach_keys: request.detach_keys.clone(),
             sig_proxy: request.sig_proxy,
             ..Streams::default()
         };
-        if !request.detach {
+        streams.with_pipes(request.detach, true)
+    }
+
+    /// Makes the pipes that a process in a container needs.
+    pub fn for_exec(request: &ExecRequest) -> Result<Streams, Error> {
+        let streams = Streams {
+            interactive: request.interactive,
+            tty: request.tty,
+            detach_keys: request.detach_keys.clone(),
+            sig_proxy: false,
+            ..Streams::default()
+        };
+        // A terminal's output is read from its master.
+        streams.with_pipes(request.detach, !request.tty)
+    }
+
+    fn with_pipes(mut self, detach: bool, output: bool) -> Result<Streams, Error> {
+        let failed = |errno| Error::system("make", "a pipe", errno);
+        let pipe = || rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(failed);
+        if !detach && output {
             let mut writers = Vec::new();
-            for slot in &mut streams.out {
+            for slot in &mut self.out {
                 let (reader, writer) = pipe()?;
                 let _ = rustix::pipe::fcntl_setpipe_size(&writer, crate::log::FRAME_BYTES_MAX);
                 let _ = rustix::io::ioctl_fionbio(&reader, true);
@@ -71,21 +88,21 @@ impl Streams {
                 writers.push(writer);
             }
             if let (Some(err), Some(out)) = (writers.pop(), writers.pop()) {
-                streams.writers = Some([out, err]);
+                self.writers = Some([out, err]);
             }
         }
-        if request.interactive && !request.tty {
+        if self.interactive && !self.tty {
             let own = rustix::stdio::stdin();
-            if !request.detach && pump::is_anonymous_pipe(own) {
+            if !detach && pump::is_anonymous_pipe(own) {
                 let fd = rustix::io::fcntl_dupfd_cloexec(own, 3).map_err(failed)?;
-                streams.stdin = Some(fd);
+                self.stdin = Some(fd);
             } else {
                 let (reader, writer) = pipe()?;
-                streams.stdin = Some(reader);
-                streams.stdin_writer = Some(writer);
+                self.stdin = Some(reader);
+                self.stdin_writer = Some(writer);
             }
         }
-        Ok(streams)
+        Ok(self)
     }
 
     /// The keeper's ends of the output.
@@ -146,7 +163,44 @@ pub fn attach(
     master: Option<OwnedFd>,
     pid: i32,
 ) -> Result<Outcome, Error> {
-    let failed = |errno| Error::system("watch over", id, errno);
+    let keeper = Keeper { home, id, socket: Some(socket) };
+    stay(Source::Keeper(keeper), streams, master, linux::process::pidfd_open(pid).ok())
+}
+
+/// Stays with a child of the caller's until it ends or the client leaves.
+pub fn attach_child(
+    mut streams: Streams,
+    master: Option<OwnedFd>,
+    pid: i32,
+    pidfd: OwnedFd,
+) -> Result<Outcome, Error> {
+    if let Some(master) = &master {
+        let _ = rustix::io::ioctl_fionbio(master, true);
+        streams.out[0] = Some(master.try_clone().map_err(|error| Error::io("read", "the terminal", &error))?);
+    }
+    stay(Source::Child(pid), streams, master, Some(pidfd))
+}
+
+/// Who tells of the end.
+enum Source<'a> {
+    Keeper(Keeper<'a>),
+    Child(i32),
+}
+
+struct Keeper<'a> {
+    home: &'a Home,
+    id: &'a str,
+    /// `None` once there is no keeper any more.
+    socket: Option<OwnedFd>,
+}
+
+fn stay(
+    source: Source<'_>,
+    streams: Streams,
+    master: Option<OwnedFd>,
+    init: Option<OwnedFd>,
+) -> Result<Outcome, Error> {
+    let failed = |errno| Error::system("watch over", "the container", errno);
     let mut watched = PROXIED.to_vec();
     watched.push(libc_signal::WINCH);
     signal::set_blocked(&watched).map_err(failed)?;
@@ -161,16 +215,14 @@ pub fn attach(
     let [out, err] = streams.out;
     let pumps = [out, err].into_iter().zip([rustix::stdio::stdout(), rustix::stdio::stderr()]);
     let mut attached = Attached {
-        home,
-        id,
-        socket: Some(socket),
+        source,
         output: pumps.map(|(from, to)| from.map(|from| Pump::new(from, to))).collect(),
         input: Input::new(streams.interactive, streams.tty, master.as_ref(), streams.stdin_writer),
         keys: DetachKeys::new(streams.detach_keys),
         master: master.as_ref(),
         signals,
         sig_proxy: streams.sig_proxy,
-        init: linux::process::pidfd_open(pid).ok(),
+        init,
         end: None,
     };
     let outcome = attached.run();
@@ -200,10 +252,7 @@ impl<'a> Input<'a> {
 }
 
 struct Attached<'a> {
-    home: &'a Home,
-    id: &'a str,
-    /// To the keeper; `None` once it's gone for good.
-    socket: Option<OwnedFd>,
+    source: Source<'a>,
     output: Vec<Option<Pump>>,
     input: Input<'a>,
     keys: DetachKeys,
@@ -234,7 +283,7 @@ impl Attached<'_> {
                     self.pump_output(n)?;
                 }
             }
-            if ready.socket {
+            if ready.source {
                 self.hear()?;
             }
             if ready.input && self.pass_input()? {
@@ -246,9 +295,9 @@ impl Attached<'_> {
     fn wait(&self) -> Result<Ready, Error> {
         let mut fds = vec![PollFd::new(&self.signals, PollFlags::IN)];
         let mut what = vec![What::Signals];
-        if let Some(socket) = &self.socket {
-            fds.push(PollFd::new(socket, PollFlags::IN));
-            what.push(What::Socket);
+        if let Some(source) = self.source_fd() {
+            fds.push(PollFd::from_borrowed_fd(source, PollFlags::IN));
+            what.push(What::Source);
         }
         for (n, pump) in self.output.iter().enumerate() {
             if let Some(pump) = pump {
@@ -273,11 +322,11 @@ impl Attached<'_> {
         }
         // Without a keeper there is nobody to tell of the end.
         let timeout =
-            self.socket.is_none().then_some(rustix::event::Timespec { tv_sec: 0, tv_nsec: 20_000_000 });
+            self.source_fd().is_none().then_some(rustix::event::Timespec { tv_sec: 0, tv_nsec: 20_000_000 });
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) => {}
             Err(Errno::INTR) => return Ok(Ready::default()),
-            Err(errno) => return Err(Error::system("wait for", self.id, errno)),
+            Err(errno) => return Err(Error::system("wait for", "the container", errno)),
         }
         let mut ready = Ready::default();
         let mut room = true;
@@ -285,7 +334,7 @@ impl Attached<'_> {
             let is = !fd.revents().is_empty();
             match what {
                 What::Signals => ready.signals = is,
-                What::Socket => ready.socket = is,
+                What::Source => ready.source = is,
                 What::Output(n) => ready.output[*n] = is,
                 What::Room => room = is,
                 What::Input => ready.input = is && room,
@@ -296,14 +345,14 @@ impl Attached<'_> {
             if let Input::Pump(writer) = &self.input {
                 let signals = PollFd::new(&self.signals, PollFlags::IN);
                 let mut fds = vec![PollFd::new(writer, PollFlags::OUT), signals];
-                fds.extend(self.socket.iter().map(|s| PollFd::new(s, PollFlags::IN)));
+                fds.extend(self.source_fd().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
                 let sources = self.output.iter().flatten();
                 fds.extend(sources.map(|p| PollFd::from_borrowed_fd(p.source(), PollFlags::IN)));
                 let _ = poll(&mut fds, timeout.as_ref());
             }
         }
-        if self.socket.is_none() {
-            ready.socket = true;
+        if self.source_fd().is_none() {
+            ready.source = true;
         }
         Ok(ready)
     }
@@ -321,7 +370,7 @@ impl Attached<'_> {
                 pump.discard();
                 Ok(())
             }
-            Err(errno) => Err(Error::system("pass on the output of", self.id, errno)),
+            Err(errno) => Err(Error::system("pass on the output of", "the container", errno)),
         }
     }
 
@@ -332,15 +381,38 @@ impl Attached<'_> {
                 let before = self.output[n].as_ref().map(Pump::received);
                 self.pump_output(n)?;
                 if self.output[n].as_ref().map(Pump::received) == before {
-                    return Ok(self.socket.is_none());
+                    return Ok(self.source_fd().is_none());
                 }
             }
         }
         Ok(true)
     }
 
+    /// What becomes readable when there is news of the end.
+    fn source_fd(&self) -> Option<BorrowedFd<'_>> {
+        match &self.source {
+            Source::Keeper(keeper) => keeper.socket.as_ref().map(AsFd::as_fd),
+            Source::Child(_) => self.init.as_ref().map(AsFd::as_fd),
+        }
+    }
+
     fn hear(&mut self) -> Result<(), Error> {
-        let Some(socket) = &self.socket else { return self.look_for_end() };
+        let socket = match &self.source {
+            Source::Child(pid) => {
+                let exit = linux::process::wait_child(*pid).ok();
+                // What it wrote is in the pipes; others may hold them open for longer.
+                for n in 0..2 {
+                    self.pump_output(n)?;
+                }
+                self.end = Some((exit.map(linux::process::Exit::shell_code), [0; 2]));
+                return Ok(());
+            }
+            Source::Keeper(Keeper { socket: Some(socket), .. }) => socket,
+            Source::Keeper(keeper) => {
+                let (home, id) = (keeper.home, keeper.id);
+                return self.look_for_end(home, id);
+            }
+        };
         match wire::receive::<ToClient>(socket) {
             Ok(Some((ToClient::Exited { code, totals, .. }, _))) => self.end = Some((code, totals)),
             Ok(Some((ToClient::Resume, _))) => {
@@ -348,13 +420,15 @@ impl Attached<'_> {
                     self.pump_output(n)?;
                 }
                 let totals = [0, 1].map(|n: usize| self.output[n].as_ref().map_or(0, Pump::received));
-                if let Some(socket) = &self.socket {
+                if let Some(socket) = self.source_fd() {
                     let _ = wire::send(socket, &FromClient::Have { totals }, &[]);
                 }
             }
             Ok(Some(_)) => {}
             Ok(None) | Err(_) => {
-                self.socket = None;
+                if let Source::Keeper(keeper) = &mut self.source {
+                    keeper.socket = None;
+                }
             }
         }
         Ok(())
@@ -362,13 +436,13 @@ impl Attached<'_> {
 
     /// Holder and keeper were both killed. The container has a new keeper once somebody looks at it: that is done here;
     /// its output is read from the log.
-    fn look_for_end(&mut self) -> Result<(), Error> {
+    fn look_for_end(&mut self, home: &Home, id: &str) -> Result<(), Error> {
         if self.end.is_some() {
             return Ok(());
         }
-        let cell = Cell::of(self.home, self.id);
-        find::recover(self.home, &cell);
-        let mut cursor = crate::log::Cursor::new(crate::log::dir(&self.home.state_dir(self.id)));
+        let cell = Cell::of(home, id);
+        find::recover(home, &cell);
+        let mut cursor = crate::log::Cursor::new(crate::log::dir(&home.state_dir(id)));
         for n in 0..2 {
             self.pump_output(n)?;
         }
@@ -385,19 +459,18 @@ impl Attached<'_> {
             }
             cursor.skip(had);
             let mut buffer = vec![0; (left - had) as usize];
-            let read =
-                cursor.read(&mut buffer).map_err(|errno| Error::system("read the log of", self.id, errno))?;
+            let read = cursor
+                .read(&mut buffer)
+                .map_err(|errno| Error::system("read", "the container's log", errno))?;
             if let Some(pump) = &mut self.output[n] {
                 pump.write_all(&buffer[..read])
-                    .map_err(|errno| Error::system("pass on the output of", self.id, errno))?;
+                    .map_err(|errno| Error::system("pass on the output of", "the container", errno))?;
             }
         }
         let gone = self.init.as_ref().is_none_or(|init| crate::cell::has_ended(init.as_fd()));
         if gone && cell.try_lock().ok().flatten().is_some() | !cell.path.exists() {
-            let code = cell
-                .ended()
-                .or_else(|| crate::cell::read_ended(self.home, self.id))
-                .and_then(|ended| ended.code);
+            let code =
+                cell.ended().or_else(|| crate::cell::read_ended(home, id)).and_then(|ended| ended.code);
             self.end = Some((code, [0; 2]));
         }
         Ok(())
@@ -479,7 +552,7 @@ fn write_terminal(master: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<(), Errno>
 #[derive(Default, PartialEq, Eq)]
 struct Ready {
     signals: bool,
-    socket: bool,
+    source: bool,
     output: [bool; 2],
     input: bool,
 }
@@ -487,7 +560,7 @@ struct Ready {
 #[derive(Clone, Copy)]
 enum What {
     Signals,
-    Socket,
+    Source,
     Output(usize),
     Room,
     Input,

@@ -48,11 +48,29 @@ pub enum Error {
         /// Its state, and what that forbids.
         why: String,
     },
+    /// A command that the container's state forbids, in docker's words.
+    #[error("cannot {what}: {why}")]
+    Refused {
+        /// What was to be done to which container.
+        what: String,
+        /// Why not.
+        why: String,
+        /// What to do.
+        hint: String,
+    },
     /// The runtime.
     #[error("cannot start {name}: {source}")]
     Start {
         /// The container.
         name: String,
+        /// Why.
+        source: runtime::Error,
+    },
+    /// A process in a container.
+    #[error("cannot run in {container}: {source}")]
+    Exec {
+        /// The container.
+        container: String,
         /// Why.
         source: runtime::Error,
     },
@@ -96,9 +114,12 @@ impl Error {
         match self {
             Error::NotRoot => Kind::Forbidden,
             Error::Invalid { .. } => Kind::Invalid,
-            Error::NameInUse { .. } | Error::State { .. } | Error::Ambiguous { .. } => Kind::Conflict,
+            Error::NameInUse { .. }
+            | Error::State { .. }
+            | Error::Refused { .. }
+            | Error::Ambiguous { .. } => Kind::Conflict,
             Error::NoContainer { .. } => Kind::NotFound,
-            Error::Start { source, .. } => source.kind(),
+            Error::Start { source, .. } | Error::Exec { source, .. } => source.kind(),
             Error::Reported { kind, .. } => *kind,
             Error::Store(source) => source.kind(),
             Error::Runtime(source) => source.kind(),
@@ -115,8 +136,9 @@ impl Error {
                 if by.is_empty() { name } else { by }
             )),
             Error::NoContainer { .. } => Some("`berth ps -a` lists all containers".to_owned()),
+            Error::Refused { hint, .. } => Some(hint.clone()),
             Error::Ambiguous { .. } => Some("give more digits, or a name".to_owned()),
-            Error::Start { source, .. } => source.hint(),
+            Error::Start { source, .. } | Error::Exec { source, .. } => source.hint(),
             Error::Reported { hint, .. } => hint.clone(),
             Error::Store(source) => source.hint(),
             Error::Runtime(source) => source.hint(),

@@ -69,6 +69,8 @@ impl Pump {
                 // The caller's stream is in non-blocking mode and full.
                 Err(Errno::AGAIN) => wait_writable(self.to)?,
                 Err(Errno::INVAL) if self.can_splice => self.can_splice = false,
+                // A terminal that nobody has open any more.
+                Err(Errno::IO) => return Ok(Moved::SourceEnded),
                 Err(errno) => return Err(errno),
             }
         }

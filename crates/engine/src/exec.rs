@@ -1,0 +1,138 @@
+//! `berth exec`: a process in a container that runs, whose parent is the caller.
+
+use crate::attach::{self, Outcome};
+use crate::request::{EnvChange, ExecRequest};
+use crate::users::{self, UserFiles};
+use crate::{Config, Error, Home, find, spec};
+use runtime::cgroup::Cgroup;
+use runtime::exec::Exec;
+use runtime::{ProcessPlan, Stdio};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
+use types::caps::CapSet;
+use types::oci::{Process, User};
+
+/// Runs the process, attached unless detached. `None` if it was left running.
+pub fn exec(home: &Home, request: &ExecRequest) -> Result<Option<Outcome>, Error> {
+    if !rustix::process::geteuid().is_root() {
+        return Err(Error::NotRoot);
+    }
+    let container = find::container(home, &request.container)?;
+    let not_running = || Error::State { id: request.container.clone(), why: "is not running".to_owned() };
+    let find::State::Running(running) = &container.state else { return Err(not_running()) };
+    let pidfd = running.init.open().ok_or_else(not_running)?;
+    let root = root_of(running.init.pid)?;
+    let plan = plan(&container.config, request, &root)?;
+    drop(root);
+    let group = Cgroup::open(&running.cgroup).map_err(|error| Error::Runtime(error.into()))?;
+    let mut streams = attach::Streams::for_exec(request)?;
+    let stdio = match (request.tty, streams.take_writers()) {
+        (true, _) => None,
+        (false, Some([stdout, stderr])) => Some(Stdio { stdin: streams.take_stdin(), stdout, stderr }),
+        (false, None) => {
+            let null = || openat(CWD, "/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
+            let failed = |errno| Error::system("open", "/dev/null", errno);
+            Some(Stdio { stdin: None, stdout: null().map_err(failed)?, stderr: null().map_err(failed)? })
+        }
+    };
+    let started = runtime::exec::exec(Exec {
+        pid: running.init.pid,
+        pidfd: pidfd.as_fd(),
+        process: &plan,
+        cgroup: Some(&group),
+        stdio,
+        preserve_fds: 0,
+        trace: false,
+    })
+    .map_err(|source| Error::Exec { container: request.container.clone(), source })?;
+    if request.detach {
+        return Ok(None);
+    }
+    attach::attach_child(streams, started.terminal, started.pid, started.pidfd).map(Some)
+}
+
+/// The root of a running container, as a reference beneath which its files are found.
+fn root_of(pid: i32) -> Result<OwnedFd, Error> {
+    let path = format!("/proc/{pid}/root");
+    openat(CWD, path.as_str(), OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|errno| Error::system("find the root of process", pid, errno))
+}
+
+fn plan(config: &Config, request: &ExecRequest, root: &OwnedFd) -> Result<ProcessPlan, Error> {
+    let template = config.spec.process.clone().unwrap_or_default();
+    let user = match &request.user {
+        None => template.user.clone(),
+        Some(text) => {
+            let files =
+                UserFiles { passwd: read_file(root, "/etc/passwd"), group: read_file(root, "/etc/group") };
+            let identity = users::resolve(text, &[], &files)?;
+            User {
+                uid: identity.uid,
+                gid: identity.gid,
+                umask: None,
+                additional_gids: identity.groups,
+                username: None,
+            }
+        }
+    };
+    let caps = if request.privileged {
+        CapSet(CapSet::ALL.0 & (u64::MAX >> (63 - linux::creds::last_cap().min(63))))
+    } else {
+        spec::capabilities(&config.request)?
+    };
+    let process = Process {
+        terminal: request.tty,
+        console_size: attach::terminal_size()
+            .filter(|_| request.tty)
+            .map(|(height, width)| types::oci::ConsoleSize { height, width }),
+        user,
+        args: request.command.clone(),
+        env: environment(template.env, request),
+        cwd: request.workdir.clone().unwrap_or(template.cwd),
+        capabilities: Some(spec::capability_sets(caps)),
+        ..template
+    };
+    let mut plan = ProcessPlan::new(&process, &mut Vec::new())?;
+    if let Some(program) = spec::seccomp_program(&config.request, caps)? {
+        plan.set_seccomp(&program, &mut Vec::new());
+    }
+    if config.request.isolation == crate::request::Isolation::Strict {
+        plan.guard_speculation();
+    }
+    Ok(plan)
+}
+
+fn environment(mut env: Vec<String>, request: &ExecRequest) -> Vec<String> {
+    let mut set = |name: &str, value: Option<&str>| {
+        let same = |entry: &String| entry.strip_prefix(name).is_some_and(|rest| rest.starts_with('='));
+        env.retain(|entry| !same(entry));
+        env.extend(value.map(|value| format!("{name}={value}")));
+    };
+    if request.tty {
+        set("TERM", Some("xterm"));
+    }
+    for change in &request.env {
+        match change {
+            EnvChange::Set(name, value) => set(name, Some(value)),
+            EnvChange::Unset(name) => set(name, None),
+        }
+    }
+    env
+}
+
+/// A small file of a running container, read as data beneath its root.
+fn read_file(root: &OwnedFd, path: &str) -> Vec<u8> {
+    const BYTES_MAX: u64 = 1 << 20;
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let mut content = Vec::new();
+    if let Ok(fd) = openat2(root, path, flags, Mode::empty(), resolve)
+        && rustix::fs::fstat(&fd).is_ok_and(|stat| {
+            rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::RegularFile
+        })
+    {
+        let _ = std::fs::File::from(fd).take(BYTES_MAX).read_to_end(&mut content);
+    }
+    content
+}
