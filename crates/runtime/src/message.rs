@@ -75,11 +75,11 @@ impl From<Failure> for Error {
     }
 }
 
-/// Sends one message; nobody listening is no reason to stop.
-pub(crate) fn send(socket: impl AsFd, message: &Message, fds: &[BorrowedFd<'_>]) {
+/// Sends one message; `false` if nobody listens, which is no reason to stop for most.
+pub(crate) fn send(socket: impl AsFd, message: &Message, fds: &[BorrowedFd<'_>]) -> bool {
     // The types are plain data, which always serialises.
     let bytes = serde_json::to_vec(message).unwrap_or_default();
-    let _ = linux::socket::send(socket, &bytes, fds);
+    linux::socket::send(socket, &bytes, fds).is_ok()
 }
 
 /// The next message with its descriptors; `None` at the end of file.

@@ -205,6 +205,18 @@ fn take_identity(plan: &ProcessPlan, steps: &mut Steps) -> Result<(), Error> {
     })
 }
 
+/// Whether the program is there, for a process that is to wait for its start: a missing one is told to who creates, as by
+/// runc. A path that the working directory decides on is left to the start.
+pub(super) fn check_present(plan: &ProcessPlan) -> Result<(), Error> {
+    let name = plan.args[0].as_bytes();
+    let relative = name.contains(&b'/') && !name.starts_with(b"/");
+    match find_program(plan) {
+        Err(error @ Error::ProgramNotFound { .. }) if !relative => Err(error),
+        // What the identity yet to be taken may do is known only then.
+        _ => Ok(()),
+    }
+}
+
 /// The program's path: as it was given if it holds a slash, else the first file in `PATH` that may be executed.
 fn find_program(plan: &ProcessPlan) -> Result<CString, Error> {
     let name = plan.args[0].clone();

@@ -39,6 +39,8 @@ pub(crate) struct Inheritance {
     pub mountpoint: PathBuf,
     pub stdio: Option<Stdio>,
     pub start_socket: Option<OwnedFd>,
+    /// berth's own binary, if its init is to run.
+    pub init: Option<OwnedFd>,
     pub preserve_fds: u32,
     pub trace: bool,
     /// RLIMIT_NPROC before it became the ceiling of the user namespace.
@@ -71,7 +73,7 @@ impl Inheritance {
     /// Lets go of all else that the holder had open: its end of the socket, by whose closing its death is told, locks,
     /// other containers' descriptors.
     fn close_others(&self, join_cgroup: Option<&OwnedFd>) {
-        let own = [Some(&self.socket), self.start_socket.as_ref(), join_cgroup];
+        let own = [Some(&self.socket), self.start_socket.as_ref(), self.init.as_ref(), join_cgroup];
         let keep = own.into_iter().flatten().map(AsRawFd::as_raw_fd).collect();
         keep_only(keep, self.stdio.as_ref(), self.preserve_fds);
     }
@@ -140,9 +142,6 @@ impl First<'_> {
         self.leave_namespaces(join_cgroup)?;
         // ESRCH and EPERM can't happen; a process that leads a group already is a session leader then.
         let _ = rustix::process::setsid();
-
-        // Opened while the host's tree is still in sight.
-        let init = plan.process.init.then(|| self.open_own_binary()).transpose()?;
         let terminal = if plan.namespaces.own_mount {
             rootfs::build(plan, &inheritance, root, mounts, &mut self.steps)?
         } else {
@@ -167,7 +166,7 @@ impl First<'_> {
             stdio,
             preserve_fds: inheritance.preserve_fds,
             tasks_before: inheritance.tasks_before,
-            init,
+            init: inheritance.init,
         };
         match teller {
             Teller::Holder(socket) => become_program(finish, self.steps, &socket),
@@ -190,24 +189,27 @@ impl First<'_> {
                 .run("unshare", flag_names(flags), "see only its own part", || process::unshare(flags))?;
         }
         if let Some(offsets) = &namespaces.time_offsets {
+            // Having changed its ids, the process owns its own files in /proc only while it's dumpable. Nobody is there
+            // to take advantage of it: in a namespace that was joined somebody might be.
+            let own = matches!(namespaces.user, UserNamespace::New { .. });
             self.steps.run("write", "/proc/self/timens_offsets", "offset its clocks", || {
-                std::fs::write("/proc/self/timens_offsets", offsets)
-                    .map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))
+                process::set_dumpable(own)?;
+                let written = std::fs::write("/proc/self/timens_offsets", offsets)
+                    .map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO));
+                process::set_dumpable(false)?;
+                written
             })?;
         }
         Ok(())
     }
 
-    fn open_own_binary(&mut self) -> Result<OwnedFd, Error> {
-        use rustix::fs::{CWD, Mode, OFlags, openat};
-        self.steps.run("open", "/proc/self/exe", "run berth's init first", || {
-            openat(CWD, "/proc/self/exe", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-        })
-    }
-
     fn await_start(&mut self, holder: OwnedFd, start_socket: Option<OwnedFd>) -> Result<Teller, Error> {
         let Some(listener) = start_socket else { return Ok(Teller::Holder(holder)) };
-        message::send(&holder, &Message::Waiting { steps: self.steps.take() }, &[]);
+        finish::check_present(&self.plan.process)?;
+        if !message::send(&holder, &Message::Waiting { steps: self.steps.take() }, &[]) {
+            // Whoever would have recorded this container is gone.
+            process::exit(1);
+        }
         drop(holder);
         let starter = linux::socket::accept(&listener)
             .map_err(|errno| Error::step("wait for the start", "accept", "its socket", errno))?;
