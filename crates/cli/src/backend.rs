@@ -1,4 +1,7 @@
-//! The engine's door: one function for each command. Until the engine is joined, each says that it isn't built.
+//! The engine's door: one function for each command.
+
+use std::io::IsTerminal;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use engine::request::{
     EnterRequest, ExecRequest, ImportRequest, InspectRequest, KillRequest, LogsRequest, PsRequest, RmRequest,
@@ -6,17 +9,31 @@ use engine::request::{
 };
 use serde_json::Value as Json;
 
-use engine::{Home, attach};
+use engine::ps::{Listed, ListedState};
+use engine::{Home, attach, pieces};
+use linux::process::Exit;
 
 use crate::explain;
-use crate::failure::Failure;
-use crate::format::ps::PsRow;
+use crate::failure::{Failure, report};
+use crate::format::ps::{PsRow, PsState};
+use crate::format::tree;
 
 /// What became of one of several objects of a command, by the name that the caller gave.
 pub type Outcome<T = ()> = (String, Result<T, Failure>);
 
-fn not_built(what: &str) -> Failure {
-    Failure::new(format!("{what} isn't built yet"))
+fn home() -> Result<Home, Failure> {
+    Home::of_root().map_err(|error| match error {
+        engine::Error::NotRoot => failure(error).code(125),
+        _ => failure(error),
+    })
+}
+
+fn failure(error: engine::Error) -> Failure {
+    Failure::of(error.kind(), error.to_string(), error.hint())
+}
+
+fn failures<T>(outcomes: Vec<(String, Result<T, engine::Error>)>) -> Vec<Outcome<T>> {
+    outcomes.into_iter().map(|(given, result)| (given, result.map_err(failure))).collect()
 }
 
 /// Runs a container; answers the status to leave with.
@@ -42,63 +59,124 @@ pub fn run(request: &RunRequest) -> Result<u8, Failure> {
 }
 
 /// Runs a process in a container; answers the status to leave with.
-pub fn exec(_request: &ExecRequest) -> Result<u8, Failure> {
-    Err(not_built("exec"))
+pub fn exec(request: &ExecRequest) -> Result<u8, Failure> {
+    let of_run = |error: engine::Error| match &error {
+        // As docker: what isn't about the program is an ordinary failure.
+        engine::Error::Exec { .. } => Failure::of_run(error.kind(), error.to_string(), error.hint()),
+        _ => Failure::of(error.kind(), error.to_string(), error.hint()),
+    };
+    match engine::exec::exec(&Home::from_env().map_err(of_run)?, request).map_err(of_run)? {
+        None | Some(attach::Outcome::Detached) => Ok(0),
+        Some(attach::Outcome::Exited(code)) => Ok(code.unwrap_or(125)),
+    }
 }
 
 /// Lists containers, newest first.
-pub fn ps(_request: &PsRequest) -> Result<Vec<PsRow>, Failure> {
-    Err(not_built("ps"))
+pub fn ps(request: &PsRequest) -> Result<Vec<PsRow>, Failure> {
+    let listed = engine::ps::ps(&home()?, request).map_err(failure)?;
+    Ok(listed.into_iter().map(row).collect())
 }
 
-/// Removes containers.
-pub fn rm(_request: &RmRequest) -> Result<Vec<Outcome>, Failure> {
-    Err(not_built("rm"))
+fn row(listed: Listed) -> PsRow {
+    PsRow {
+        id: listed.id,
+        name: listed.name,
+        image: listed.image,
+        command: listed.command,
+        created: moment(listed.created_ns),
+        state: match listed.state {
+            ListedState::Created => PsState::Created,
+            ListedState::Running { since_ns } => PsState::Running(moment(since_ns)),
+            ListedState::Exited { code, at_ns } => PsState::Exited(code.map(i32::from), moment(at_ns)),
+        },
+        ports: String::new(),
+        labels: listed.labels,
+        mounts: listed.mounts,
+        networks: listed.networks,
+    }
+}
+
+fn moment(ns: i64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_nanos(u64::try_from(ns).unwrap_or_default())
+}
+
+/// Removes containers. One that isn't there is told of and passed over if the removal is forced.
+pub fn rm(request: &RmRequest) -> Result<Vec<Outcome>, Failure> {
+    let mut outcomes = engine::rm::rm(&home()?, request);
+    if request.force {
+        outcomes.retain(|(_, result)| match result {
+            Err(error @ engine::Error::NoContainer { .. }) => {
+                report(&Failure::new(error.to_string()));
+                false
+            }
+            _ => true,
+        });
+    }
+    Ok(failures(outcomes))
 }
 
 /// Stops containers.
-pub fn stop(_request: &StopRequest) -> Result<Vec<Outcome>, Failure> {
-    Err(not_built("stop"))
+pub fn stop(request: &StopRequest) -> Result<Vec<Outcome>, Failure> {
+    Ok(failures(engine::stop::stop(&home()?, request)))
 }
 
 /// Sends containers a signal.
-pub fn kill(_request: &KillRequest) -> Result<Vec<Outcome>, Failure> {
-    Err(not_built("kill"))
+pub fn kill(request: &KillRequest) -> Result<Vec<Outcome>, Failure> {
+    Ok(failures(engine::stop::kill(&home()?, request)))
 }
 
 /// Copies a container's log to stdout and stderr.
-pub fn logs(_request: &LogsRequest) -> Result<(), Failure> {
-    Err(not_built("logs"))
+pub fn logs(request: &LogsRequest) -> Result<(), Failure> {
+    let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr().lock());
+    engine::logs::logs(&home()?, request, &mut out, &mut err).map_err(failure)
 }
 
 /// Docker's inspect document of each container.
-pub fn inspect(_request: &InspectRequest) -> Result<Vec<Outcome<Json>>, Failure> {
-    Err(not_built("inspect"))
+pub fn inspect(request: &InspectRequest) -> Result<Vec<Outcome<Json>>, Failure> {
+    Ok(failures(engine::inspect::inspect(&home()?, request)))
 }
 
 /// Makes an image of a tar; answers its id.
-pub fn import(_request: &ImportRequest) -> Result<String, Failure> {
-    Err(not_built("import"))
+pub fn import(request: &ImportRequest) -> Result<String, Failure> {
+    engine::import::import(&home()?, request).map_err(failure)
 }
 
 /// Runs a command in new namespaces; answers the status to leave with.
-pub fn unshare(_request: &UnshareRequest) -> Result<u8, Failure> {
-    Err(not_built("unshare"))
+pub fn unshare(request: &UnshareRequest) -> Result<u8, Failure> {
+    ended(pieces::unshare(request))
 }
 
 /// Runs a command in another's namespaces; answers the status to leave with.
-pub fn enter(_request: &EnterRequest) -> Result<u8, Failure> {
-    Err(not_built("enter"))
+pub fn enter(request: &EnterRequest) -> Result<u8, Failure> {
+    ended(pieces::enter(&Home::from_env().map_err(failure)?, request))
+}
+
+fn of_piece(error: pieces::Error) -> Failure {
+    Failure::of(error.kind(), error.to_string(), error.hint())
+}
+
+/// The status of a command that a piece ran, or its signal to die of.
+fn ended(result: Result<Exit, pieces::Error>) -> Result<u8, Failure> {
+    let exit = result.map_err(of_piece)?;
+    if let Exit::Signal(number) = exit {
+        pieces::die_of(number.into());
+    }
+    Ok(exit.shell_code())
 }
 
 /// Draws a container's namespaces, id maps and processes.
-pub fn tree(_request: &TreeRequest) -> Result<String, Failure> {
-    Err(not_built("tree"))
+pub fn tree(request: &TreeRequest) -> Result<String, Failure> {
+    let found = pieces::tree(&home()?, request).map_err(of_piece)?;
+    if request.json {
+        return tree::json(&found);
+    }
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"].map(|name| std::env::var(name).ok());
+    Ok(tree::text(&found, tree::Lines::of(std::io::stdout().is_terminal(), locale)))
 }
 
 /// What this host offers, and which features fall back.
 pub fn info() -> Result<Json, Failure> {
-    Err(not_built("info"))
+    engine::info::info(&home()?).map_err(failure)
 }
 
 pub use crate::runtime_backend::runtime;

@@ -35,6 +35,11 @@ impl<'a> Claims<'a> {
         Ok(claims)
     }
 
+    /// The claims of a home where [`Claims::exist`].
+    pub(crate) fn of(home: &'a Home) -> Claims<'a> {
+        Claims { home }
+    }
+
     /// Whether anything was claimed in this boot; makes nothing.
     pub fn exist(home: &Home) -> bool {
         boot_id()

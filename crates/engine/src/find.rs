@@ -99,40 +99,54 @@ fn from_record(home: &Home, record: &store::ContainerRecord) -> Option<Container
 
 /// The container that a user calls `given`: a full id, else a name, else the beginning of one id.
 pub fn container(home: &Home, given: &str) -> Result<Container, Error> {
-    let missing = || Error::NoContainer { given: given.to_owned() };
-    if given.is_empty() {
-        return Err(missing());
+    match of_this_boot(home, given)? {
+        Some(found) => Ok(found),
+        None => pick(&all(home)?, given),
     }
-    // The fast way, without the store: a full id or a name of this boot.
-    if Claims::exist(home) && !given.contains('/') {
-        let id = Some(given.to_owned()).filter(|given| home.run_dir(given).is_dir());
-        let claims = Claims::open(home)?;
-        if let Some(id) = id.or_else(|| claims.id_of_name(given)) {
-            let cell = Cell::of(home, &id);
-            recover(home, &cell);
-            if let Some(found) = look(home, &cell) {
-                return Ok(found);
-            }
+}
+
+/// The same for several; the store is read once at most.
+pub fn containers(home: &Home, given: &[String]) -> Vec<Result<Container, Error>> {
+    let mut list = None;
+    let mut find = |given: &String| {
+        if let Some(found) = of_this_boot(home, given)? {
+            return Ok(found);
         }
+        if list.is_none() {
+            list = Some(all(home)?);
+        }
+        pick(list.as_deref().unwrap_or_default(), given)
+    };
+    given.iter().map(|given| find(given)).collect()
+}
+
+/// The fast way, without the store: a full id or a name of this boot.
+fn of_this_boot(home: &Home, given: &str) -> Result<Option<Container>, Error> {
+    if given.is_empty() || given.contains('/') || matches!(given, "." | "..") || !Claims::exist(home) {
+        return Ok(None);
     }
-    let mut all = all(home)?;
-    if let Some(at) =
-        all.iter().position(|c| c.config.id == given).or(all.iter().position(|c| c.config.name == given))
-    {
-        return Ok(all.swap_remove(at));
+    let id = Some(given.to_owned()).filter(|given| home.run_dir(given).is_dir());
+    let Some(id) = id.or_else(|| Claims::of(home).id_of_name(given)) else { return Ok(None) };
+    let cell = Cell::of(home, &id);
+    recover(home, &cell);
+    Ok(look(home, &cell))
+}
+
+/// The one of `all` that a user calls `given`.
+fn pick(all: &[Container], given: &str) -> Result<Container, Error> {
+    // Docker shows names with a slash in places, and takes them so.
+    let name = given.strip_prefix('/').unwrap_or(given);
+    let called = all.iter().find(|c| c.config.id == given).or(all.iter().find(|c| c.config.name == name));
+    if let Some(found) = called {
+        return Ok(found.clone());
     }
-    let hex = given.bytes().all(|b| b.is_ascii_hexdigit());
-    let matches: Vec<usize> = all
-        .iter()
-        .enumerate()
-        .filter(|(_, c)| hex && c.config.id.starts_with(given))
-        .map(|(n, _)| n)
-        .collect();
+    let prefix = !given.is_empty() && given.bytes().all(|b| b.is_ascii_hexdigit());
+    let matches: Vec<&Container> = all.iter().filter(|c| prefix && c.config.id.starts_with(given)).collect();
     match matches[..] {
-        [] => Err(missing()),
-        [one] => Ok(all.swap_remove(one)),
+        [] => Err(Error::NoContainer { given: given.to_owned() }),
+        [one] => Ok(one.clone()),
         _ => {
-            let ids: Vec<&str> = matches.iter().take(5).map(|n| &all[*n].config.id[..12]).collect();
+            let ids: Vec<&str> = matches.iter().take(5).map(|c| &c.config.id[..12]).collect();
             Err(Error::Ambiguous { given: given.to_owned(), matches: ids.join(", ") })
         }
     }

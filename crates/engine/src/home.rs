@@ -54,6 +54,14 @@ impl Home {
         })
     }
 
+    /// The same for a command that looks at containers, which only root may.
+    pub fn of_root() -> Result<Home, Error> {
+        match rustix::process::geteuid().is_root() {
+            true => Home::from_env(),
+            false => Err(Error::NotRoot),
+        }
+    }
+
     /// Path of a container's directory of this boot.
     pub fn run_dir(&self, id: &str) -> PathBuf {
         self.run.join("containers").join(id)

@@ -64,6 +64,18 @@ impl Store {
         })
     }
 
+    /// Removes the records of several containers, all or none; how many of them there were.
+    pub fn remove_containers(&self, ids: &[ContainerId], durability: Durability) -> Result<usize, Error> {
+        self.db.write("remove the containers' records", durability, |tx| {
+            let mut delete = tx.prepare_cached("DELETE FROM containers WHERE id = ?1")?;
+            let mut removed = 0;
+            for id in ids {
+                removed += delete.execute([id.as_str()])?;
+            }
+            Ok(removed)
+        })
+    }
+
     /// The container with this id, if there is one.
     pub fn container(&self, id: &ContainerId) -> Result<Option<ContainerRecord>, Error> {
         let raw = self.db.read("read the container's record", |tx| Ok(by(tx, "id", id.as_str())?))?;

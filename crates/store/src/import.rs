@@ -302,8 +302,9 @@ fn now_ns() -> i64 {
     i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }
 
-/// `2026-11-25T01:47:06.000000000Z`. Days to date: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms".
-fn rfc3339(ns: i64) -> String {
+/// Nanoseconds since the epoch as `2026-11-25T01:47:06.000000000Z`. Days to date: Howard Hinnant, "chrono-Compatible
+/// Low-Level Date Algorithms".
+pub fn rfc3339(ns: i64) -> String {
     let (seconds, nanoseconds) = (ns.div_euclid(1_000_000_000), ns.rem_euclid(1_000_000_000));
     let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
     let shifted = days + 719_468;

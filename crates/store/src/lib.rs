@@ -49,7 +49,7 @@ pub use db::Durability;
 pub use digest::{ChainId, DiffId, ImageId, Sha256};
 pub use error::Error;
 pub use images::{Image, RemovedImage};
-pub use import::Progress;
+pub use import::{Progress, rfc3339};
 pub use paths::Paths;
 pub use reference::Reference;
 pub use sweep::Swept;

@@ -7,6 +7,7 @@ mod mounts;
 mod namespaces;
 mod resources;
 
+pub use defaults::apparmor_enabled;
 pub use filter::seccomp_program;
 pub use namespaces::{Neighbour, container_names};
 

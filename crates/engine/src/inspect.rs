@@ -1,0 +1,250 @@
+//! `berth inspect`: docker's document of a container, and a `Berth` object with what docker doesn't know.
+
+mod host_config;
+mod security;
+
+use crate::cell::Ended;
+use crate::config::{RootSource, UserNamespace};
+use crate::find::{self, Container, State};
+use crate::ps::{labels, network_name};
+use crate::request::{InspectRequest, MountKind, Propagation, RunRequest};
+use crate::{Error, Home};
+use serde_json::{Map, Value as Json, json};
+
+/// Docker's time of what has never happened.
+const NEVER: &str = "0001-01-01T00:00:00Z";
+
+/// The document of each container; with `security`, one about what it may really do.
+pub fn inspect(home: &Home, request: &InspectRequest) -> Vec<(String, Result<Json, Error>)> {
+    let found = find::containers(home, &request.containers);
+    let document = |container: Container| match request.security {
+        true => security::document(&container),
+        false => self::document(home, &container),
+    };
+    request.containers.iter().cloned().zip(found.into_iter().map(|c| c.map(document))).collect()
+}
+
+fn document(home: &Home, container: &Container) -> Json {
+    let config = &container.config;
+    let process = config.spec.process.clone().unwrap_or_default();
+    json!({
+        "Id": config.id,
+        "Created": store::rfc3339(config.created_ns),
+        "Path": config.args.first(),
+        "Args": config.args.get(1..).unwrap_or_default(),
+        "State": state(container),
+        "Image": config.image_id.as_ref().unwrap_or(&config.image),
+        // The files of the container's own root are used.
+        "ResolvConfPath": "",
+        "HostnamePath": "",
+        "HostsPath": "",
+        "LogPath": find::log_dir(home, container),
+        "Name": format!("/{}", config.name),
+        "RestartCount": 0,
+        "Driver": driver(&config.root),
+        "Platform": "linux",
+        "MountLabel": "",
+        "ProcessLabel": process.selinux_label.unwrap_or_default(),
+        "AppArmorProfile": process.apparmor_profile.unwrap_or_default(),
+        "ExecIDs": null,
+        "HostConfig": host_config::document(home, config),
+        "GraphDriver": { "Name": driver(&config.root), "Data": graph(home, container) },
+        "Mounts": mounts(&config.request),
+        "Config": own_config(container),
+        "NetworkSettings": network(container),
+        "Berth": berth(home, container),
+    })
+}
+
+fn state(container: &Container) -> Json {
+    let nothing = Ended { code: Some(0), oom_killed: false, started_ns: 0, finished_ns: 0, error: None };
+    let (status, pid, ended, started) = match &container.state {
+        State::Created => ("created", 0, nothing, None),
+        State::Running(running) => ("running", running.init.pid, nothing, Some(running.started_ns)),
+        State::Exited(ended) => ("exited", 0, ended.clone(), Some(ended.started_ns)),
+    };
+    let exited = status == "exited";
+    json!({
+        "Status": status,
+        "Running": status == "running",
+        "Paused": false,
+        "Restarting": false,
+        "OOMKilled": ended.oom_killed,
+        "Dead": false,
+        "Pid": pid,
+        // Null where nobody saw it end: a status is never invented.
+        "ExitCode": ended.code,
+        "Error": ended.error.unwrap_or_default(),
+        "StartedAt": started.map_or(NEVER.to_owned(), store::rfc3339),
+        "FinishedAt": if exited { store::rfc3339(ended.finished_ns) } else { NEVER.to_owned() },
+    })
+}
+
+fn driver(root: &RootSource) -> &'static str {
+    match root {
+        RootSource::Directory(_) => "directory",
+        RootSource::Host | RootSource::Layers(_) => "overlay2",
+    }
+}
+
+fn graph(home: &Home, container: &Container) -> Json {
+    let config = &container.config;
+    let own = home.state_dir(&config.id);
+    let lower = match &config.root {
+        RootSource::Directory(path) => return json!({ "Directory": path }),
+        RootSource::Host => "/".to_owned(),
+        RootSource::Layers(layers) => {
+            let topmost_first = layers.iter().rev().map(|layer| layer.to_string_lossy().into_owned());
+            topmost_first.collect::<Vec<_>>().join(":")
+        }
+    };
+    json!({
+        "ID": config.id,
+        "LowerDir": lower,
+        "UpperDir": own.join("upper"),
+        "WorkDir": own.join("work"),
+        // Seen in the container's mount namespace only.
+        "MergedDir": container.cell(home).path.join("rootfs"),
+    })
+}
+
+fn mounts(request: &RunRequest) -> Vec<Json> {
+    let shown = request.mounts.iter().map(|mount| match &mount.kind {
+        MountKind::Bind { source, propagation, .. } => json!({
+            "Type": "bind",
+            "Source": source,
+            "Destination": mount.target,
+            "Mode": if mount.read_only { "ro" } else { "" },
+            "RW": !mount.read_only,
+            "Propagation": propagation_word(*propagation),
+        }),
+        MountKind::Tmpfs { .. } => json!({
+            "Type": "tmpfs",
+            "Source": "",
+            "Destination": mount.target,
+            "Mode": if mount.read_only { "ro" } else { "" },
+            "RW": !mount.read_only,
+            "Propagation": "",
+        }),
+    });
+    shown.collect()
+}
+
+fn propagation_word(propagation: Propagation) -> &'static str {
+    match propagation {
+        Propagation::RPrivate => "rprivate",
+        Propagation::Private => "private",
+        Propagation::RSlave => "rslave",
+        Propagation::Slave => "slave",
+        Propagation::RShared => "rshared",
+        Propagation::Shared => "shared",
+    }
+}
+
+fn own_config(container: &Container) -> Json {
+    let config = &container.config;
+    let request = &config.request;
+    let process = config.spec.process.clone().unwrap_or_default();
+    let (entrypoint, command) = entrypoint_and_command(request, &config.args);
+    let labels: Map<String, Json> =
+        labels(&request.labels).into_iter().map(|(key, value)| (key.to_owned(), value.into())).collect();
+    let mut shown = json!({
+        "Hostname": config.spec.hostname.as_deref().unwrap_or_default(),
+        "Domainname": request.domainname.as_deref().unwrap_or_default(),
+        "User": request.user.as_deref().unwrap_or_default(),
+        "AttachStdin": request.interactive && !request.detach,
+        "AttachStdout": !request.detach,
+        "AttachStderr": !request.detach,
+        "Tty": request.tty,
+        "OpenStdin": request.interactive,
+        "StdinOnce": request.interactive && !request.detach,
+        "Env": process.env,
+        "Cmd": command,
+        "Image": config.image,
+        "Volumes": null,
+        "WorkingDir": process.cwd,
+        "Entrypoint": entrypoint,
+        "OnBuild": null,
+        "Labels": labels,
+        "StopSignal": types::signal::name(config.stop_signal),
+    });
+    if let Some(seconds) = request.stop_timeout_secs {
+        shown["StopTimeout"] = seconds.into();
+    }
+    shown
+}
+
+/// Splits the arguments as they were put together; what is the image's alone counts as command.
+fn entrypoint_and_command<'a>(
+    request: &'a RunRequest,
+    args: &'a [String],
+) -> (Option<&'a [String]>, Option<&'a [String]>) {
+    let some = |list: &'a [String]| Some(list).filter(|list| !list.is_empty());
+    let given = request.command.as_slice();
+    match &request.entrypoint {
+        Some(own) => (some(own), some(given)),
+        None if given.is_empty() => (None, some(args)),
+        None => (args.strip_suffix(given).and_then(some), some(given)),
+    }
+}
+
+fn network(container: &Container) -> Json {
+    let name = network_name(&container.config.request.network);
+    let key = match &container.state {
+        State::Running(running) => format!("/proc/{}/ns/net", running.init.pid),
+        _ => String::new(),
+    };
+    let mut networks = Map::new();
+    if !name.contains(':') {
+        networks.insert(name, json!({ "IPAddress": "", "Gateway": "", "MacAddress": "", "NetworkID": "" }));
+    }
+    json!({ "SandboxKey": key, "Ports": {}, "IPAddress": "", "Networks": networks })
+}
+
+fn berth(home: &Home, container: &Container) -> Json {
+    let config = &container.config;
+    let userns = match &config.user_namespace {
+        UserNamespace::Own { base, .. } => ("own", *base, crate::home::RANGE_IDS),
+        UserNamespace::Joined { base } => ("joined", *base, crate::home::RANGE_IDS),
+        UserNamespace::Host => ("host", 0, u32::MAX),
+    };
+    let running = match &container.state {
+        State::Running(running) => Some(running),
+        _ => None,
+    };
+    json!({
+        "UserNamespace": { "Mode": userns.0, "FirstId": userns.1, "Ids": userns.2 },
+        "Isolation": match config.request.isolation {
+            crate::request::Isolation::Process => "process",
+            crate::request::Isolation::Strict => "strict",
+        },
+        "TasksMax": config.tasks_max,
+        "TimeOffsets": config.spec.linux.as_ref().map(|linux| &linux.time_offsets),
+        // What couldn't be done as asked, such as mounts whose ids can't be mapped.
+        "Warnings": running.map(|running| running.warnings.as_slice()).unwrap_or_default(),
+        "Cgroup": home.cgroup(&config.id),
+        "CgroupPaths": running.map(|running| &running.cgroup),
+        "HolderPid": running.map_or(0, |running| running.holder.pid),
+        "LogDir": find::log_dir(home, container),
+        "StateDir": home.state_dir(&config.id),
+        "RunDir": home.run_dir(&config.id),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::Source;
+
+    #[test]
+    fn arguments_split_into_entry_point_and_command() {
+        let words = |list: &[&str]| list.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>();
+        let mut request = RunRequest::new(Source::Host);
+        let args = words(&["sh", "-c", "x"]);
+        assert_eq!(entrypoint_and_command(&request, &args), (None, Some(&args[..])));
+        request.command = words(&["-c", "x"]);
+        assert_eq!(entrypoint_and_command(&request, &args), (Some(&args[..1]), Some(&args[1..])));
+        request.entrypoint = Some(Vec::new());
+        assert_eq!(entrypoint_and_command(&request, &args), (None, Some(&args[1..])));
+    }
+}

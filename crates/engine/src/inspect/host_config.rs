@@ -1,0 +1,215 @@
+//! Docker's `HostConfig`: what was asked of the host.
+
+use super::propagation_word;
+use crate::request::{
+    AppArmor, BindRecursion, IpcMode, MountKind, MountRequest, NamespaceMode, Propagation, Seccomp, Security,
+    TmpfsOption,
+};
+use crate::{Config, Home};
+use serde_json::{Map, Value as Json, json};
+
+/// Docker's size of `/dev/shm`.
+const SHM_BYTES: u64 = 64 << 20;
+
+pub fn document(home: &Home, config: &Config) -> Json {
+    let request = &config.request;
+    let (security, resources) = (&request.security, &request.resources);
+    let linux = config.spec.linux.clone().unwrap_or_default();
+    let memory = resources.memory_bytes.unwrap_or(0);
+    let twice = if memory > 0 { i64::try_from(memory.saturating_mul(2)).unwrap_or(i64::MAX) } else { 0 };
+    let sysctls: Map<String, Json> =
+        request.sysctls.iter().map(|(key, value)| (key.clone(), value.as_str().into())).collect();
+    let tmpfs: Map<String, Json> = request.mounts.iter().filter_map(tmpfs).collect();
+    let mut document = json!({
+        "Binds": some(request.mounts.iter().filter_map(bind).collect::<Vec<_>>()),
+        "Mounts": some(request.mounts.iter().filter_map(mount).collect::<Vec<_>>()),
+        "ContainerIDFile": request.cidfile.clone().unwrap_or_default(),
+        "LogConfig": { "Type": "local", "Config": {} },
+        "NetworkMode": crate::ps::network_name(&request.network),
+        "PortBindings": {},
+        "RestartPolicy": { "Name": "no", "MaximumRetryCount": 0 },
+        "AutoRemove": request.rm,
+        "VolumeDriver": "",
+        "VolumesFrom": null,
+        "CapAdd": some(capabilities(&security.cap_add)),
+        "CapDrop": some(capabilities(&security.cap_drop)),
+        "CgroupnsMode": match namespace(&request.cgroupns).as_str() { "" => "private", mode => mode },
+        "Dns": [],
+        "DnsOptions": [],
+        "DnsSearch": [],
+        "ExtraHosts": null,
+        "GroupAdd": some(request.group_add.clone()),
+        "IpcMode": ipc(&request.ipc),
+        "Cgroup": "",
+        "Links": null,
+        "OomScoreAdj": resources.oom_score_adj.unwrap_or(0),
+        "PidMode": namespace(&request.pid),
+        "Privileged": security.privileged,
+        "PublishAllPorts": false,
+        "ReadonlyRootfs": request.read_only,
+        "SecurityOpt": some(security_options(security)),
+        "Tmpfs": tmpfs,
+        "UTSMode": namespace(&request.uts),
+        "UsernsMode": namespace(&request.userns),
+        "ShmSize": resources.shm_size_bytes.unwrap_or(SHM_BYTES),
+        "Sysctls": sysctls,
+        "Runtime": "berth-runtime",
+        "Isolation": "",
+        "Init": request.init,
+    });
+    let limits = json!({
+        "CpuShares": resources.cpu_shares.unwrap_or(0),
+        "Memory": memory,
+        "NanoCpus": resources.nano_cpus.unwrap_or(0),
+        "CgroupParent": home.cgroup_parent,
+        "BlkioWeight": resources.blkio_weight.unwrap_or(0),
+        "CpuPeriod": 0,
+        "CpuQuota": 0,
+        "CpusetCpus": resources.cpuset_cpus.as_deref().unwrap_or_default(),
+        "CpusetMems": resources.cpuset_mems.as_deref().unwrap_or_default(),
+        "Devices": resources_devices(config),
+        "MemoryReservation": resources.memory_reservation_bytes.unwrap_or(0),
+        "MemorySwap": resources.memory_swap_bytes.unwrap_or(twice),
+        "OomKillDisable": false,
+        "PidsLimit": resources.pids_limit,
+        "Ulimits": resources.ulimits.iter().map(|limit| json!({
+            "Name": limit.name,
+            "Soft": limit.soft.map_or(Json::from(-1), Json::from),
+            "Hard": limit.hard.map_or(Json::from(-1), Json::from),
+        })).collect::<Vec<_>>(),
+        "MaskedPaths": linux.masked_paths,
+        "ReadonlyPaths": linux.readonly_paths,
+    });
+    if let (Json::Object(document), Json::Object(limits)) = (&mut document, limits) {
+        document.extend(limits);
+    }
+    document
+}
+
+/// Docker writes empty lists of these as null.
+fn some<T>(list: Vec<T>) -> Option<Vec<T>> {
+    Some(list).filter(|list| !list.is_empty())
+}
+
+fn capabilities(names: &[String]) -> Vec<String> {
+    names.iter().map(|name| if name == "ALL" { name.clone() } else { format!("CAP_{name}") }).collect()
+}
+
+fn namespace(mode: &NamespaceMode) -> String {
+    match mode {
+        NamespaceMode::Unset => String::new(),
+        NamespaceMode::Private => "private".to_owned(),
+        NamespaceMode::Host => "host".to_owned(),
+        NamespaceMode::Container(name) => format!("container:{name}"),
+        NamespaceMode::Path(path) => format!("ns:{}", path.display()),
+    }
+}
+
+fn ipc(mode: &IpcMode) -> String {
+    match mode {
+        IpcMode::Unset | IpcMode::Private => "private".to_owned(),
+        IpcMode::None => "none".to_owned(),
+        IpcMode::Shareable => "shareable".to_owned(),
+        IpcMode::Host => "host".to_owned(),
+        IpcMode::Container(name) => format!("container:{name}"),
+        IpcMode::Path(path) => format!("ns:{}", path.display()),
+    }
+}
+
+/// A bind of `-v`, in its words.
+fn bind(mount: &MountRequest) -> Option<String> {
+    let MountKind::Bind { source, recursion, propagation, create_source: true, noidmap, relabel_shared } =
+        &mount.kind
+    else {
+        return None;
+    };
+    let mut words = Vec::new();
+    words.extend(mount.read_only.then_some("ro"));
+    words.extend((*propagation != Propagation::RPrivate).then_some(propagation_word(*propagation)));
+    words.extend((*recursion == BindRecursion::Disabled).then_some("bind-nonrecursive"));
+    words.extend(noidmap.then_some("noidmap"));
+    words.extend(relabel_shared.map(|shared| if shared { "z" } else { "Z" }));
+    let options = if words.is_empty() { String::new() } else { format!(":{}", words.join(",")) };
+    Some(format!("{}:{}{options}", source.display(), mount.target.display()))
+}
+
+/// A bind of `--mount`.
+fn mount(mount: &MountRequest) -> Option<Json> {
+    let MountKind::Bind { source, propagation, create_source: false, .. } = &mount.kind else { return None };
+    Some(json!({
+        "Type": "bind",
+        "Source": source,
+        "Target": mount.target,
+        "ReadOnly": mount.read_only,
+        "BindOptions": { "Propagation": propagation_word(*propagation) },
+    }))
+}
+
+fn tmpfs(mount: &MountRequest) -> Option<(String, Json)> {
+    let MountKind::Tmpfs { size_bytes, mode, options } = &mount.kind else { return None };
+    let mut words: Vec<String> = Vec::new();
+    words.extend(mount.read_only.then(|| "ro".to_owned()));
+    words.extend(size_bytes.map(|bytes| format!("size={bytes}")));
+    words.extend(mode.map(|mode| format!("mode={mode:o}")));
+    words.extend(options.iter().map(|option| match option {
+        TmpfsOption::Flag(word) => word.clone(),
+        TmpfsOption::Value(key, value) => format!("{key}={value}"),
+    }));
+    Some((mount.target.to_string_lossy().into_owned(), words.join(",").into()))
+}
+
+fn security_options(security: &Security) -> Vec<String> {
+    let mut options = Vec::new();
+    match &security.seccomp {
+        Seccomp::Default => {}
+        Seccomp::Unconfined => options.push("seccomp=unconfined".to_owned()),
+        Seccomp::Profile { path, .. } => options.push(format!("seccomp={path}")),
+    }
+    match &security.apparmor {
+        AppArmor::Default => {}
+        AppArmor::Unconfined => options.push("apparmor=unconfined".to_owned()),
+        AppArmor::Profile(name) => options.push(format!("apparmor={name}")),
+    }
+    options.extend(security.no_new_privileges.then(|| "no-new-privileges".to_owned()));
+    options.extend(security.label.iter().map(|label| format!("label={label}")));
+    options
+}
+
+fn resources_devices(config: &Config) -> Vec<Json> {
+    let devices = config.request.devices.iter().map(|device| {
+        json!({
+            "PathOnHost": device.host,
+            "PathInContainer": device.container,
+            "CgroupPermissions": device.permissions,
+        })
+    });
+    devices.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn binds_read_as_they_were_typed() {
+        let mut request = MountRequest {
+            kind: MountKind::Bind {
+                source: "/src".into(),
+                recursion: BindRecursion::Enabled,
+                propagation: Propagation::RPrivate,
+                create_source: true,
+                noidmap: false,
+                relabel_shared: None,
+            },
+            target: "/dst".into(),
+            read_only: false,
+        };
+        assert_eq!(bind(&request).as_deref(), Some("/src:/dst"));
+        request.read_only = true;
+        if let MountKind::Bind { noidmap, propagation, .. } = &mut request.kind {
+            (*noidmap, *propagation) = (true, Propagation::RSlave);
+        }
+        assert_eq!(bind(&request).as_deref(), Some("/src:/dst:ro,rslave,noidmap"));
+        assert_eq!(mount(&request), None);
+    }
+}

@@ -1,0 +1,76 @@
+use super::*;
+
+const SECOND: u64 = 1_000_000_000;
+
+/// Pieces of stdout (1) and stderr (2), each a second after the one before.
+fn pieces<'a>(log: &[(u8, &'a str)]) -> Vec<Piece<'a>> {
+    let mut ends = [0; 2];
+    let mut made = Vec::new();
+    for (n, (stream, text)) in log.iter().enumerate() {
+        let stream = if *stream == 1 { Stream::Stdout } else { Stream::Stderr };
+        let time_ns = n as u64 * SECOND;
+        made.push(Piece { stream, time_ns, offset: ends[stream.index()], bytes: text.as_bytes() });
+        ends[stream.index()] += text.len() as u64;
+    }
+    made
+}
+
+fn show(log: &[(u8, &str)], shown: Shown, tail: Option<usize>) -> [String; 2] {
+    let starts = tail.map_or(Starts::default(), |lines_max| {
+        let mut tail = Tail { lines_max, kept: VecDeque::new(), open: [None; 2], ends: [0; 2] };
+        pieces(log).iter().for_each(|piece| tail.take(piece, &shown));
+        tail.starts(&shown)
+    });
+    let mut texts = [String::new(), String::new()];
+    let mut sink = |stream: Stream, bytes: &[u8]| {
+        texts[stream.index()] += std::str::from_utf8(bytes).unwrap();
+        Ok(())
+    };
+    let mut lines = Lines::new(shown, starts);
+    let all = pieces(log).iter().try_for_each(|piece| lines.take(piece, &mut sink));
+    if all.is_ok() {
+        assert!(lines.finish(&mut sink).is_ok());
+    }
+    texts
+}
+
+#[test]
+fn a_tail_counts_lines_of_both_streams_across_frames() {
+    let log = [(1, "a1\na2"), (2, "b1\n"), (1, "rest\na3\n"), (2, "b2")];
+    let plain = Shown::default();
+    assert_eq!(show(&log, plain, None), ["a1\na2rest\na3\n", "b1\nb2"]);
+    assert_eq!(show(&log, plain, Some(1)), ["", "b2"]);
+    assert_eq!(show(&log, plain, Some(2)), ["a3\n", "b2"]);
+    assert_eq!(show(&log, plain, Some(3)), ["a2rest\na3\n", "b2"]);
+    assert_eq!(show(&log, plain, Some(4)), ["a2rest\na3\n", "b1\nb2"]);
+    assert_eq!(show(&log, plain, Some(0)), ["", ""]);
+    assert_eq!(show(&log, plain, Some(99)), show(&log, plain, None));
+}
+
+#[test]
+fn each_line_has_the_time_of_its_first_byte() {
+    let stamped = Shown { timestamps: true, ..Shown::default() };
+    let log = [(1, "a"), (1, "b\n\nc"), (2, "e\n")];
+    let second = |n: u8| format!("1970-01-01T00:00:0{n}.000000000Z ");
+    let out = format!("{}ab\n{}\n{}c", second(0), second(1), second(1));
+    assert_eq!(show(&log, stamped, None), [out, format!("{}e\n", second(2))]);
+}
+
+#[test]
+fn since_and_until_cut_at_lines() {
+    let log = [(1, "a"), (1, "b\nc\n"), (2, "d\n"), (1, "e\n"), (1, "f\n")];
+    let between =
+        |since: u64, until: u64| Shown { since_ns: Some(since), until_ns: Some(until), timestamps: false };
+    assert_eq!(show(&log, between(SECOND, 4 * SECOND), None), ["c\ne\n", "d\n"]);
+    assert_eq!(show(&log, between(0, SECOND), None), ["ab\n", ""]);
+    assert_eq!(show(&log, between(0, 4 * SECOND), Some(2)), ["e\n", "d\n"]);
+    assert_eq!(show(&log, between(9 * SECOND, 10 * SECOND), None), ["", ""]);
+}
+
+#[test]
+fn a_line_without_end_is_passed_on_in_parts() {
+    let long = "x".repeat(LINE_BYTES_MAX + 1);
+    let log = [(1, long.as_str()), (1, "yy\n")];
+    let shown = Shown { timestamps: true, ..Shown::default() };
+    assert_eq!(show(&log, shown, None)[0], format!("1970-01-01T00:00:00.000000000Z {long}yy\n"));
+}

@@ -1,0 +1,224 @@
+//! `berth ps`: which containers there are. The list of running ones needs no database.
+
+use crate::find::{self, Container, State};
+use crate::inert::inert;
+use crate::request::{MountKind, NetworkMode, PsFilter, PsRequest};
+use crate::{Error, Home};
+use std::mem::discriminant;
+
+/// One container of the list. Text is inert, apart from the command, which is to be quoted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// All 64 digits.
+    pub id: String,
+    /// Name.
+    pub name: String,
+    /// Image as it was asked for.
+    pub image: String,
+    /// Program and arguments in docker's way: separated by spaces, those with spaces in single quotes.
+    pub command: String,
+    /// Nanoseconds since the epoch.
+    pub created_ns: i64,
+    /// State.
+    pub state: ListedState,
+    /// Labels.
+    pub labels: Vec<(String, String)>,
+    /// Sources of binds.
+    pub mounts: Vec<String>,
+    /// Names of networks.
+    pub networks: Vec<String>,
+}
+
+/// State of a listed container; times are nanoseconds since the epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ListedState {
+    /// Being made.
+    Created,
+    /// Running.
+    Running {
+        /// Since then.
+        since_ns: i64,
+    },
+    /// Ended.
+    Exited {
+        /// Status; `None` if nobody saw it end.
+        code: Option<u8>,
+        /// When.
+        at_ns: i64,
+    },
+}
+
+impl ListedState {
+    /// Docker's word.
+    pub fn word(self) -> &'static str {
+        match self {
+            ListedState::Created => "created",
+            ListedState::Running { .. } => "running",
+            ListedState::Exited { .. } => "exited",
+        }
+    }
+}
+
+/// Lists containers, the newest first.
+pub fn ps(home: &Home, request: &PsRequest) -> Result<Vec<Listed>, Error> {
+    // As in docker, to ask for a status is to ask for all containers that have it.
+    let by_status = request.filters.iter().any(|filter| matches!(filter, PsFilter::Status(_)));
+    let all = request.all || request.last.is_some() || by_status;
+    let mut containers = if all { find::all(home)? } else { find::present(home) };
+    containers.retain(|container| all || matches!(container.state, State::Running(_)));
+    containers.sort_by_key(|container| std::cmp::Reverse(container.config.created_ns));
+    let mut rows: Vec<Listed> = containers.iter().map(listed).collect();
+    rows.retain(|row| matches(row, &request.filters));
+    rows.truncate(request.last.map_or(usize::MAX, |last| last as usize));
+    Ok(rows)
+}
+
+fn listed(container: &Container) -> Listed {
+    let config = &container.config;
+    let request = &config.request;
+    let mounts = request.mounts.iter().filter_map(|mount| match &mount.kind {
+        MountKind::Bind { source, .. } => Some(inert(&source.to_string_lossy()).into_owned()),
+        MountKind::Tmpfs { .. } => None,
+    });
+    Listed {
+        id: config.id.clone(),
+        name: inert(&config.name).into_owned(),
+        image: inert(&config.image).into_owned(),
+        command: command_line(&config.args),
+        created_ns: config.created_ns,
+        state: match &container.state {
+            State::Created => ListedState::Created,
+            State::Running(running) => ListedState::Running { since_ns: running.started_ns },
+            State::Exited(ended) => ListedState::Exited { code: ended.code, at_ns: ended.finished_ns },
+        },
+        labels: labels(&request.labels)
+            .into_iter()
+            .map(|(key, value)| (inert(key).into_owned(), inert(value).into_owned()))
+            .collect(),
+        mounts: mounts.collect(),
+        networks: vec![network_name(&request.network)],
+    }
+}
+
+/// Labels in order, a later one replacing an earlier one of its name.
+pub(crate) fn labels(given: &[(String, String)]) -> Vec<(&str, &str)> {
+    let last = |at: usize, key: &str| given[at + 1..].iter().all(|(later, _)| later != key);
+    let kept = given.iter().enumerate().filter(|(at, (key, _))| last(*at, key));
+    kept.map(|(_, (key, value))| (key.as_str(), value.as_str())).collect()
+}
+
+/// Docker's `HostConfig.NetworkMode`.
+pub(crate) fn network_name(mode: &NetworkMode) -> String {
+    match mode {
+        NetworkMode::Unset | NetworkMode::None => "none".to_owned(),
+        NetworkMode::Host => "host".to_owned(),
+        NetworkMode::Container(name) => format!("container:{name}"),
+        NetworkMode::Path(path) => format!("ns:{}", path.display()),
+    }
+}
+
+fn command_line(args: &[String]) -> String {
+    let mut words = args.iter();
+    let mut line = words.next().cloned().unwrap_or_default();
+    for word in words {
+        match word.contains(' ') {
+            true => line += &format!(" '{word}'"),
+            false => line += &format!(" {word}"),
+        }
+    }
+    line
+}
+
+/// Whether filters let a row pass: of each kind one must match, of labels all.
+fn matches(row: &Listed, filters: &[PsFilter]) -> bool {
+    filters.iter().all(|filter| match filter {
+        PsFilter::Label(..) => matches_one(row, filter),
+        _ => filters.iter().filter(|f| discriminant(*f) == discriminant(filter)).any(|f| matches_one(row, f)),
+    })
+}
+
+fn matches_one(row: &Listed, filter: &PsFilter) -> bool {
+    match filter {
+        PsFilter::Id(start) => row.id.starts_with(start.as_str()),
+        PsFilter::Name(pattern) => name_matches(&row.name, pattern),
+        PsFilter::Label(key, value) => {
+            row.labels.iter().any(|(k, v)| k == key && value.as_ref().is_none_or(|value| v == value))
+        }
+        PsFilter::Exited(code) => {
+            matches!(row.state, ListedState::Exited { code: Some(c), .. } if i32::from(c) == *code)
+        }
+        PsFilter::Status(word) => row.state.word() == word,
+    }
+}
+
+/// Part of a name; `^` and `$` tie it to the beginning and the end, as in docker's regular expressions.
+fn name_matches(name: &str, pattern: &str) -> bool {
+    let (start, pattern) =
+        pattern.strip_prefix('^').map_or((false, pattern), |p| (true, p.strip_prefix('/').unwrap_or(p)));
+    let (end, pattern) = pattern.strip_suffix('$').map_or((false, pattern), |p| (true, p));
+    match (start, end) {
+        (true, true) => name == pattern,
+        (true, false) => name.starts_with(pattern),
+        (false, true) => name.ends_with(pattern),
+        (false, false) => name.contains(pattern),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(name: &str, state: ListedState) -> Listed {
+        Listed {
+            id: "0123456789abcdef".repeat(4),
+            name: name.to_owned(),
+            image: "@host".to_owned(),
+            command: String::new(),
+            created_ns: 0,
+            state,
+            labels: vec![("a".to_owned(), "1".to_owned()), ("b".to_owned(), String::new())],
+            mounts: Vec::new(),
+            networks: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn filters_of_one_kind_are_alternatives_and_kinds_add_up() {
+        let web = row("web", ListedState::Exited { code: Some(3), at_ns: 0 });
+        let name = |text: &str| PsFilter::Name(text.to_owned());
+        let label =
+            |key: &str, value: Option<&str>| PsFilter::Label(key.to_owned(), value.map(str::to_owned));
+        for good in [
+            vec![],
+            vec![name("db"), name("we")],
+            vec![name("^web$"), PsFilter::Exited(3)],
+            vec![label("a", Some("1")), label("b", None)],
+            vec![PsFilter::Status("running".to_owned()), PsFilter::Status("exited".to_owned())],
+            vec![PsFilter::Id("0123".to_owned())],
+        ] {
+            assert!(matches(&web, &good), "{good:?}");
+        }
+        for bad in [
+            vec![name("db"), name("^eb")],
+            vec![name("web"), PsFilter::Exited(0)],
+            vec![label("a", Some("1")), label("c", None)],
+            vec![PsFilter::Id("123".to_owned())],
+            vec![PsFilter::Status("running".to_owned())],
+        ] {
+            assert!(!matches(&web, &bad), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn commands_are_joined_as_dockers() {
+        let words = |list: &[&str]| command_line(&list.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>());
+        assert_eq!(words(&["sh", "-c", "sleep 1; true"]), "sh -c 'sleep 1; true'");
+        assert_eq!(words(&["true"]), "true");
+    }
+
+    #[test]
+    fn a_later_label_replaces_an_earlier_one() {
+        let pair = |k: &str, v: &str| (k.to_owned(), v.to_owned());
+        assert_eq!(labels(&[pair("a", "1"), pair("b", "2"), pair("a", "3")]), [("b", "2"), ("a", "3")]);
+    }
+}

@@ -1,0 +1,186 @@
+//! `berth rm`: containers and all that is theirs.
+//!
+//! Steps, each for all containers before the next, so that thirty take hardly longer than one:
+//!
+//! 1. the wish is written down: a running container's directory gets the file `remove`, an ended one gets a directory of
+//!    this boot, locked, without a configuration, which is what an unfinished creation looks like
+//! 2. their rows are removed, in one transaction
+//! 3. running ones are killed; their keepers see the wish, and remove the files
+//! 4. the files of the ended ones are removed, then their names are free
+//!
+//! Killed after the first step, the command leaves what the next one finds and finishes: [`find::recover`] buries both
+//! sorts, row and name included.
+
+use crate::cell::{Cell, CellLock, Intent};
+use crate::claims::Claims;
+use crate::find::{self, Container, State};
+use crate::request::RmRequest;
+use crate::stop::{Outcomes, kill_hard, settle};
+use crate::{Error, Home, cell, root};
+use linux::Errno;
+use std::collections::BTreeSet;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+use types::id::ContainerId;
+
+/// How long a container that is just being started may take until it can be killed.
+const START_WAIT: Duration = Duration::from_secs(10);
+
+/// Removes containers; with `force` running ones are killed. One that doesn't exist is [`Error::NoContainer`], which
+/// `force` lets the caller pass over.
+pub fn rm(home: &Home, request: &RmRequest) -> Outcomes {
+    let found = find::containers(home, &request.containers);
+    let mut doomed: Vec<(usize, Doomed)> = Vec::new();
+    let mut known = BTreeSet::new();
+    let mut outcomes = Outcomes::new();
+    for (at, (given, found)) in request.containers.iter().zip(found).enumerate() {
+        let result = found.and_then(|container| {
+            if known.insert(container.config.id.clone()) {
+                doomed.push((at, Doomed::mark(home, container, given, request.force)?));
+            }
+            Ok(())
+        });
+        outcomes.push((given.clone(), result));
+    }
+    if let Err(error) = forget_rows(home, &doomed) {
+        let error = std::rc::Rc::new(error);
+        for (at, one) in doomed {
+            one.spare();
+            outcomes[at].1 =
+                Err(Error::Reported { message: error.to_string(), hint: error.hint(), kind: error.kind() });
+        }
+        return outcomes;
+    }
+    for (_, one) in &doomed {
+        if let Doom::Running { init, running } = &one.doom {
+            kill_hard(init, running);
+        }
+    }
+    for (at, one) in doomed {
+        if let Err(error) = one.finish(home) {
+            outcomes[at].1 = Err(error);
+        }
+    }
+    outcomes
+}
+
+/// A container whose removal has begun.
+struct Doomed {
+    container: Container,
+    cell: Cell,
+    doom: Doom,
+}
+
+enum Doom {
+    /// It runs, and its directory says that it's to be removed.
+    Running { init: OwnedFd, running: cell::Running },
+    /// It ended; its directory stands for the removal.
+    Ended { _lock: CellLock },
+    /// Somebody else removes it, or its keeper is about to be done with it.
+    Leaving,
+}
+
+impl Doomed {
+    fn mark(home: &Home, container: Container, given: &str, force: bool) -> Result<Doomed, Error> {
+        if !force && !matches!(container.state, State::Exited(_)) {
+            let id = &container.config.id;
+            return Err(Error::Refused {
+                what: format!("remove container {given:?}"),
+                why: "container is running: stop the container before removing or force remove".to_owned(),
+                hint: format!("berth rm -f {}", if given.is_empty() { id } else { given }),
+            });
+        }
+        let cell = container.cell(home);
+        let doom = match &container.state {
+            State::Exited(_) => mark_ended(home, &container)?,
+            State::Created => match await_started(&cell)? {
+                Some(running) => mark_running(&cell, running)?,
+                None => Doom::Leaving,
+            },
+            State::Running(running) => mark_running(&cell, running.clone())?,
+        };
+        Ok(Doomed { container, cell, doom })
+    }
+
+    /// Takes the wish back.
+    fn spare(self) {
+        match self.doom {
+            Doom::Running { .. } => {
+                let _ = std::fs::remove_file(self.cell.path.join("remove"));
+            }
+            Doom::Ended { .. } => self.cell.remove(),
+            Doom::Leaving => {}
+        }
+    }
+
+    /// Waits for the keeper, and removes what nobody else has.
+    fn finish(self, home: &Home) -> Result<(), Error> {
+        if !matches!(self.doom, Doom::Ended { .. }) {
+            settle(home, &self.cell)?;
+        }
+        // A keeper that saw the end just before the wish was written has kept these.
+        root::remove(home, &self.cell)?;
+        if Claims::exist(home) {
+            Claims::of(home).release_name(&self.container.config.name, &self.container.config.id);
+        }
+        if matches!(self.doom, Doom::Ended { .. }) {
+            self.cell.remove();
+        }
+        Ok(())
+    }
+}
+
+fn mark_running(cell: &Cell, running: cell::Running) -> Result<Doom, Error> {
+    match cell.request_removal() {
+        Err(Error::System { errno: Errno::NOENT, .. }) => return Ok(Doom::Leaving),
+        other => other?,
+    }
+    Ok(match running.init.open() {
+        Some(init) => Doom::Running { init, running },
+        None => Doom::Leaving,
+    })
+}
+
+fn mark_ended(home: &Home, container: &Container) -> Result<Doom, Error> {
+    // Makes the directories of this boot where nothing has run since it began.
+    Claims::open(home)?;
+    let config = &container.config;
+    let intent = Intent { name: config.name.clone(), rm: true, slot: None };
+    match Cell::create(home, &config.id, &intent) {
+        Ok((_, lock)) => Ok(Doom::Ended { _lock: lock }),
+        Err(Error::System { errno: Errno::EXIST, .. }) => Ok(Doom::Leaving),
+        Err(error) => Err(error),
+    }
+}
+
+/// Waits until a container that is being started runs, or is gone.
+fn await_started(cell: &Cell) -> Result<Option<cell::Running>, Error> {
+    let deadline = Instant::now() + START_WAIT;
+    loop {
+        match cell.running() {
+            Some(running) if running.init.open().is_some() => return Ok(Some(running)),
+            Some(_) => return Ok(None),
+            None if !cell.path.exists() || cell.try_lock()?.is_some() => return Ok(None),
+            None if Instant::now() >= deadline => {
+                return Err(Error::Refused {
+                    what: format!("remove container {}", &cell.id[..12.min(cell.id.len())]),
+                    why: "it is being started, and that takes too long".to_owned(),
+                    hint: "end the command that starts it".to_owned(),
+                });
+            }
+            None => std::thread::sleep(Duration::from_millis(2)),
+        }
+    }
+}
+
+/// Removes the rows in one transaction. Containers started with `--rm` have none.
+fn forget_rows(home: &Home, doomed: &[(usize, Doomed)]) -> Result<(), Error> {
+    let recorded = doomed.iter().filter(|(_, one)| !one.container.config.rm());
+    let ids: Vec<ContainerId> =
+        recorded.filter_map(|(_, one)| ContainerId::parse(&one.container.config.id)).collect();
+    if !ids.is_empty() {
+        let store = store::Store::open(&home.root)?;
+        store.remove_containers(&ids, store::Durability::Synced)?;
+    }
+    Ok(())
+}

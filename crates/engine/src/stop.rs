@@ -1,0 +1,154 @@
+//! `berth stop` and `berth kill`: signals to containers' first processes.
+
+use crate::cell::{Cell, has_ended};
+use crate::find::{self, State};
+use crate::request::{KillRequest, StopRequest};
+use crate::{Error, Home, cell};
+use linux::{Errno, process};
+use runtime::cgroup::Cgroup;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+/// Each container as the caller named it, and what became of it.
+pub type Outcomes = Vec<(String, Result<(), Error>)>;
+
+/// Docker's wait before SIGKILL.
+const TIMEOUT_SECS: i64 = 10;
+
+const SIGKILL: i32 = 9;
+
+/// Stops containers, all at once: the signal, then after a while SIGKILL. Returns when their ends are recorded. One that
+/// doesn't run is stopped already.
+pub fn stop(home: &Home, request: &StopRequest) -> Outcomes {
+    let found = find::containers(home, &request.containers);
+    let mut stopping = Vec::new();
+    let outcomes = request.containers.iter().zip(found).enumerate().map(|(at, (given, found))| {
+        let begun = found.and_then(|container| begin(home, request, &container));
+        let result = begun.map(|begun| stopping.extend(begun.map(|begun| (at, begun))));
+        (given.clone(), result)
+    });
+    let mut outcomes: Outcomes = outcomes.collect();
+    wait_or_kill(&mut stopping.iter_mut().map(|(_, one)| one).collect::<Vec<_>>());
+    for (at, one) in &stopping {
+        if let Err(error) = settle(home, &one.cell) {
+            outcomes[*at].1 = Err(error);
+        }
+    }
+    outcomes
+}
+
+/// A container that was asked to end.
+struct Stopping {
+    cell: Cell,
+    running: cell::Running,
+    init: OwnedFd,
+    /// When it's killed; `None` for never, or once it was.
+    kill_at: Option<Instant>,
+}
+
+/// Sends the signal; `None` if the container doesn't run.
+fn begin(home: &Home, request: &StopRequest, container: &find::Container) -> Result<Option<Stopping>, Error> {
+    let State::Running(running) = &container.state else { return Ok(None) };
+    let Some(init) = running.init.open() else { return Ok(None) };
+    let config = &container.config;
+    let signal = request.signal.unwrap_or(config.stop_signal);
+    let timeout = request.timeout_secs.or(config.request.stop_timeout_secs).unwrap_or(TIMEOUT_SECS);
+    let wait = u64::try_from(timeout).ok().map(Duration::from_secs);
+    let stopping = Stopping {
+        cell: container.cell(home),
+        running: running.clone(),
+        init,
+        // A time beyond what the clock can tell is never.
+        kill_at: wait.and_then(|wait| Instant::now().checked_add(wait)),
+    };
+    send(&stopping.init, signal, &config.id)?;
+    Ok(Some(stopping))
+}
+
+/// Sends a signal; a process that has ended meanwhile is no failure.
+fn send(init: &OwnedFd, signal: i32, id: &str) -> Result<(), Error> {
+    match process::pidfd_signal(init.as_fd(), signal) {
+        Ok(()) | Err(Errno::SRCH) => Ok(()),
+        Err(errno) => Err(Error::system("signal container", &id[..12.min(id.len())], errno)),
+    }
+}
+
+/// Kills the first process, and with it all of its pid namespace. Frozen ones are thawed to die.
+pub(crate) fn kill_hard(init: &OwnedFd, running: &cell::Running) {
+    // A pidfd of a process that has ended takes no signal, and needs none.
+    let _ = process::pidfd_signal(init.as_fd(), SIGKILL);
+    if let Ok(group) = Cgroup::open(&running.cgroup)
+        && group.is_frozen().unwrap_or(false)
+    {
+        let _ = group.kill();
+    }
+}
+
+/// Waits until each has ended, killing those whose time is up.
+fn wait_or_kill(stopping: &mut [&mut Stopping]) {
+    loop {
+        let now = Instant::now();
+        let mut next: Option<Instant> = None;
+        let mut waiting = Vec::new();
+        for one in stopping.iter_mut() {
+            if has_ended(one.init.as_fd()) {
+                continue;
+            }
+            match one.kill_at {
+                Some(at) if at <= now => {
+                    kill_hard(&one.init, &one.running);
+                    one.kill_at = None;
+                }
+                Some(at) => next = Some(next.map_or(at, |next| next.min(at))),
+                None => {}
+            }
+            waiting.push(PollFd::from_borrowed_fd(one.init.as_fd(), PollFlags::IN));
+        }
+        if waiting.is_empty() {
+            return;
+        }
+        let timeout = next.and_then(|at| Timespec::try_from(at.saturating_duration_since(now)).ok());
+        match poll(&mut waiting, timeout.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            // No memory for the call: what is left is to wait for the keepers.
+            Err(_) => return,
+        }
+    }
+}
+
+/// Waits until the end of a container is recorded by its keeper, or records it if both its processes were killed.
+pub(crate) fn settle(home: &Home, cell: &Cell) -> Result<(), Error> {
+    if let Some(_lock) = cell.wait_lock()? {
+        find::reap(home, cell);
+    }
+    Ok(())
+}
+
+/// Sends containers a signal. It is an error if one doesn't run.
+pub fn kill(home: &Home, request: &KillRequest) -> Outcomes {
+    let found = find::containers(home, &request.containers);
+    let signal = |given: &str, container: find::Container| -> Result<(), Error> {
+        let id = &container.config.id;
+        let running = match &container.state {
+            State::Running(running) => running.init.open().map(|init| (init, running)),
+            _ => None,
+        };
+        let Some((init, running)) = running else {
+            return Err(Error::Refused {
+                what: "kill container".to_owned(),
+                why: format!("{given}: container {id} is not running"),
+                hint: format!("`berth inspect {given}` tells how it ended"),
+            });
+        };
+        match request.signal {
+            SIGKILL => {
+                kill_hard(&init, running);
+                settle(home, &container.cell(home))
+            }
+            other => send(&init, other, id),
+        }
+    };
+    let pairs = request.containers.iter().zip(found);
+    pairs.map(|(given, found)| (given.clone(), found.and_then(|c| signal(given, c)))).collect()
+}
