@@ -8,8 +8,8 @@ usage: cargo xtask fuzz [TARGET] [--seconds N]
 
 Builds the fuzz targets in fuzz/ with coverage instrumentation and runs TARGET
 (all of them, one after another, if none is named) for N seconds each (60).
-What it learns is kept in fuzz/corpus/TARGET; an input that breaks something
-lands in fuzz/artifacts and fails the command.
+They begin from fuzz/seeds/TARGET. What they learn is kept in fuzz/corpus; an
+input that breaks something lands in fuzz/artifacts and fails the command.
 ";
 
 /// What cargo-fuzz passes, less the sanitizer: pure Rust needs none, and without it the stable compiler will do.
@@ -42,10 +42,11 @@ pub fn main(args: &[String]) -> Result {
         }
         Cmd::new(cmd::target_dir().join("fuzz").join(&host).join("release").join(&target))
             .arg(&corpus)
+            .arg(fuzz.join("seeds").join(&target))
             .arg(format!("-max_total_time={seconds}"))
             .arg(format!("-max_len={INPUT_BYTES_MAX}"))
             .arg(format!("-artifact_prefix={}/", artifacts.display()))
-            .args(["-timeout=5", "-rss_limit_mb=1024", "-print_final_stats=1", "-verbosity=1"])
+            .args(["-timeout=5", "-rss_limit_mb=1024", "-print_final_stats=1", "-verbosity=0"])
             .run()?;
     }
     Ok(())

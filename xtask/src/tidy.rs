@@ -9,7 +9,8 @@ usage: cargo xtask tidy
 
 Checks what review shouldn't have to: the direction of dependencies between
 crates, `unsafe` only in crate linux and forbidden by every other, no `todo!`,
-a TODO names its issue, no large or binary files, licences of dependencies.
+a TODO names its issue, no large or binary files, licences of dependencies, and
+that docs/STATUS.md names every flag of `berth run` and no test that isn't there.
 ";
 
 /// Which crates of ours each crate may know (ARCHITECTURE.md, the map). Tests may know testkit as well.
@@ -49,6 +50,7 @@ pub fn all() -> Result {
     for file in &files {
         check_file(file, &mut faults);
     }
+    check_status(&files, &mut faults)?;
     check_licences(&mut faults)?;
     if faults.is_empty() {
         return Ok(());
@@ -206,6 +208,46 @@ fn has_word(code: &str, word: &str) -> bool {
     outside.split(|c: char| !c.is_alphanumeric() && c != '_').any(|found| found == word)
 }
 
+/// The status page names each flag of `berth run`, those refused too, and only tests that exist.
+fn check_status(files: &[PathBuf], faults: &mut Vec<String>) -> Result {
+    let root = cmd::root();
+    let status = read(&root.join("docs/STATUS.md"))?;
+    let supported = read(&root.join("crates/cli/src/commands/run/spec.rs"))?;
+    let refused = read(&root.join("crates/cli/src/unsupported.rs"))?;
+    let refused = refused.split("/// Of `ps`").next().unwrap_or_default();
+    let flags =
+        ["one(\"", "many(\"", "switch(\"", "flag(\""].iter().flat_map(|call| names_after(&supported, call));
+    for flag in flags.chain(names_after(refused, "flag(\"")) {
+        let named = |mark: char| status.contains(&format!("`--{flag}{mark}"));
+        if !['`', ' ', '='].into_iter().any(named) {
+            faults.push(format!("docs/STATUS.md doesn't name --{flag} of berth run"));
+        }
+    }
+    let sources: Vec<String> = files
+        .iter()
+        .filter(|file| file.starts_with("crates") && file.extension().is_some_and(|e| e == "rs"))
+        .filter_map(|file| std::fs::read_to_string(root.join(file)).ok())
+        .collect();
+    for test in status.lines().filter(|line| line.starts_with('|')).flat_map(tests_in) {
+        if !sources.iter().any(|text| text.contains(&format!("fn {test}("))) {
+            faults.push(format!("docs/STATUS.md names the test {test}, which isn't there"));
+        }
+    }
+    Ok(())
+}
+
+/// The words between each `call` and the next quotation mark.
+fn names_after<'a>(text: &'a str, call: &'a str) -> impl Iterator<Item = &'a str> {
+    text.split(call).skip(1).filter_map(|rest| rest.split('"').next())
+}
+
+/// Names of tests in a line of a table: code of three words or more, joined by underscores.
+fn tests_in(line: &str) -> impl Iterator<Item = &str> {
+    let of_test = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    let code = line.split('`').skip(1).step_by(2);
+    code.filter(move |word| word.matches('_').count() >= 2 && word.chars().all(of_test))
+}
+
 /// Every dependency's licence must offer an alternative that deny.toml allows.
 fn check_licences(faults: &mut Vec<String>) -> Result {
     let policy = read(&cmd::root().join("deny.toml"))?;
@@ -275,6 +317,13 @@ mod tests {
             (Section::Normal, "store"),
         ];
         assert_eq!(found, expected.map(|(section, name)| (section, name.to_owned())));
+    }
+
+    #[test]
+    fn tests_are_found_in_the_status_page() {
+        let line = "| `--rm`, `x_y` | tested | `rm_removes_it`, `SCMP_ACT_NOTIFY_X`; not in_the_code |";
+        assert_eq!(tests_in(line).collect::<Vec<_>>(), ["rm_removes_it"]);
+        assert_eq!(names_after("one(\"a\", \"b\"), one(\"c\")", "one(\"").collect::<Vec<_>>(), ["a", "c"]);
     }
 
     #[test]
