@@ -169,15 +169,9 @@ fn clone_first(
             (UserNamespace::New { uid, .. }, Some(max)) => userns::to_host(uid, 0).map(|base| (base, max)),
             _ => None,
         };
-        let owner = match &plan.namespaces.user {
-            UserNamespace::New { uid, gid } if flags & ns::IPC != 0 => {
-                userns::to_host(uid, 0).zip(userns::to_host(gid, 0))
-            }
-            _ => None,
-        };
         let cloned =
             steps.run("clone3", flag_names(flags), "make the first process in new namespaces", || {
-                with_task_ceiling(ceiling, || as_owner(owner, || process::clone3(flags, into)))
+                with_task_ceiling(ceiling, || process::clone3(flags, into))
             })?;
         return match cloned {
             Cloned::Child => {
@@ -291,26 +285,6 @@ fn first_of(socket: &OwnedFd) -> Result<(i32, OwnedFd), Error> {
         Ok(Message::Failed(failure)) => Err(failure.into()),
         _ => Err(Error::Lost { how: "while joining namespaces".to_owned() }),
     }
-}
-
-/// Clones with file system accesses as `owner`: whoever makes an IPC namespace owns the root of its message queues, and
-/// a container's root that doesn't couldn't change it. Source: mqueue_get_inode() in ipc/mqueue.c.
-fn as_owner(
-    owner: Option<(u32, u32)>,
-    clone: impl FnOnce() -> Result<Cloned, Errno>,
-) -> Result<Cloned, Errno> {
-    use linux::creds::{CapState, capget, capset, setfsids};
-    let Some((uid, gid)) = owner else { return clone() };
-    let before = capget()?;
-    setfsids(uid, gid);
-    // Leaving uid 0 took the capabilities by which the control group may be entered.
-    let cloned = capset(CapState { effective: before.permitted, ..before }).and_then(|()| clone());
-    // In the child, becoming root of the new namespace sets these ids too.
-    if !matches!(cloned, Ok(Cloned::Child)) {
-        setfsids(0, 0);
-        capset(before)?;
-    }
-    cloned
 }
 
 /// berth's own binary to run as init, on a mount that nobody can write through: by `/proc/1/exe` a root that is the

@@ -4,7 +4,7 @@
 //! in which it must happen:
 //!
 //! 1. wait for the holder's go, take over the mounts it made
-//! 2. leave the namespaces that can only be left from inside (cgroup, time)
+//! 2. leave the namespaces that can only be left from inside (cgroup, time, sometimes IPC)
 //! 3. build the file tree below the new root, then limits of the kernel (sysctl, masks)
 //! 4. make the new root `/` and let go of the old one
 //! 5. terminal; wait for the start, if told so
@@ -183,7 +183,8 @@ impl First<'_> {
                 .run("setns", "cgroup", "join a namespace", || process::setns(file.as_fd(), ns::CGROUP))?;
         }
         let time = if namespaces.time_offsets.is_some() { ns::TIME } else { 0 };
-        let flags = time | if namespaces.new_cgroup { ns::CGROUP } else { 0 };
+        let cgroup = if namespaces.new_cgroup { ns::CGROUP } else { 0 };
+        let flags = time | cgroup | if namespaces.new_ipc { ns::IPC } else { 0 };
         if flags != 0 {
             self.steps
                 .run("unshare", flag_names(flags), "see only its own part", || process::unshare(flags))?;

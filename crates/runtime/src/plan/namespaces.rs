@@ -31,6 +31,9 @@ pub(crate) struct Namespaces {
     /// Whether the first process leaves the caller's cgroup namespace: after it has been put into its control group,
     /// because the namespace's root is where the process then is.
     pub new_cgroup: bool,
+    /// Whether the first process makes its IPC namespace by itself, as root of its user namespace: whoever makes one owns
+    /// the root of its message queues (mqueue_get_inode() in ipc/mqueue.c).
+    pub new_ipc: bool,
     /// Joined before the clone, the user namespace last: its owner may enter the others, not the reverse.
     pub joins: Vec<Join>,
     /// Joined cgroup namespace: by the first process itself, for the same reason.
@@ -64,6 +67,7 @@ impl Namespaces {
         let mut plan = Namespaces {
             clone_flags: 0,
             new_cgroup: false,
+            new_ipc: false,
             joins: Vec::new(),
             join_cgroup: None,
             user: UserNamespace::Inherited,
@@ -99,6 +103,10 @@ impl Namespaces {
         }
         plan.joins.sort_by_key(|join| join.flag == ns::USER);
         plan.user = user_namespace(linux, plan.clone_flags & ns::USER != 0, seen & ns::USER != 0)?;
+        if plan.user != UserNamespace::Inherited && plan.clone_flags & ns::IPC != 0 {
+            plan.clone_flags &= !ns::IPC;
+            plan.new_ipc = true;
+        }
         plan.plan_time(linux)?;
         Ok(plan)
     }
