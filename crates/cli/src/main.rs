@@ -32,10 +32,11 @@ fn main() -> ExitCode {
     let mut words = std::env::args_os();
     let name = words.next().unwrap_or_default();
     let words: Vec<OsString> = words.collect();
-    if Path::new(&name).file_name().is_some_and(|name| name == "berth-runtime") {
+    let called = |as_name: &str| Path::new(&name).file_name().is_some_and(|name| name == as_name);
+    if called("berth-runtime") {
         return runtime_cli::main(&words).into();
     }
-    if name == "berth-init" {
+    if called("berth-init") {
         return runtime::init::main(&words).into();
     }
     match commands::dispatch(&words) {
