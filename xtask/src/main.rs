@@ -4,7 +4,7 @@
 //! cc) and never becomes part of the product.
 //!
 //! - [`setup`], [`build`], [`dist`], [`run`]: from a fresh machine to a binary
-//! - [`test`], [`leaks`], [`soak`], [`vm`], [`fuzz`], [`goldens`]: proof
+//! - [`test`], [`leaks`], [`soak`], [`vm`], [`fuzz`], [`goldens`]: proof; [`host`]: a berth of its own for it
 //! - [`lint`], [`tidy`]: what machines check of the house style
 //! - [`bench`], [`peers`]: speed, beside the kernel's floor and other engines
 #![forbid(unsafe_code)]
@@ -15,6 +15,7 @@ mod cmd;
 mod dist;
 mod fuzz;
 mod goldens;
+mod host;
 mod leaks;
 mod lint;
 mod peers;
@@ -71,7 +72,7 @@ const COMMANDS: &[Command] = &[
         run: peers::main,
     },
     Command { name: "dist", about: "build the one static binary", help: dist::HELP, run: dist::main },
-    Command { name: "soak", about: "the long tests", help: soak::HELP, run: soak::main },
+    Command { name: "soak", about: "many random rounds of kill -9", help: soak::HELP, run: soak::main },
     Command { name: "fuzz", about: "feed parsers with made-up input", help: fuzz::HELP, run: fuzz::main },
     Command {
         name: "test-vm",

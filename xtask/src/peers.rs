@@ -83,26 +83,34 @@ pub fn enter(root: &Path, work: &Path) -> Cmd {
         .arg(work)
 }
 
-/// The mirror that this machine's apt is configured with.
+/// The Debian mirror that this machine's apt is configured with: where its own suite comes from.
 pub fn debian_mirror() -> Result<String> {
+    let release = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
+    let suite = release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME=")).unwrap_or("stable");
     let mut texts = vec![std::fs::read_to_string("/etc/apt/sources.list").unwrap_or_default()];
     for entry in std::fs::read_dir("/etc/apt/sources.list.d").into_iter().flatten().flatten() {
-        texts.push(std::fs::read_to_string(entry.path()).unwrap_or_default());
+        // apt reads no others either: what is switched off is often only renamed.
+        if entry.path().extension().is_some_and(|extension| extension == "list" || extension == "sources") {
+            texts.push(std::fs::read_to_string(entry.path()).unwrap_or_default());
+        }
     }
     texts
         .iter()
-        .find_map(|text| mirror_in(text))
-        .ok_or_else(|| "apt's configuration names no Debian mirror".to_owned())
+        .find_map(|text| mirror_in(text, suite))
+        .ok_or_else(|| format!("apt's configuration names no mirror of Debian's {suite}"))
 }
 
-/// The first address in a sources file, of either format, that isn't the security archive.
-fn mirror_in(text: &str) -> Option<String> {
-    text.lines()
-        .map(str::trim)
-        .filter(|line| line.starts_with("deb ") || line.starts_with("URIs:"))
-        .flat_map(str::split_whitespace)
-        .find(|word| word.contains("://") && !word.contains("security"))
-        .map(str::to_owned)
+/// The first address in a sources file, of either format, that `suite` itself comes from. Source: sources.list(5).
+fn mirror_in(text: &str, suite: &str) -> Option<String> {
+    let has_suite = |text: &str| text.split_whitespace().any(|word| word == suite);
+    let address = |text: &str| text.split_whitespace().find(|word| word.contains("://")).map(str::to_owned);
+    let one_line = text.lines().filter(|line| line.starts_with("deb ") && has_suite(line)).find_map(address);
+    one_line.or_else(|| {
+        text.split("\n\n").find_map(|stanza| {
+            let field = |name: &str| stanza.lines().find_map(|line| line.strip_prefix(name));
+            has_suite(field("Suites:")?).then(|| address(field("URIs:")?)).flatten()
+        })
+    })
 }
 
 #[cfg(test)]
@@ -111,9 +119,12 @@ mod tests {
 
     #[test]
     fn the_mirror_is_read_from_both_formats() {
-        let check = |text, mirror: Option<&str>| assert_eq!(mirror_in(text).as_deref(), mirror, "{text}");
+        let check =
+            |text, mirror: Option<&str>| assert_eq!(mirror_in(text, "bookworm").as_deref(), mirror, "{text}");
         check("# x\ndeb [signed-by=/k] http://m/debian bookworm main\n", Some("http://m/debian"));
-        check("Types: deb\nURIs: http://m/debian\nSuites: bookworm\n", Some("http://m/debian"));
-        check("Types: deb\nURIs: http://m/debian-security\n", None);
+        check("Types: deb\n# a\nURIs: http://m/debian\nSuites: bookworm x\n", Some("http://m/debian"));
+        check("URIs: http://m/a\nSuites: b\n\nURIs: http://m/b\nSuites: bookworm\n", Some("http://m/b"));
+        check("Types: deb\nURIs: http://m/debian-security\nSuites: bookworm-security\n", None);
+        check("deb https://other/apt tools-bookworm main\n", None);
     }
 }

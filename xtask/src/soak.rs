@@ -1,41 +1,180 @@
-//! The long tests: many random rounds of what the test command samples.
+//! Many random rounds of what the tests sample: `kill -9` of berth's processes at any moment.
 
 use crate::build::{self, Profile};
-use crate::{Result, cmd, leaks, setup, test};
+use crate::cmd::{self, Cmd};
+use crate::host::Host;
+use crate::{Result, leaks, setup};
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
 
 pub const HELP: &str = "
-usage: cargo xtask soak [FILTER]
+usage: cargo xtask soak [--rounds N] [--seed S] [--berth FILE]
 
-Runs the tests that are ignored otherwise because they take minutes to hours:
-their names start with `soak_`. FILTER picks those that contain it. Bounded in
-count and time by the tests themselves.
+N rounds (200), each of which starts a container and one more command on it
+(run -d, run, exec, stop, rm), kills one of berth's processes (client, holder,
+keeper, at random) at a random moment, and then asks: do `ps` and `inspect`
+answer, does `rm -f` remove it, and is nothing left? Prints the seed first; the
+same seed makes the same choices, though the kernel's timing differs.
 ";
 
+/// Latest moment of the kill after the command's beginning: a start takes a few milliseconds.
+const KILL_AFTER_MAX: Duration = Duration::from_millis(25);
+
+/// How long a command may take before it counts as hanging.
+const COMMAND_MAX: Duration = Duration::from_secs(20);
+
+/// How long teardown may go on behind the last command.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 pub fn main(args: &[String]) -> Result {
-    let filter = match args {
-        [] => "test(/(^|::)soak_/)".to_owned(),
-        [name] => format!("test(/(^|::)soak_/) and test({name})"),
-        _ => return Err(format!("soak takes one filter, got {}", args.join(" "))),
+    let options = Options::parse(args)?;
+    setup::build_needs()?;
+    let berth = match &options.berth {
+        Some(path) => std::fs::canonicalize(path).map_err(|e| format!("cannot find {path}: {e}"))?,
+        None => build::berth(Profile::Dev)?,
     };
-    setup::all()?;
+    println!("seed {}", options.seed);
+    let mut random = Random(options.seed.max(1));
     let before = leaks::Snapshot::take();
-    let berth = build::berth(Profile::Dev)?;
-    let command = if cmd::installed("cargo-nextest") {
-        test::nextest_run(&berth).args([
-            "--profile",
-            "soak",
-            "--run-ignored",
-            "only",
-            "--no-tests",
-            "pass",
-            "-E",
-            &filter,
-        ])
-    } else {
-        test::cargo_test(&berth)
-            .args(["--", "--ignored", "--test-threads=1"])
-            .args(args.first().map_or("soak_", |s| s).split(' '))
+    let host = Host::new(berth, "soak")?;
+    let begin = Instant::now();
+    for number in 0..options.rounds {
+        round(&host, number, &mut random).map_err(|e| format!("round {number}: {e}"))?;
+        if number % 20 == 19 {
+            println!("{} rounds, {} s", number + 1, begin.elapsed().as_secs());
+        }
+    }
+    settle(&host)?;
+    drop(host);
+    let leaked = before.leaked(&leaks::Snapshot::take());
+    leaked.iter().for_each(|line| println!("  {line}"));
+    match leaked.len() {
+        0 => Ok(()),
+        count => Err(format!("{count} things were left behind, listed above")),
+    }
+}
+
+struct Options {
+    rounds: u32,
+    seed: u64,
+    berth: Option<String>,
+}
+
+impl Options {
+    fn parse(args: &[String]) -> Result<Self> {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let mut options = Self { rounds: 200, seed: now.map_or(1, |now| now.as_nanos() as u64), berth: None };
+        let mut args = args.iter();
+        while let Some(arg) = args.next() {
+            let value = args.next().ok_or_else(|| format!("{arg} needs a value"))?;
+            let odd = |_| format!("{arg} needs a number, not {value}");
+            match arg.as_str() {
+                "--rounds" => options.rounds = value.parse().map_err(odd)?,
+                "--seed" => options.seed = value.parse().map_err(odd)?,
+                "--berth" => options.berth = Some(value.clone()),
+                _ => return Err(format!("soak has no option {arg}")),
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// Numbers that look random. Source: Marsaglia, Xorshift RNGs.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % bound
+    }
+}
+
+/// One container, one kill, and the questions after it.
+fn round(host: &Host, number: u32, random: &mut Random) -> Result {
+    let name = format!("soak{number}");
+    let start: &[&str] = match random.below(4) {
+        0 => &["run"],
+        1 => &["run", "--rm"],
+        2 => &["run", "-d"],
+        _ => &["run", "-d", "--rm"],
     };
-    let run = test::Run::start(vec![command])?;
-    run.report(&before)
+    let of_container = ["--network", "none", "--name", &name, "@host", "sleep", "0.2"];
+    let run: Vec<&str> = start.iter().copied().chain(of_container).collect();
+    let mut commands = vec![spawn(host, &run)?];
+    let second: &[&str] = match random.below(5) {
+        0 => &["exec", &name, "true"],
+        1 => &["stop", "-t", "0", &name],
+        2 => &["rm", "-f", &name],
+        3 => &["logs", &name],
+        _ => &[],
+    };
+    if !second.is_empty() {
+        std::thread::sleep(Duration::from_micros(random.below(20_000)));
+        commands.push(spawn(host, second)?);
+    }
+    std::thread::sleep(Duration::from_micros(random.below(KILL_AFTER_MAX.as_micros() as u64)));
+    // Not only the youngest and not only the oldest.
+    let victims: Vec<u32> = host.processes().into_iter().collect();
+    if !victims.is_empty() {
+        let victim = victims[random.below(victims.len() as u64) as usize];
+        let _ = Cmd::new("kill").args(["-9", &victim.to_string()]).quiet().run();
+    }
+    for command in commands {
+        wait(command, COMMAND_MAX)?;
+    }
+    host.containers()?;
+    // It may be gone already; what counts is that it is, afterwards.
+    wait(spawn(host, &["inspect", &name])?, COMMAND_MAX)?;
+    wait(spawn(host, &["rm", "-f", &name])?, COMMAND_MAX)?;
+    match host.containers()?.as_slice() {
+        [] => Ok(()),
+        left => Err(format!("{} containers are left after rm -f: {}", left.len(), left.join(" "))),
+    }
+}
+
+fn spawn(host: &Host, args: &[&str]) -> Result<Child> {
+    host.command(args).stderr(Stdio::null()).spawn().map_err(|e| format!("cannot run berth {args:?}: {e}"))
+}
+
+/// Waits for a command to end, whatever its status; one that hangs is killed, and an error.
+fn wait(mut child: Child, limit: Duration) -> Result {
+    let deadline = Instant::now() + limit;
+    loop {
+        match child.try_wait() {
+            Ok(Some(_)) => return Ok(()),
+            Ok(None) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(2)),
+            Ok(None) => {
+                let line = std::fs::read(format!("/proc/{}/cmdline", child.id())).unwrap_or_default();
+                let _ = child.kill();
+                let _ = child.wait();
+                let line = String::from_utf8_lossy(&line).replace('\0', " ");
+                return Err(format!("{}didn't end within {} s", line, limit.as_secs()));
+            }
+            Err(e) => return Err(format!("cannot wait: {e}")),
+        }
+    }
+}
+
+/// After the last round no process of berth's is left, and nothing in the directories of this boot.
+fn settle(host: &Host) -> Result {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let mut left: Vec<String> = host.processes().iter().map(|pid| format!("process {pid}")).collect();
+        for dir in ["containers", "names", "ranges"] {
+            let entries = std::fs::read_dir(host.run.join(dir)).into_iter().flatten().flatten();
+            left.extend(entries.map(|entry| entry.path().display().to_string()));
+        }
+        let kept = std::fs::read_dir(host.root.join("containers")).into_iter().flatten().flatten();
+        left.extend(kept.map(|entry| entry.path().display().to_string()));
+        if left.is_empty() {
+            cmd::heading("nothing is left");
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            return Err(format!("left behind:\n  {}", left.join("\n  ")));
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }

@@ -73,12 +73,12 @@ fn runner(args: &[&str]) -> Cmd {
 }
 
 /// `cargo nextest run`, which gives every test a process of its own.
-pub fn nextest_run(berth: &Path) -> Cmd {
+fn nextest_run(berth: &Path) -> Cmd {
     with_env(runner(&["nextest", "run", "--workspace", "--target", MUSL, "--no-tests", "warn"]), berth)
 }
 
 /// `cargo test`, for machines without nextest.
-pub fn cargo_test(berth: &Path) -> Cmd {
+fn cargo_test(berth: &Path) -> Cmd {
     with_env(
         runner(&["test", "--workspace", "--target", MUSL, "--no-fail-fast", "--lib", "--bins", "--tests"]),
         berth,
@@ -104,7 +104,7 @@ fn skips_file() -> std::path::PathBuf {
 }
 
 /// Finished runs of the test runner.
-pub struct Run {
+struct Run {
     counts: Counts,
     /// Command lines of those that failed.
     failed: Vec<String>,
@@ -112,7 +112,7 @@ pub struct Run {
 
 impl Run {
     /// Runs the runners to their ends, one after another, passing their output on and counting as it goes.
-    pub fn start(commands: Vec<Cmd>) -> Result<Self> {
+    fn start(commands: Vec<Cmd>) -> Result<Self> {
         // The file must exist before the first test appends, and hold nothing of the last run.
         let skips = skips_file();
         std::fs::write(&skips, "").map_err(|e| format!("cannot write {}: {e}", skips.display()))?;
@@ -148,7 +148,7 @@ impl Run {
     }
 
     /// Prints skips, leaks since `before` and the closing line; fails if any test did, or anything leaked.
-    pub fn report(self, before: &leaks::Snapshot) -> Result {
+    fn report(self, before: &leaks::Snapshot) -> Result {
         let text = std::fs::read_to_string(skips_file()).unwrap_or_default();
         let skips: Vec<&str> = text.lines().filter(|line| line.starts_with("SKIP:")).collect();
         if !skips.is_empty() {

@@ -5,11 +5,11 @@ use super::measure::{Plan, Sample, Side, interleave};
 use super::report::{self, Report};
 use super::worker::{self, Worker};
 use crate::cmd::{self, Cmd};
+use crate::host::Host;
 use crate::{Result, dist, peers};
-use std::collections::BTreeSet;
 use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 type Part = fn(&Bench, &mut Report) -> Result;
@@ -30,9 +30,6 @@ const COLD_ROUNDS: usize = 15;
 
 const IDLE: Duration = Duration::from_secs(1);
 
-/// A range of ids of its own, so that containers of the machine's owner and those measured don't share limits.
-const IDS: &str = "2013265920:67108864";
-
 pub fn main(args: &[String]) -> Result {
     let options = Options::parse(args)?;
     crate::setup::all()?;
@@ -43,8 +40,12 @@ pub fn main(args: &[String]) -> Result {
         None => dist::build_dist()?,
     };
     let peers_root = if options.peers && options.wants("runtime") { Some(peers::ensure()?) } else { None };
-    let bench =
-        Bench { host: Host::new(berth)?, fixtures: bundle::prepare()?, rounds: options.rounds, peers_root };
+    let bench = Bench {
+        host: Host::new(berth, "bench")?,
+        fixtures: bundle::prepare()?,
+        rounds: options.rounds,
+        peers_root,
+    };
     let mut report = Report::new("start", "Start of containers", &bench.versions());
     let mut failures = Vec::new();
     for (name, part) in PARTS.iter().filter(|(name, _)| options.wants(name)) {
@@ -133,42 +134,7 @@ fn strings(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
 }
 
-/// A berth with a state of its own, beside the machine's.
-struct Host {
-    berth: PathBuf,
-    root: PathBuf,
-    run: PathBuf,
-    cgroup: String,
-}
-
 impl Host {
-    fn new(berth: PathBuf) -> Result<Self> {
-        let name = format!("berth-bench-{}", std::process::id());
-        let host = Self {
-            berth,
-            root: Path::new("/var/lib").join(&name),
-            run: Path::new("/run").join(&name),
-            cgroup: name,
-        };
-        for dir in [&host.root, &host.run] {
-            std::fs::create_dir_all(dir).map_err(|e| format!("cannot make {}: {e}", dir.display()))?;
-        }
-        Ok(host)
-    }
-
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(&self.berth);
-        command
-            .args(args)
-            .env("BERTH_ROOT", &self.root)
-            .env("BERTH_RUN", &self.run)
-            .env("BERTH_CGROUP", &self.cgroup)
-            .env("BERTH_IDS", IDS)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null());
-        command
-    }
-
     /// Runs a command to its end and says how long it took.
     fn time(&self, args: &[&str]) -> Result<Duration> {
         worker::time_command(&mut self.command(args))
@@ -192,46 +158,6 @@ impl Host {
         let names: Vec<String> = (0..count).map(|index| format!("{prefix}{index}")).collect();
         let args: Vec<&str> = ["rm", "-f"].into_iter().chain(names.iter().map(String::as_str)).collect();
         self.time(&args)
-    }
-
-    /// Removes whatever a part left; failures show in the next part.
-    fn remove_all(&self) {
-        let Ok(output) = self.command(&["ps", "-aq"]).stdout(Stdio::piped()).output() else { return };
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let ids: Vec<&str> = text.split_whitespace().collect();
-        if !ids.is_empty() {
-            let args: Vec<&str> = ["rm", "-f"].into_iter().chain(ids).collect();
-            let _ = self.time(&args);
-        }
-    }
-
-    /// The processes whose program is this host's binary.
-    fn processes(&self) -> BTreeSet<u32> {
-        std::fs::read_dir("/proc")
-            .into_iter()
-            .flatten()
-            .flatten()
-            .filter_map(|entry| {
-                let pid = entry.file_name().to_str()?.parse().ok()?;
-                (std::fs::read_link(entry.path().join("exe")).ok()? == self.berth).then_some(pid)
-            })
-            .collect()
-    }
-}
-
-impl Drop for Host {
-    fn drop(&mut self) {
-        self.remove_all();
-        for dir in [&self.root, &self.run] {
-            if let Err(e) = std::fs::remove_dir_all(dir) {
-                eprintln!("xtask: cannot remove {}: {e}", dir.display());
-            }
-        }
-        // The cgroup parent is berth's to make; empty, it is ours to take away.
-        for tree in std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
-            let _ = std::fs::remove_dir(tree.path().join(&self.cgroup));
-        }
-        let _ = std::fs::remove_dir(Path::new("/sys/fs/cgroup").join(&self.cgroup));
     }
 }
 
