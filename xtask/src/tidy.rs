@@ -10,7 +10,8 @@ usage: cargo xtask tidy
 Checks what review shouldn't have to: the direction of dependencies between
 crates, `unsafe` only in crate linux and forbidden by every other, no `todo!`,
 a TODO names its issue, no large or binary files, licences of dependencies, and
-that docs/STATUS.md names every flag of `berth run` and no test that isn't there.
+that docs/STATUS.md names every flag of `berth run`. Notes, without failing, tests
+that it names and that aren't there, and files that may hold two concepts.
 ";
 
 /// Which crates of ours each crate may know (ARCHITECTURE.md, the map). Tests may know testkit as well.
@@ -230,7 +231,7 @@ fn check_status(files: &[PathBuf], faults: &mut Vec<String>) -> Result {
         .collect();
     for test in status.lines().filter(|line| line.starts_with('|')).flat_map(tests_in) {
         if !sources.iter().any(|text| text.contains(&format!("fn {test}("))) {
-            faults.push(format!("docs/STATUS.md names the test {test}, which isn't there"));
+            eprintln!("tidy: note: docs/STATUS.md names the test {test}, which isn't there");
         }
     }
     Ok(())
