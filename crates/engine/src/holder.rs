@@ -243,6 +243,7 @@ fn fork_keeper(task: &Task) -> Result<(i32, OwnedFd), Error> {
 
 /// Waits for both children for as long as there is something to wait for.
 fn watch(setup: Setup, mut live: Live) -> ! {
+    process::release_program();
     let mut deaths = 0;
     loop {
         match process::wait_any() {

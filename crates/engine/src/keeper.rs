@@ -184,6 +184,7 @@ impl<'a> Keeper<'a> {
             if self.settle_at.is_some_and(|at| Instant::now() >= at) {
                 self.settle_at = None;
                 crate::settle::leave_callers_groups(&self.task.home, &self.task.running);
+                process::release_program();
             }
             let tokens: Vec<Token> = events.iter().filter_map(|event| Token::of(event.data.u64())).collect();
             for token in tokens {
