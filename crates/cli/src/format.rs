@@ -4,5 +4,6 @@ pub mod ps;
 pub mod table;
 pub mod template;
 pub mod time;
+pub mod tree;
 
 pub use template::Format;

@@ -438,7 +438,8 @@ fn lines_mean_what_nsenter_means() {
     for line in
         [&["-r", "/bin/pwd"][..], &["-w", "/bin/pwd"], &["-r", "-w", "/bin/sh", "-c", "/bin/pwd; ls /"]]
     {
-        let args = [&["-t", &pid.to_string()[..]], line].concat();
+        let pid_text = pid.to_string();
+        let args = [&["-t", pid_text.as_str()], line].concat();
         same(enter(&host, &args), Cmd::new("nsenter", &args).cwd(host.path(".")));
     }
     end(running, pid);

@@ -59,7 +59,8 @@ pub fn user_name(id: u32) -> Option<String> {
 fn parse(text: &str) -> Vec<SubIds> {
     let line = |line: &str| {
         let mut fields = line.trim().split(':');
-        let (owner, first, count) = (fields.next()?, fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+        let (owner, first, count) =
+            (fields.next()?, fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
         Some(SubIds { owner: owner.to_owned(), first, count })
     };
     text.lines().filter_map(line).collect()

@@ -105,7 +105,8 @@ pub fn execvp(words: &[String]) -> Errno {
 
 fn execve(file: &[u8], words: &[String]) -> Errno {
     let text = |bytes: &[u8]| CString::new(bytes).map_err(|_| Errno::INVAL);
-    let all = |words: &[String]| words.iter().map(|word| text(word.as_bytes())).collect::<Result<Vec<_>, _>>();
+    let all =
+        |words: &[String]| words.iter().map(|word| text(word.as_bytes())).collect::<Result<Vec<_>, _>>();
     let environment = std::env::vars_os().map(|(name, value)| {
         let mut line = name.into_vec();
         line.push(b'=');

@@ -29,8 +29,7 @@ pub fn enter(home: &Home, request: &EnterRequest) -> Result<Exit, Error> {
     let chosen = differing(&target, &request.namespaces)?;
     let open = |wanted: bool, name| wanted.then(|| target.open_dir(name)).transpose();
     let root = open(request.root, "root")?;
-    // As nsenter: a root without a working directory leaves the caller's.
-    let workdir = if request.workdir { open(true, "cwd")? } else { open_own(request.root)? };
+    let mut workdir = open(request.workdir, "cwd")?;
     // Everything above went by number.
     if cell::has_ended(target.pidfd.as_fd()) {
         return Err(Error::NoProcess { pid: target.pid as u32 });
@@ -40,13 +39,16 @@ pub fn enter(home: &Home, request: &EnterRequest) -> Result<Exit, Error> {
     let uid = request.setuid.or(as_root.then_some(0));
     let gid = request.setgid.or(as_root.then_some(0));
     // From here on the target's processes could see this one: they must not look into its memory.
-    process::set_dumpable(false).map_err(|errno| Error::step("hide berth's memory from the target", errno))?;
+    process::set_dumpable(false)
+        .map_err(|errno| Error::step("hide berth's memory from the target", errno))?;
     // The target's namespace may deny it: then before has to do.
     let dropped = gid.is_some() && linux::creds::setgroups(&[]).is_ok();
     if chosen != 0 {
         join(&target, chosen)?;
     }
     if let Some(root) = root {
+        // As nsenter: the directory stays, which a mount namespace that was entered has made the one at its top.
+        workdir = workdir.map_or_else(open_own, Ok).map(Some)?;
         rustix::process::fchdir(&root)
             .and_then(|()| rustix::process::chroot("."))
             .map_err(|errno| Error::step("change to the target's root directory", errno))?;
@@ -110,13 +112,14 @@ impl Target {
     }
 }
 
-fn open_own(wanted: bool) -> Result<Option<OwnedFd>, Error> {
-    let open = || openat(CWD, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
-    wanted.then(open).transpose().map_err(|errno| Error::step("open the working directory", errno))
+fn open_own() -> Result<OwnedFd, Error> {
+    openat(CWD, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|errno| Error::step("open the working directory", errno))
 }
 
 fn needs_root(errno: Errno) -> Option<&'static str> {
-    matches!(errno, Errno::PERM | Errno::ACCESS).then_some("only root may, or the owner of the process: try sudo")
+    matches!(errno, Errno::PERM | Errno::ACCESS)
+        .then_some("only root may, or the owner of the process: try sudo")
 }
 
 /// The bits of those of `wanted` (of all, if empty) that aren't the caller's own already.
@@ -155,7 +158,8 @@ fn join(target: &Target, chosen: u64) -> Result<(), Error> {
         other => other,
     };
     joined.map_err(|errno| {
-        let names: Vec<&str> = KINDS.iter().filter(|(.., bit)| chosen & bit != 0).map(|kind| kind.1).collect();
+        let names: Vec<&str> =
+            KINDS.iter().filter(|(.., bit)| chosen & bit != 0).map(|kind| kind.1).collect();
         let hint = match errno {
             Errno::INVAL => Some("entering by process needs Linux 5.8, and time namespaces that it has"),
             _ => needs_root(errno),
@@ -185,6 +189,8 @@ fn set_ids(uid: Option<u32>, gid: Option<u32>, dropped: bool) -> Result<(), Erro
 
 fn unmapped(what: &str, id: u32, errno: Errno) -> Option<String> {
     (errno == Errno::INVAL).then(|| {
-        format!("the target's user namespace has no {what} {id}: --preserve-credentials keeps the caller's ids")
+        format!(
+            "the target's user namespace has no {what} {id}: --preserve-credentials keeps the caller's ids"
+        )
     })
 }

@@ -79,7 +79,9 @@ impl Error {
             Error::Command { errno: Errno::NOENT, .. } => {
                 Some("it, or the interpreter that it names, must exist under the command's root".to_owned())
             }
-            Error::NoProcess { .. } => Some("`berth ps` lists running containers, ps(1) processes".to_owned()),
+            Error::NoProcess { .. } => {
+                Some("`berth ps` lists running containers, ps(1) processes".to_owned())
+            }
             Error::Engine(source) => source.hint(),
             Error::Command { .. } => None,
         }

@@ -12,6 +12,9 @@ use types::oci::IdMapping;
 /// User ids, group ids: what they are called, their file, the program that writes it for unprivileged callers.
 const SIDES: [(&str, &str, &str); 2] = [("user", "uid_map", "newuidmap"), ("group", "gid_map", "newgidmap")];
 
+/// Status of the process that should have become such a program.
+const NOT_RUN: i32 = 127;
+
 /// The helper, waiting. Dropped, it goes without having done anything.
 #[derive(Debug)]
 pub struct MapHelper {
@@ -65,10 +68,12 @@ impl MapHelper {
                 let errno = Errno::from_raw_os_error(i32::from_le_bytes(errno));
                 Err(Error::step(format!("map {ids} ids: write /proc/PID/{file}"), errno))
             }
-            _ if i32::from_le_bytes(errno) == 127 => Err(Error::Step {
+            _ if i32::from_le_bytes(errno) == NOT_RUN => Err(Error::Step {
                 what: format!("map {ids} ids: run {program}"),
                 errno: Errno::NOENT,
-                hint: Some("install it (package uidmap): it maps ids for callers that aren't root".to_owned()),
+                hint: Some(
+                    "install it (package uidmap): it maps ids for callers that aren't root".to_owned(),
+                ),
             }),
             _ => Err(Error::MapProgram { ids, program }),
         }
@@ -103,8 +108,8 @@ fn by_program(program: &str, target: i32, lines: &[IdMapping]) -> Result<Exit, E
     match process::fork()? {
         Fork::Parent(pid) => process::wait_child(pid),
         Fork::Child => {
-            let missing = command::execvp(&words) == Errno::NOENT;
-            process::exit(if missing { 127 } else { 126 })
+            command::execvp(&words);
+            process::exit(NOT_RUN)
         }
     }
 }

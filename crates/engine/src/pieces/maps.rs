@@ -124,10 +124,14 @@ impl Side {
             MapRange::Auto => {
                 let name = accounts::user_name(uid);
                 let all = accounts::subordinate(self.subordinate);
-                let SubIds { first, count, .. } = accounts::range_of(&all, uid, name.as_deref())
-                    .ok_or_else(|| Error::Value {
+                let SubIds { first, count, .. } =
+                    accounts::range_of(&all, uid, name.as_deref()).ok_or_else(|| Error::Value {
                         what: self.ranges_flag,
-                        why: format!("auto: no line for user {} in {}", name.unwrap_or(uid.to_string()), self.subordinate),
+                        why: format!(
+                            "auto: no line for user {} in {}",
+                            name.unwrap_or(uid.to_string()),
+                            self.subordinate
+                        ),
                         hint: Some(format!("add a line such as USER:100000:65536 to {}", self.subordinate)),
                     })?;
                 Ok(vec![Block { inner: None, outer: *first, count: *count }])
@@ -145,8 +149,11 @@ impl Side {
             blocks.extend(self.blocks(range, uid)?);
         }
         let lines = combine(&blocks, single);
-        runtime::userns::check(self.ranges_flag, &lines)
-            .map_err(|error| Error::Value { what: self.ranges_flag, why: error.to_string(), hint: error.hint() })?;
+        runtime::userns::check(self.ranges_flag, &lines).map_err(|error| Error::Value {
+            what: self.ranges_flag,
+            why: error.to_string(),
+            hint: error.hint(),
+        })?;
         Ok(Map::Ranges(lines))
     }
 }
@@ -190,11 +197,10 @@ mod tests {
             [map(0, 1000, 1), map(1, 100_000, 9)]
         );
         // The caller's id is among the outer ones.
-        assert_eq!(combine(&[block(0, 0, 10)], Some(map(0, 5, 1))), [
-            map(0, 5, 1),
-            map(1, 0, 5),
-            map(6, 6, 4)
-        ]);
+        assert_eq!(
+            combine(&[block(0, 0, 10)], Some(map(0, 5, 1))),
+            [map(0, 5, 1), map(1, 0, 5), map(6, 6, 4)]
+        );
         assert_eq!(combine(&[block(5, 50, 5)], Some(map(0, 0, 1))), [map(0, 0, 1), map(5, 50, 5)]);
         assert_eq!(combine(&[block(0, 7, 1)], Some(map(0, 5, 1))), [map(0, 5, 1)]);
     }

@@ -6,10 +6,10 @@
 use super::accounts::{self, SubIds};
 use super::enter::not_running;
 use super::{Error, KINDS, procfs};
+use crate::Home;
 use crate::cell::{Cell, Running};
 use crate::find::{self, Container, State};
 use crate::request::{NamespaceType, TreeRequest};
-use crate::Home;
 use runtime::cgroup::Cgroup;
 use runtime::userns;
 use serde::Serialize;
@@ -233,7 +233,10 @@ fn processes(cell: &Cell, running: &Running, users: &[IdMapping], own_pids: bool
         .map(|pids| pids.into_iter().map(|pid| pid as i32).collect())
         .unwrap_or_default();
     let space = procfs::namespace(&init.to_string(), "pid").ok().filter(|_| own_pids);
-    let own = |found: &Found| matches!(found.status.name.as_str(), "berth-holder" | "berth-keeper") && found.status.pids.len() < level.max(2);
+    let own = |found: &Found| {
+        matches!(found.status.name.as_str(), "berth-holder" | "berth-keeper")
+            && found.status.pids.len() < level.max(2)
+    };
     let keepers: BTreeSet<i32> = all
         .iter()
         .filter(|found| found.status.name == "berth-keeper" && own(found))
@@ -247,7 +250,8 @@ fn processes(cell: &Cell, running: &Running, users: &[IdMapping], own_pids: bool
                 && procfs::namespace(&found.pid.to_string(), "pid").ok() == space)
     };
     // Another container's process that lives below this one's, or berth's own for it, is none of the container's.
-    let seeds: BTreeSet<i32> = all.iter().filter(|f| !own(f) && seed(f)).map(|f| f.pid).chain([init]).collect();
+    let seeds: BTreeSet<i32> =
+        all.iter().filter(|f| !own(f) && seed(f)).map(|f| f.pid).chain([init]).collect();
     let inside = with_descendants(&all, seeds);
     let role = |pid: i32| match pid {
         _ if pid == init => Some(Role::First),
@@ -325,7 +329,8 @@ fn order(mut all: Vec<Found>) -> (Vec<(usize, Found)>, bool) {
     let children = children(&all);
     let mut left: BTreeMap<i32, Found> = all.into_iter().map(|found| (found.pid, found)).collect();
     let is_root = |found: &&Found, left: &BTreeMap<i32, Found>| !left.contains_key(&found.status.parent);
-    let roots: Vec<i32> = left.values().filter(|found| is_root(found, &left)).map(|found| found.pid).collect();
+    let roots: Vec<i32> =
+        left.values().filter(|found| is_root(found, &left)).map(|found| found.pid).collect();
     let mut ordered = Vec::new();
     let mut starts = roots.into_iter();
     while let Some(start) = starts.next().or_else(|| left.keys().next().copied()) {
@@ -357,7 +362,8 @@ mod tests {
 
     #[test]
     fn children_follow_their_parents() {
-        let all = vec![found(30, 20), found(20, 10), found(25, 10), found(10, 1), found(40, 1), found(41, 40)];
+        let all =
+            vec![found(30, 20), found(20, 10), found(25, 10), found(10, 1), found(40, 1), found(41, 40)];
         assert_eq!(shape(all), [(0, 10), (1, 20), (2, 30), (1, 25), (0, 40), (1, 41)]);
         assert_eq!(shape(Vec::new()), []);
     }

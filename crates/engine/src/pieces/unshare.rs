@@ -55,16 +55,21 @@ fn flags(request: &UnshareRequest) -> u64 {
 
 /// Why unshare(2) failed.
 fn refused(request: &UnshareRequest, errno: Errno) -> Error {
-    let names: Vec<&str> =
-        KINDS.iter().filter(|(kind, ..)| request.namespaces.contains(kind)).map(|(_, name, _)| *name).collect();
+    let names: Vec<&str> = KINDS
+        .iter()
+        .filter(|(kind, ..)| request.namespaces.contains(kind))
+        .map(|(_, name, _)| *name)
+        .collect();
     let user = request.namespaces.contains(&NamespaceType::User);
     let hint = match errno {
         Errno::PERM if !user => Some("only root may, or the root of a user namespace: add -r".to_owned()),
         Errno::PERM => Some(restriction()),
-        Errno::NOSPC | Errno::USERS => {
-            Some("too many namespaces, or too deep: /proc/sys/user/max_*_namespaces are the limits".to_owned())
+        Errno::NOSPC | Errno::USERS => Some(
+            "too many namespaces, or too deep: /proc/sys/user/max_*_namespaces are the limits".to_owned(),
+        ),
+        Errno::INVAL => {
+            Some("this kernel lacks one of them: `ls /proc/self/ns` shows which it has".to_owned())
         }
-        Errno::INVAL => Some("this kernel lacks one of them: `ls /proc/self/ns` shows which it has".to_owned()),
         _ => None,
     };
     Error::step(format!("make new namespaces ({})", names.join(", ")), errno).with_hint(hint)
@@ -77,17 +82,20 @@ fn restriction() -> String {
             .is_some_and(|bytes| String::from_utf8_lossy(&bytes).trim() == value)
     };
     if is("kernel/unprivileged_userns_clone", "0") {
-        "user namespaces are for root only here: sysctl kernel.unprivileged_userns_clone=1 changes that".to_owned()
+        "user namespaces are for root only here: sysctl kernel.unprivileged_userns_clone=1 changes that"
+            .to_owned()
     } else if is("kernel/apparmor_restrict_unprivileged_userns", "1") {
         "AppArmor restricts user namespaces here: sysctl kernel.apparmor_restrict_unprivileged_userns=0 changes that"
             .to_owned()
     } else {
-        "user namespaces are restricted: by a seccomp filter (inside a container), or berth is in a chroot".to_owned()
+        "user namespaces are restricted: by a seccomp filter (inside a container), or berth is in a chroot"
+            .to_owned()
     }
 }
 
 fn write(file: &str, text: &str) -> Result<(), Error> {
-    std::fs::write(file, text).map_err(|error| Error::io(format!("write {:?} to {file}", text.trim_end()), &error))
+    std::fs::write(file, text)
+        .map_err(|error| Error::io(format!("write {:?} to {file}", text.trim_end()), &error))
 }
 
 fn set_setgroups(allow: bool) -> Result<(), Error> {
@@ -139,8 +147,9 @@ fn arrange_mounts(request: &UnshareRequest) -> Result<(), Error> {
             .map_err(|errno| Error::step("change the propagation of /", errno))?;
     }
     if let Some(root) = &request.root {
-        rustix::process::chroot(root)
-            .map_err(|errno| Error::step(format!("change the root directory to {}", root.display()), errno))?;
+        rustix::process::chroot(root).map_err(|errno| {
+            Error::step(format!("change the root directory to {}", root.display()), errno)
+        })?;
     }
     let workdir = request.workdir.as_deref().or(request.root.as_ref().map(|_| "/".as_ref()));
     if let Some(dir) = workdir {
@@ -189,15 +198,14 @@ fn set_ids(request: &UnshareRequest) -> Result<(), Error> {
     if let Some(gid) = request.setgid {
         linux::creds::setgroups(&[]).map_err(|errno| {
             let denied = "the map of one group denies it: map more with --map-groups, or leave --setgid out";
-            Error::step("drop supplementary groups", errno).with_hint((errno == Errno::PERM).then_some(denied))
+            Error::step("drop supplementary groups", errno)
+                .with_hint((errno == Errno::PERM).then_some(denied))
         })?;
         linux::creds::setresgid(gid, gid, gid).map_err(|errno| id_refused("group", gid, errno))?;
     }
     match request.setuid {
         None => Ok(()),
-        Some(uid) => {
-            linux::creds::setresuid(uid, uid, uid).map_err(|errno| id_refused("user", uid, errno))
-        }
+        Some(uid) => linux::creds::setresuid(uid, uid, uid).map_err(|errno| id_refused("user", uid, errno)),
     }
 }
 
