@@ -52,13 +52,14 @@ pub(super) fn tear_down(root: &StateRoot, dir: StateDir, lock: Lock, record: &Re
         }
         await_end(first.as_fd())?;
     }
-    if record.stage != Stage::Planned {
-        cgroup.wait_empty(KILL_WAIT_MAX)?;
-    }
-    match cgroup.remove() {
+    match record.stage {
         // Somebody else's group, which the creation ran into.
-        Err(_) if record.stage == Stage::Planned => {}
-        other => other?,
+        Stage::Planned if cgroup.populated()? => {}
+        Stage::Planned => cgroup.remove()?,
+        _ => {
+            cgroup.wait_empty(KILL_WAIT_MAX)?;
+            cgroup.remove()?;
+        }
     }
     root.remove(dir)?;
     drop(lock);
