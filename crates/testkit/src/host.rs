@@ -35,7 +35,8 @@ impl Host {
     pub fn new() -> Host {
         static MADE: AtomicU32 = AtomicU32::new(0);
         let number = MADE.fetch_add(1, Ordering::Relaxed);
-        let cgroup = format!("berth-test-{}-{number}", std::process::id());
+        // Of one width, so that no host's name is the beginning of another's.
+        let cgroup = format!("berth-test-{}-{number:04}", std::process::id());
         let dir = std::env::temp_dir().join(&cgroup);
         // Of a process with our number that was killed.
         let _ = std::fs::remove_dir_all(&dir);

@@ -41,7 +41,8 @@ fn look(host: &Host, devices: &[String]) -> Vec<String> {
     left.extend(mounts(host.dir()).into_iter().map(|point| format!("mount {}", point.display())));
     left.extend(processes(host).into_iter().map(|(_, line)| line));
     for parent in cgroup_parents(host) {
-        left.extend(children(&parent).into_iter().map(|dir| format!("cgroup {}", dir.display())));
+        let groups = children(&parent).into_iter().filter(|dir| !is_standing(dir));
+        left.extend(groups.map(|dir| format!("cgroup {}", dir.display())));
     }
     for name in EMPTY {
         let dir = host.dir().join(name);
@@ -52,6 +53,12 @@ fn look(host: &Host, devices: &[String]) -> Vec<String> {
     let new = net_devices().into_iter().filter(|name| !devices.contains(name));
     left.extend(new.map(|name| format!("network device {name}")));
     left
+}
+
+/// Whether it's one of the groups of berth's own processes, which are made once and stay, without any process.
+fn is_standing(dir: &Path) -> bool {
+    dir.file_name().is_some_and(|name| name == "keepers" || name == "unlimited")
+        && std::fs::read_to_string(dir.join("cgroup.procs")).is_ok_and(|pids| pids.is_empty())
 }
 
 /// Network devices of the host.
