@@ -20,9 +20,9 @@ use std::time::Duration;
 /// a second; a disk that stalls may take seconds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Pages in the log at which a commit copies them into the database: two fsyncs every few dozen changes. The first
-/// process after all others have ended reads the whole log, 2 µs a page.
-const LOG_PAGES_MAX: i64 = 128;
+/// Bytes of the log, 128 pages, at which a commit copies it into the database and empties it: two fsyncs every few dozen
+/// changes. The first process after all others have ended reads the whole log, 2 µs a page.
+const LOG_BYTES_MAX: u64 = 128 * (4096 + 24);
 
 /// Whether a change must survive a power cut, or only the death of processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,9 +144,21 @@ impl Db {
             let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
             let value = work(&transaction)?;
             transaction.commit()?;
+            self.shorten_log();
             Ok(value)
         };
         run().map_err(|fault| self.explain(doing, fault))
+    }
+
+    /// Empties the log once it's long. SQLite's automatic checkpoint only notes that it may be written from the beginning
+    /// again, in an index that goes with the last process: with a process for each change it would grow for ever.
+    fn shorten_log(&self) {
+        if std::fs::metadata(log_path(&self.paths)).is_ok_and(|log| log.len() > LOG_BYTES_MAX) {
+            // While somebody reads it, it stays for the next change; a failure loses nothing either.
+            let _ = self.connection.busy_timeout(Duration::ZERO);
+            let _ = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+            let _ = self.connection.busy_timeout(BUSY_TIMEOUT);
+        }
     }
 
     /// Refuses what changes a store that was opened for reading.
@@ -166,7 +178,7 @@ impl Db {
     fn set_durability(&self, durability: Durability) -> rusqlite::Result<()> {
         let known = self.durability.get();
         if known.is_none() {
-            self.connection.pragma_update_and_check(None, "wal_autocheckpoint", LOG_PAGES_MAX, |_| Ok(()))?;
+            self.connection.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))?;
         }
         if known.unwrap_or(Durability::Synced) != durability {
             let value = match durability {
@@ -245,7 +257,7 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     // Else the last of the commands to end copies the log into the database, with two fsyncs, each time. The log stays
-    // bounded by `LOG_PAGES_MAX`.
+    // bounded by `LOG_BYTES_MAX`.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     Ok(connection)
 }
@@ -319,9 +331,14 @@ fn connect_read_only(paths: &Paths, root: BorrowedFd<'_>) -> rusqlite::Result<(C
 fn is_frozen(paths: &Paths, root: BorrowedFd<'_>) -> bool {
     let read_only = rustix::fs::fstatvfs(root)
         .is_ok_and(|stat| stat.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY));
+    read_only && std::fs::metadata(log_path(paths)).map_or(true, |log| log.len() == 0)
+}
+
+/// SQLite's log beside the database.
+fn log_path(paths: &Paths) -> PathBuf {
     let mut log = paths.database().into_os_string();
     log.push("-wal");
-    read_only && std::fs::metadata(log).map_or(true, |log| log.len() == 0)
+    log.into()
 }
 
 fn immutable_uri(path: &Path) -> PathBuf {

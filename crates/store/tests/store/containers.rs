@@ -115,3 +115,19 @@ fn insert_many(store: &Store, n: u8) {
         }
     }
 }
+
+#[test]
+fn the_log_stays_short_when_each_change_has_a_process_of_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("store");
+    let web = container(1, "web");
+    for _ in 0..100 {
+        Store::open(&root).unwrap().insert_container(&web, Durability::Unsynced).unwrap();
+        let removed = Store::open(&root)
+            .unwrap()
+            .remove_containers(std::slice::from_ref(&web.id), Durability::Unsynced);
+        assert_eq!(removed.unwrap(), 1);
+        let log = std::fs::metadata(root.join("store.db-wal")).unwrap().len();
+        assert!(log < 1 << 20, "{log} bytes");
+    }
+}
