@@ -49,4 +49,4 @@ mod wire;
 pub use config::Config;
 pub use error::Error;
 pub use home::Home;
-pub use inert::inert;
+pub use inert::{inert, inert_json};

@@ -24,7 +24,7 @@ pub fn logs(
     err: &mut dyn Write,
 ) -> Result<(), Error> {
     let container = find::container(home, &request.container)?;
-    let mut sinks = Sinks([out, err]);
+    let mut sinks = Sinks { ends: [out, err], gathered: Vec::new(), of: Stream::Stdout };
     match copy(home, request, &container, &mut sinks) {
         Err(Stop::Failed(error)) => return Err(error),
         Err(Stop::Done) | Ok(()) => {}
@@ -48,15 +48,28 @@ impl From<Error> for Stop {
     }
 }
 
-struct Sinks<'a>([&'a mut dyn Write; 2]);
+/// Where the streams go. Pieces are gathered as long as they belong to one stream, so that the order stays.
+struct Sinks<'a> {
+    ends: [&'a mut dyn Write; 2],
+    gathered: Vec<u8>,
+    of: Stream,
+}
 
 impl Sinks<'_> {
     fn write(&mut self, stream: Stream, bytes: &[u8]) -> Result<(), Stop> {
-        Self::checked(self.0[stream.index()].write_all(bytes))
+        if stream != self.of || self.gathered.len() + bytes.len() > READ_BYTES {
+            self.flush()?;
+            self.of = stream;
+        }
+        self.gathered.extend_from_slice(bytes);
+        Ok(())
     }
 
     fn flush(&mut self) -> Result<(), Stop> {
-        self.0.iter_mut().try_for_each(|sink| Self::checked(sink.flush()))
+        let end = &mut self.ends[self.of.index()];
+        let written = end.write_all(&self.gathered).and_then(|()| end.flush());
+        self.gathered.clear();
+        Self::checked(written)
     }
 
     fn checked(result: std::io::Result<()>) -> Result<(), Stop> {

@@ -1,5 +1,6 @@
 //! `berth inspect`.
 
+use engine::inert_json;
 use engine::request::InspectRequest;
 use serde::Serialize;
 use serde_json::Value as Json;
@@ -44,7 +45,8 @@ pub fn pretty(document: &Json) -> Result<String, Failure> {
     let mut serializer = Serializer::with_formatter(&mut text, PrettyFormatter::with_indent(b"    "));
     let written = document.serialize(&mut serializer).map_err(|error| error.to_string());
     let text = written.and_then(|()| String::from_utf8(text).map_err(|error| error.to_string()));
-    text.map_err(|why| Failure::new(format!("cannot write JSON: {why}")))
+    let text = text.map_err(|why| Failure::new(format!("cannot write JSON: {why}")))?;
+    Ok(inert_json(&text).into_owned())
 }
 
 /// Prints the documents of those that exist, the failures of the others.
@@ -61,7 +63,7 @@ pub fn work(parsed: &Parsed) -> Result<u8, Failure> {
     }
     match parsed.one("format").filter(|format| !format.is_empty()) {
         None => print(&(pretty(&Json::Array(found))? + "\n"))?,
-        Some("json") => print(&format!("{}\n", Json::Array(found)))?,
+        Some("json") => print(&format!("{}\n", inert_json(&Json::Array(found).to_string())))?,
         Some(source) => {
             for document in &found {
                 print(&(template::one(source, document)? + "\n"))?;
