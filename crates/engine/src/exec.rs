@@ -22,6 +22,9 @@ pub fn exec(home: &Home, request: &ExecRequest) -> Result<Option<Outcome>, Error
     let not_running = || Error::State { id: request.container.clone(), why: "is not running".to_owned() };
     let find::State::Running(running) = &container.state else { return Err(not_running()) };
     let pidfd = running.init.open().ok_or_else(not_running)?;
+    if container.config.user_namespace == crate::config::UserNamespace::Host {
+        crate::run::seal()?;
+    }
     let root = root_of(running.init.pid)?;
     let plan = plan(&container.config, request, &root)?;
     drop(root);

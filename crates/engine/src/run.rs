@@ -127,6 +127,14 @@ fn create(home: &Home, request: RunRequest) -> Result<Created, Error> {
     let found = find_source(home, &request.source)?;
     let claims = Claims::open(home)?;
     let neighbours = find_neighbours(home, &request)?;
+    let shares_ids = match spec::wanted_userns(&request)? {
+        WantedUserns::Host => true,
+        WantedUserns::Own => false,
+        WantedUserns::Of(name) => neighbours.get(&name).is_some_and(|neighbour| neighbour.base == 0),
+    };
+    if shares_ids {
+        seal()?;
+    }
     let mut random = [0u8; 34];
     rustix::rand::getrandom(&mut random[..], rustix::rand::GetRandomFlags::empty())
         .map_err(|errno| Error::system("make", "a random id", errno))?;
@@ -136,6 +144,13 @@ fn create(home: &Home, request: RunRequest) -> Result<Created, Error> {
     let name = claim_name(home, &claims, request.name.as_deref(), &id, [random[32], random[33]])?;
     let claimed = Claimed { claims: &claims, name: &name, id: &id, slot: None };
     claimed.fill(home, request, found, neighbours)
+}
+
+/// Where the container's root is the host's, it must not find berth's own binary behind `/proc/PID/exe`. Nothing has been
+/// made yet: the program may start again from the beginning.
+pub(crate) fn seal() -> Result<(), Error> {
+    linux::process::ensure_sealed()
+        .map_err(|errno| Error::system("copy berth's binary to", "sealed memory", errno))
 }
 
 struct Found {

@@ -3,7 +3,7 @@
 use crate::sys::syscall;
 use rustix::io::{Errno, Result};
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// Which side of a [`fork`] the caller is on.
 #[derive(Debug)]
@@ -401,6 +401,45 @@ pub fn inherited_fd(number: i32) -> Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
+/// Makes sure that the running program is a sealed copy in memory, which nobody can overwrite through `/proc/PID/exe`;
+/// if it isn't yet, copies it and starts it again with the same arguments and environment. Returns only if it is one, or
+/// if that failed. For a process that is about to share its user ids with a container (security.md T2).
+/// Source: memfd_create(2), fcntl(2) F_ADD_SEALS.
+pub fn ensure_sealed() -> Result<()> {
+    use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, memfd_create};
+    use std::os::unix::ffi::OsStringExt;
+    let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
+    let own =
+        std::fs::File::open("/proc/self/exe").map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))?;
+    if fcntl_get_seals(&own).is_ok_and(|has| has.contains(seals)) {
+        return Ok(());
+    }
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let copy = match memfd_create("berth", flags | MemfdFlags::EXEC) {
+        // A kernel before 6.3, where every memfd may be executed.
+        Err(Errno::INVAL) => memfd_create("berth", flags)?,
+        other => other?,
+    };
+    let mut left = rustix::fs::fstat(&own)?.st_size as usize;
+    while left > 0 {
+        match rustix::fs::sendfile(&copy, &own, None, left)? {
+            0 => return Err(Errno::IO),
+            sent => left -= sent.min(left),
+        }
+    }
+    fcntl_add_seals(&copy, seals)?;
+    // Neither arguments nor environment can hold NUL bytes.
+    let c_string = |s: std::ffi::OsString| CString::new(s.into_vec()).unwrap_or_default();
+    let args = std::env::args_os().map(c_string).collect();
+    let env = std::env::vars_os().map(|(name, value)| {
+        let mut entry = name;
+        entry.push("=");
+        entry.push(value);
+        c_string(entry)
+    });
+    Err(fexecve(copy.as_fd(), &CStrings::new(args), &CStrings::new(env.collect())))
+}
+
 /// Gives back the memory that the program's own code and constants take in this process; what is used again comes back
 /// from the page cache. For processes that sleep for long. Source: madvise(2), MADV_DONTNEED.
 pub fn release_program() {
@@ -416,16 +455,18 @@ pub fn release_program() {
 
 /// The address ranges of read-only mappings of `program` in the text of a `maps` file.
 fn program_ranges(maps: &str, program: &str) -> Vec<(usize, usize)> {
-    let parse = |line: &str| {
-        let (range, rest) = line.split_once(' ')?;
-        let perms = rest.get(..4)?;
-        if !matches!(perms, "r-xp" | "r--p") || !line.ends_with(program) {
-            return None;
-        }
-        let (start, end) = range.split_once('-')?;
-        Some((usize::from_str_radix(start, 16).ok()?, usize::from_str_radix(end, 16).ok()?))
+    let parse = |line| {
+        let (range, rest) = str::split_once(line, ' ')?;
+        let (start, end) = range.split_once('-').filter(|_| line.ends_with(program))?;
+        let range = (usize::from_str_radix(start, 16).ok()?, usize::from_str_radix(end, 16).ok()?);
+        Some((range, rest.get(..4)?))
     };
-    maps.lines().filter_map(parse).collect()
+    let mappings: Vec<_> = maps.lines().filter_map(parse).collect();
+    // What lies before the writable data was relocated at the start, and made read-only then: the file doesn't have it.
+    let relocated = |end: usize| mappings.iter().any(|(range, perms)| range.0 == end && *perms == "rw-p");
+    let released =
+        |((_, end), perms): &((usize, usize), &str)| *perms == "r-xp" || *perms == "r--p" && !relocated(*end);
+    mappings.iter().filter(|mapping| released(mapping)).map(|(range, _)| *range).collect()
 }
 
 #[cfg(test)]
@@ -443,7 +484,7 @@ mod tests {
     #[test]
     fn only_read_only_parts_of_the_program_are_released() {
         let maps = "00400000-00401000 r--p 00000000 08:01 1 /bin/x\n00401000-00402000 r-xp 00001000 08:01 1 /bin/x\n\
-                    00402000-00403000 rw-p 00002000 08:01 1 /bin/x\n7f00-7f01 r-xp 0 08:01 2 /lib/y\nbroken\n";
+                    00402000-00403000 r--p 00002000 08:01 1 /bin/x\n00403000-00404000 rw-p 00003000 08:01 1 /bin/x\n7f00-7f01 r-xp 0 08:01 2 /lib/y\nbroken\n";
         assert_eq!(program_ranges(maps, "/bin/x"), [(0x40_0000, 0x40_1000), (0x40_1000, 0x40_2000)]);
         release_program();
     }

@@ -149,6 +149,9 @@ impl<'a> Making<'a> {
 
     fn prepare(&self, spec: &Spec) -> Result<Ready<'a>, Error> {
         let plan = Plan::new(spec)?;
+        if !plan.has_user_namespace() {
+            super::seal()?;
+        }
         let terminal = plan.process().terminal();
         match (&self.options.console_socket, self.detach) {
             (None, true) if terminal => {

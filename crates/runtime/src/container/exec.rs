@@ -136,6 +136,10 @@ pub fn exec(root: &Path, id: &str, options: &ExecOptions) -> Result<(u8, Vec<Str
     if proxied {
         process.console_size = terminal_size().or(process.console_size);
     }
+    let own_users = |ns: &types::oci::Namespace| ns.typ == types::oci::NamespaceType::User;
+    if !spec.linux.as_ref().is_some_and(|linux| linux.namespaces.iter().any(own_users)) {
+        super::seal()?;
+    }
     let mut warnings = Vec::new();
     let mut plan = ProcessPlan::new(&process, &mut warnings)?;
     if let Some(seccomp) = spec.linux.as_ref().and_then(|linux| linux.seccomp.as_ref()) {
