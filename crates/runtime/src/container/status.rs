@@ -41,8 +41,11 @@ pub fn state(root: &Path, id: &str) -> Result<State, Error> {
     state_of(&dir, record)
 }
 
+/// A container's id, and its state or why that can't be read.
+pub type Listed = (String, Result<State, Error>);
+
 /// The states of all containers, by id. One that can't be read is reported, not dropped: as an error in its place.
-pub fn list(root: &Path) -> Result<Vec<(String, Result<State, Error>)>, Error> {
+pub fn list(root: &Path) -> Result<Vec<Listed>, Error> {
     let Some(root) = StateRoot::open(root)? else { return Ok(Vec::new()) };
     // A clean-up by the way; a directory that may only be read is listed all the same.
     let _ = root.sweep();
