@@ -4,7 +4,7 @@
 //! cc) and never becomes part of the product.
 //!
 //! - [`setup`], [`build`], [`dist`], [`run`]: from a fresh machine to a binary
-//! - [`test`], [`leaks`], [`soak`], [`vm`], [`fuzz`], [`goldens`]: proof; [`host`]: a berth of its own for it
+//! - [`test`], [`leaks`], [`soak`], [`vm`], [`fuzz`], [`goldens`]: proof; [`programs`], [`host`]: what they share
 //! - [`lint`], [`tidy`]: what machines check of the house style
 //! - [`bench`], [`peers`]: speed, beside the kernel's floor and other engines
 #![forbid(unsafe_code)]
@@ -19,6 +19,7 @@ mod host;
 mod leaks;
 mod lint;
 mod peers;
+mod programs;
 mod run;
 mod setup;
 mod soak;

@@ -2,9 +2,9 @@
 
 use crate::build::{self, Profile};
 use crate::cmd::{self, Cmd, MUSL};
-use crate::{Result, leaks, lint, setup};
+use crate::{Result, leaks, lint, programs, setup};
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -18,9 +18,8 @@ pick tests whose name contains one of them. Needs root.
 A test that this machine's kernel can't do skips: each skip is counted and
 printed with its reason. The last line is `N passed, N failed, N skipped`.
 
-The tests run by cargo-nextest where it is installed, which gives each of them
-a process of its own, otherwise by `cargo test`; those named `alone_…` have the
-machine for themselves in both.
+Every test has a process of its own, and those named `alone_…` the machine for
+themselves: by cargo-nextest where it is installed, else by xtask's own runner.
 
 Tests find the binary by the environment variable BERTH_BIN, and report skips
 as lines `SKIP: test: reason` in the file that BERTH_SKIPS names.
@@ -52,14 +51,22 @@ pub fn main(args: &[String]) -> Result {
     let berth = build::berth(Profile::Dev)?;
     cmd::heading(&format!("building the tests (after {} s)", begin.elapsed().as_secs()));
     let nextest = cmd::installed("cargo-nextest");
-    let building =
-        if nextest { runner(&["nextest", "run", "--no-run"]) } else { runner(&["test", "--no-run"]) };
-    building.args(["--workspace", "--target", MUSL]).quiet().run()?;
+    let programs = if nextest {
+        nextest_command("--no-run", &berth).quiet().run()?;
+        Vec::new()
+    } else {
+        programs::build(&["--workspace"])?
+    };
     let before = leaks::Snapshot::take();
     cmd::heading(&format!("running the tests (after {} s)", begin.elapsed().as_secs()));
-    let commands =
-        if nextest { vec![nextest_run(&berth).args(filters)] } else { cargo_test_runs(&berth, &filters) };
-    let result = Run::start(commands)?.report(&before);
+    reset_skips()?;
+    let run = if nextest {
+        Run::start(&nextest_command("--no-tests=warn", &berth).args(filters))?
+    } else {
+        let counts = programs::run(&programs, &filters, &environment(&berth))?;
+        Run { failed: (counts.failed > 0).then(|| "a test".to_owned()), counts }
+    };
+    let result = run.report(&before);
     eprintln!("==> {} s in all", begin.elapsed().as_secs());
     result
 }
@@ -68,62 +75,41 @@ fn is_root() -> bool {
     Cmd::new("id").arg("-u").capture().is_ok_and(|id| id == "0")
 }
 
-fn runner(args: &[&str]) -> Cmd {
-    cmd::cargo().args(args)
-}
-
 /// `cargo nextest run`, which gives every test a process of its own.
-fn nextest_run(berth: &Path) -> Cmd {
-    with_env(runner(&["nextest", "run", "--workspace", "--target", MUSL, "--no-tests", "warn"]), berth)
+fn nextest_command(option: &str, berth: &Path) -> Cmd {
+    let command = cmd::cargo().args(["nextest", "run", "--workspace", "--target", MUSL, option]);
+    environment(berth).into_iter().fold(command, |command, (key, value)| command.env(key, value))
 }
 
-/// `cargo test`, for machines without nextest.
-fn cargo_test(berth: &Path) -> Cmd {
-    with_env(
-        runner(&["test", "--workspace", "--target", MUSL, "--no-fail-fast", "--lib", "--bins", "--tests"]),
-        berth,
-    )
+/// What tests are told.
+fn environment(berth: &Path) -> [(&'static str, PathBuf); 3] {
+    [
+        ("BERTH_BIN", berth.to_owned()),
+        ("BERTH_SKIPS", skips_file()),
+        ("NEXTEST_HIDE_PROGRESS_BAR", "1".into()),
+    ]
 }
 
-/// All tests by `cargo test`: those that may run beside each other, then those that may not. Its harness can't ask for
-/// a name with two parts, so what FILTERs pick runs one after another.
-fn cargo_test_runs(berth: &Path, filters: &[&String]) -> Vec<Cmd> {
-    let run = || cargo_test(berth).arg("--");
-    if filters.is_empty() {
-        return vec![run().args(["--skip", "alone_"]), run().args(["--test-threads=1", "alone_"])];
-    }
-    vec![run().arg("--test-threads=1").args(filters)]
+/// The file must exist before the first test appends, and hold nothing of the last run.
+fn reset_skips() -> Result {
+    let skips = skips_file();
+    std::fs::write(&skips, "").map_err(|e| format!("cannot write {}: {e}", skips.display()))
 }
 
-fn with_env(command: Cmd, berth: &Path) -> Cmd {
-    command.env("BERTH_BIN", berth).env("BERTH_SKIPS", skips_file()).env("NEXTEST_HIDE_PROGRESS_BAR", "1")
-}
-
-fn skips_file() -> std::path::PathBuf {
+fn skips_file() -> PathBuf {
     cmd::target_dir().join("skips.txt")
 }
 
-/// Finished runs of the test runner.
+/// A finished run of the tests.
 struct Run {
     counts: Counts,
-    /// Command lines of those that failed.
-    failed: Vec<String>,
+    /// What failed, if anything.
+    failed: Option<String>,
 }
 
 impl Run {
-    /// Runs the runners to their ends, one after another, passing their output on and counting as it goes.
-    fn start(commands: Vec<Cmd>) -> Result<Self> {
-        // The file must exist before the first test appends, and hold nothing of the last run.
-        let skips = skips_file();
-        std::fs::write(&skips, "").map_err(|e| format!("cannot write {}: {e}", skips.display()))?;
-        let mut run = Self { counts: Counts::default(), failed: Vec::new() };
-        for command in commands {
-            run.add(&command)?;
-        }
-        Ok(run)
-    }
-
-    fn add(&mut self, command: &Cmd) -> Result {
+    /// Runs the runner to its end, passing its output on and counting as it goes.
+    fn start(command: &Cmd) -> Result<Self> {
         let line = command.line();
         let fault = |e: std::io::Error| format!("cannot run {line}: {e}");
         let mut child = command
@@ -133,18 +119,15 @@ impl Run {
             .stderr(Stdio::piped())
             .spawn()
             .map_err(fault)?;
-        // nextest speaks on standard error, cargo test on standard output.
+        // nextest speaks on standard error.
         let stderr = child.stderr.take();
         let from_stderr = std::thread::spawn(move || pass_on(stderr, |line| eprintln!("{line}")));
-        let counts = pass_on(child.stdout.take(), |line| println!("{line}"));
+        let mut counts = pass_on(child.stdout.take(), |line| println!("{line}"));
         let other = from_stderr.join().map_err(|_| "the reader of the tests' output panicked".to_owned())?;
         let status = child.wait().map_err(fault)?;
-        self.counts.passed += counts.passed + other.passed;
-        self.counts.failed += counts.failed + other.failed;
-        if !status.success() {
-            self.failed.push(line);
-        }
-        Ok(())
+        counts.passed += other.passed;
+        counts.failed += other.failed;
+        Ok(Self { counts, failed: (!status.success()).then_some(line) })
     }
 
     /// Prints skips, leaks since `before` and the closing line; fails if any test did, or anything leaked.
@@ -163,8 +146,8 @@ impl Run {
         // A test that skips has passed in the runner's eyes.
         let passed = self.counts.passed.saturating_sub(skips.len());
         println!("\n{passed} passed, {} failed, {} skipped", self.counts.failed, skips.len());
-        if !self.failed.is_empty() {
-            return Err(format!("{} failed", self.failed.join(", and ")));
+        if let Some(what) = self.failed {
+            return Err(format!("{what} failed"));
         }
         if !leaked.is_empty() {
             return Err(format!("the tests left {} things behind, listed above", leaked.len()));
@@ -199,22 +182,18 @@ fn leaked_since(before: &leaks::Snapshot) -> Vec<String> {
 }
 
 #[derive(Default, Debug, PartialEq, Eq)]
-struct Counts {
-    passed: usize,
-    failed: usize,
+pub struct Counts {
+    pub passed: usize,
+    pub failed: usize,
 }
 
 impl Counts {
-    /// Adds what a closing line of nextest (`Summary […] 3 tests run: 2 passed, 1 failed, 0 skipped`) or cargo test
-    /// (`test result: ok. 3 passed; 0 failed; …`) says; other lines are none of its business.
+    /// Adds what nextest's closing line (`Summary […] 3 tests run: 2 passed, 1 failed, 0 skipped`) says; other lines are
+    /// none of its business.
     fn read_line(&mut self, line: &str) {
         let line = line.trim_start();
-        let counts = if line.starts_with("Summary [") {
-            line.split("run: ").nth(1)
-        } else {
-            line.strip_prefix("test result: ").and_then(|rest| rest.split(". ").nth(1))
-        };
-        for count in counts.unwrap_or_default().split([',', ';']) {
+        let counts = line.starts_with("Summary [").then(|| line.split("run: ").nth(1)).flatten();
+        for count in counts.unwrap_or_default().split(',') {
             let mut words = count.split_whitespace();
             let (Some(Ok(number)), Some(what)) = (words.next().map(str::parse::<usize>), words.next()) else {
                 continue;
@@ -239,19 +218,13 @@ mod tests {
     }
 
     #[test]
-    fn closing_lines_of_both_runners_are_counted() {
+    fn nextests_closing_line_is_counted() {
         check(
             "     Summary [   1.234s] 12 tests run: 10 passed (1 slow), 1 failed, 1 timed out, 3 skipped",
             10,
             2,
         );
         check("     Summary [   0.004s] 5/9 tests run: 5 passed, 4 skipped", 5, 0);
-        check(
-            "test result: FAILED. 3 passed; 1 failed; 2 ignored; 0 measured; 0 filtered out; finished in 0.00s",
-            3,
-            1,
-        );
-        check("test result: ok. 7 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out", 7, 0);
         check("10 passed, 5 failed, said a test", 0, 0);
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::Result;
 use crate::cmd::{self, Cmd};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 pub const HELP: &str = "
@@ -229,10 +230,12 @@ fn check_status(files: &[PathBuf], faults: &mut Vec<String>) -> Result {
         .filter(|file| file.starts_with("crates") && file.extension().is_some_and(|e| e == "rs"))
         .filter_map(|file| std::fs::read_to_string(root.join(file)).ok())
         .collect();
-    for test in status.lines().filter(|line| line.starts_with('|')).flat_map(tests_in) {
-        if !sources.iter().any(|text| text.contains(&format!("fn {test}("))) {
-            eprintln!("tidy: note: docs/STATUS.md names the test {test}, which isn't there");
-        }
+    let named: BTreeSet<&str> =
+        status.lines().filter(|line| line.starts_with('|')).flat_map(tests_in).collect();
+    let is_there = |test: &str| sources.iter().any(|text| text.contains(&format!("fn {test}(")));
+    let missing: Vec<&str> = named.into_iter().filter(|test| !is_there(test)).collect();
+    if !missing.is_empty() {
+        eprintln!("tidy: note: docs/STATUS.md names tests that aren't there: {}", missing.join(", "));
     }
     Ok(())
 }

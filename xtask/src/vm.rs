@@ -4,8 +4,8 @@
 //! payload, a bare tar with a script `run`; onto a third one the machine writes its exit status and output, as a bare tar
 //! too. QEMU emulates the processor: hosts that are virtual machines themselves often can't do better.
 
-use crate::cmd::{self, Cmd, MUSL};
-use crate::{Result, build, peers, setup};
+use crate::cmd::{self, Cmd};
+use crate::{Result, build, peers, programs, setup};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -147,7 +147,7 @@ fn ensure_image() -> Result<PathBuf> {
 fn pack(dir: &Path) -> Result {
     cmd::heading("building berth and the tests");
     let berth = build::berth(build::Profile::Dev)?;
-    let programs = test_programs()?;
+    let programs = programs::build(&["--package", "cli", "--package", "runtime"])?;
     let payload = dir.join("payload");
     make_dir(&payload)?;
     strip(&berth, &payload.join("berth"))?;
@@ -155,10 +155,10 @@ fn pack(dir: &Path) -> Result {
         "#!/bin/sh\nexport BERTH_BIN=$PWD/berth BERTH_SKIPS=/result/skips TMPDIR=/var/tmp\nfailed=0\nuname -r\n",
     );
     for (name, filters) in TESTS {
-        let Some((_, program)) = programs.iter().find(|(found, _)| found == name) else {
+        let Some(program) = programs.iter().find(|program| program.name == *name) else {
             return Err(format!("there is no test program {name}"));
         };
-        strip(program, &payload.join(name).with_extension("test"))?;
+        strip(&program.path, &payload.join(name).with_extension("test"))?;
         let filters = filters.join(" ");
         script.push_str(&format!("./{name}.test --test-threads=1 {filters} || failed=1\n"));
     }
@@ -170,22 +170,6 @@ fn pack(dir: &Path) -> Result {
 
 fn strip(from: &Path, to: &Path) -> Result {
     Cmd::new("strip").arg("-o").arg(to).arg(from).run()
-}
-
-/// Test programs of the crates that have some for the machine, by name.
-fn test_programs() -> Result<Vec<(String, PathBuf)>> {
-    let messages = cmd::cargo()
-        .args(["test", "--quiet", "--no-run", "--package", "cli", "--package", "runtime", "--target", MUSL])
-        .args(["--message-format", "json"])
-        .capture()?;
-    let programs =
-        messages.lines().filter_map(|line| line.split("\"executable\":\"").nth(1)?.split('"').next());
-    let named = programs.map(PathBuf::from).filter_map(|path| {
-        let file = path.file_name()?.to_str()?;
-        let (name, _hash) = file.rsplit_once('-')?;
-        Some((name.to_owned(), path.clone()))
-    });
-    Ok(named.collect())
 }
 
 /// Boots the machine; the payload's exit status and output. An error means that there was no result.
