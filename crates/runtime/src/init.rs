@@ -5,7 +5,7 @@
 //! its filter: it opens no file and needs no right.
 
 use linux::Errno;
-use linux::process::{self, CStrings, Cloned, Exit};
+use linux::process::{self, CStrings, Exit, Fork};
 use std::ffi::{CString, OsStr, OsString};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -42,9 +42,10 @@ fn supervise(program: &OsStr, args: &[OsString]) -> Result<Exit, (&'static str, 
     // Before the program is there: none of its signals may be lost, and none may end us.
     linux::signal::set_blocked(&signals).map_err(|e| ("sigprocmask", e))?;
     let descriptor = linux::signal::signalfd(&signals).map_err(|e| ("signalfd", e))?;
-    let child = match process::clone3(0, None).map_err(|e| ("clone3", e))? {
-        Cloned::Child => process::exit(become_program(program, args)),
-        Cloned::Parent(pid, _pidfd) => pid,
+    // Not clone3(2), which docker's filter answers with ENOSYS.
+    let child = match process::fork().map_err(|e| ("fork", e))? {
+        Fork::Child => process::exit(become_program(program, args)),
+        Fork::Parent(pid) => pid,
     };
     loop {
         let mut fds = [rustix::event::PollFd::new(&descriptor, rustix::event::PollFlags::IN)];
