@@ -54,7 +54,10 @@ pub fn spawn(setup: Setup, keepers: Option<&Cgroup>) -> Result<i32, Error> {
     let failed = |errno| Error::system("make", "the holder", errno);
     let cloned = process::clone3(0, keepers.and_then(Cgroup::v2_dir_fd)).map_err(failed)?;
     match cloned {
-        Cloned::Parent(pid, _pidfd) => Ok(pid),
+        Cloned::Parent(pid, _pidfd) => {
+            setup.release_sources();
+            Ok(pid)
+        }
         Cloned::Child => run(setup),
     }
 }
@@ -82,11 +85,22 @@ impl Setup {
         let mut keep = vec![self.lock.raw(), self.client.as_raw_fd()];
         keep.extend(self.client_pipes.iter().flatten().map(AsRawFd::as_raw_fd));
         keep.extend(self.stdin.iter().chain(&self.stdin_writer).map(AsRawFd::as_raw_fd));
-        // A bind of another container's directory names its descriptor.
-        keep.extend(self.config.spec.mounts.iter().filter_map(|mount| {
-            mount.source.as_deref()?.strip_prefix("/proc/self/fd/")?.parse::<i32>().ok()
-        }));
+        keep.extend(self.sources());
         process::close_others(&keep);
+    }
+
+    /// The descriptors by which the configuration names the sources of bind mounts.
+    fn sources(&self) -> impl Iterator<Item = i32> {
+        self.config
+            .spec
+            .mounts
+            .iter()
+            .filter_map(|mount| mount.source.as_deref()?.strip_prefix("/proc/self/fd/")?.parse::<i32>().ok())
+    }
+
+    /// Closes them, once they're mounted: open, they would keep the host from unmounting what they are on.
+    fn release_sources(&self) {
+        self.sources().for_each(|number| drop(process::inherited_fd(number)));
     }
 }
 
@@ -133,6 +147,7 @@ fn start(setup: &mut Setup) -> Result<Live, Error> {
         trace: config.request.explain,
     })
     .map_err(&failed)?;
+    setup.release_sources();
     inherited::protect_from_oom();
 
     let init = ProcessName::of(starting.pid)

@@ -11,7 +11,7 @@ use rustix::fs::{
     AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid, chownat, makedev, mkdirat, mknodat, openat, symlinkat,
 };
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use types::oci::IdMapping;
 
 /// The container's user namespace, `None` if it's the caller's, and its maps.
@@ -110,6 +110,14 @@ fn make_root(plan: &Plan, root: Root<'_>, ids: &Ids<'_>, steps: &mut Steps) -> R
     }
 }
 
+/// The name of a source that may be given by a descriptor, for people.
+fn named(source: &Path) -> PathBuf {
+    match source.starts_with("/proc/self/fd") {
+        true => std::fs::read_link(source).unwrap_or_else(|_| source.to_owned()),
+        false => source.to_owned(),
+    }
+}
+
 struct Bind<'a> {
     source: &'a Path,
     recursive: bool,
@@ -125,7 +133,7 @@ impl Bind<'_> {
         steps: &mut Steps,
         warnings: &mut Vec<String>,
     ) -> Result<OwnedFd, Error> {
-        let object = format!("{} for {}", self.source.display(), self.mount.target);
+        let object = format!("{} for {}", named(self.source).display(), self.mount.target);
         let fd = steps.run("open_tree", &object, "bind a part of the host", || {
             mount::clone_tree(CWD, self.source, self.recursive)
         })?;

@@ -116,7 +116,7 @@ fn plan_one(request: &MountRequest, given: &Given, process: (u32, u32)) -> Resul
             if relabel_shared.is_some() && Path::new("/sys/fs/selinux/enforce").exists() {
                 return Err(Error::invalid("-v", "z and Z: relabelling for SELinux is not supported yet"));
             }
-            let stat = find_source(source, *create_source)?;
+            let (pinned, stat) = find_source(source, *create_source)?;
             let mut words = vec![match recursion {
                 BindRecursion::Disabled => "bind".to_owned(),
                 _ => "rbind".to_owned(),
@@ -143,7 +143,7 @@ fn plan_one(request: &MountRequest, given: &Given, process: (u32, u32)) -> Resul
             let mut planned = Mount {
                 destination: target.to_owned(),
                 typ: Some("bind".to_owned()),
-                source: Some(source.to_string_lossy().into_owned()),
+                source: Some(pinned),
                 options: words,
                 ..Mount::default()
             };
@@ -160,16 +160,25 @@ fn plan_one(request: &MountRequest, given: &Given, process: (u32, u32)) -> Resul
     }
 }
 
-fn find_source(source: &Path, create: bool) -> Result<rustix::fs::Stat, Error> {
+/// The source of a bind mount, pinned by a descriptor that stays open in this process, which is the one that starts the
+/// container: whatever its name becomes meanwhile, what is mounted is what was looked at (security.md T16). The path of
+/// the descriptor, and the source's attributes.
+fn find_source(source: &Path, create: bool) -> Result<(String, rustix::fs::Stat), Error> {
+    use rustix::fs::{CWD, Mode, OFlags, fstat, openat};
+    use std::os::fd::IntoRawFd;
     let shown = || source.display();
-    match rustix::fs::stat(source) {
+    let failed = |errno| Error::system("read", shown(), errno);
+    let open = || openat(CWD, source, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+    let fd = match open() {
         Err(linux::Errno::NOENT) if create => {
             std::fs::create_dir_all(source).map_err(|error| Error::io("make", shown(), &error))?;
-            rustix::fs::stat(source).map_err(|errno| Error::system("read", shown(), errno))
+            open().map_err(failed)?
         }
         Err(linux::Errno::NOENT) => {
-            Err(Error::invalid("bind mount", format!("source {} does not exist", shown())))
+            return Err(Error::invalid("bind mount", format!("source {} does not exist", shown())));
         }
-        other => other.map_err(|errno| Error::system("read", shown(), errno)),
-    }
+        other => other.map_err(failed)?,
+    };
+    let stat = fstat(&fd).map_err(failed)?;
+    Ok((format!("/proc/self/fd/{}", fd.into_raw_fd()), stat))
 }
