@@ -69,6 +69,14 @@ pub fn plan(
         reservation,
         ..Memory::default()
     });
+    if let (Some(nano), Some(online)) = (wanted.nano_cpus, processors_online())
+        && nano > online * 1_000_000_000
+    {
+        return Err(Error::invalid(
+            "--cpus",
+            format!("must be from 0.01 to {online}.00: this host has {online}"),
+        ));
+    }
     let (quota, period) = match wanted.nano_cpus {
         None | Some(0) => (None, None),
         Some(nano) => (Some((nano / 10_000) as i64), Some(100_000)),
@@ -93,6 +101,16 @@ pub fn plan(
         ..Resources::default()
     };
     Ok((resources != Resources::default()).then_some(resources))
+}
+
+/// Processors of the host, whichever of them the caller may use. Source: the kernel's cputopology.rst.
+fn processors_online() -> Option<u64> {
+    let list = std::fs::read_to_string("/sys/devices/system/cpu/online").ok()?;
+    let ranges = list.trim().split(',').map(|range| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        Some(last.parse::<u32>().ok()?.checked_sub(first.parse().ok()?)? as u64 + 1)
+    });
+    ranges.sum()
 }
 
 /// Resource limits.
