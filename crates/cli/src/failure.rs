@@ -56,12 +56,15 @@ impl Failure {
     /// The lines that are printed, coloured or not.
     fn text(&self, colour: bool) -> String {
         let (red, cyan, off) = if colour { ("\x1b[1;31m", "\x1b[36m", "\x1b[0m") } else { ("", "", "") };
+        // Messages quote what was typed and what images hold (security.md T18); some have two lines.
+        let inert = |text: &str| text.split('\n').map(engine::inert).collect::<Vec<_>>().join("\n");
+        let message = inert(&self.message);
         let mut text = match &self.usage_of {
-            Some(command) => format!("{red}{command}:{off} {}\n", self.message),
-            None => format!("{red}berth:{off} {}\n", self.message),
+            Some(command) => format!("{red}{command}:{off} {message}\n"),
+            None => format!("{red}berth:{off} {message}\n"),
         };
         if let Some(hint) = &self.hint {
-            text += &format!("{cyan}hint:{off} {hint}\n");
+            text += &format!("{cyan}hint:{off} {}\n", inert(hint));
         }
         if let Some(command) = &self.usage_of {
             text += &format!("See '{command} --help'.\n");
