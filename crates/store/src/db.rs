@@ -105,6 +105,8 @@ impl Db {
                 Ok(Db { connection, root, paths, writable: false, durability: Cell::new(None) })
             }
             _ if found > schema::NEWEST => Err(newer(&paths, found)),
+            // Whoever made the file was killed before its tables were committed: nothing was ever stored.
+            0 => Err(Error::NoStore { path: paths.root().to_owned() }),
             _ => Err(Error::OlderSchema { path: paths.database(), found, known: schema::NEWEST }),
         }
     }
