@@ -13,6 +13,7 @@ use crate::plan::{Plan, UserNamespace};
 use crate::{Error, Step, Steps, holder_mounts, limits, userns};
 use linux::Errno;
 use linux::process::{self, Cloned, ns};
+use rustix::fs::{CWD, Mode, OFlags, openat};
 use std::convert::Infallible;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
@@ -113,6 +114,9 @@ pub fn launch(launch: Launch<'_>) -> Result<Starting, Error> {
     let (ours, theirs) =
         steps.run("socketpair", "SEQPACKET", "talk to the first process", linux::socket::pair)?;
     let namespace_files = open_joins(plan, &mut steps)?;
+    if let Some(stdio) = &stdio {
+        give_pipes(stdio, plan, &mut steps)?;
+    }
     let inheritance = Inheritance {
         socket: theirs,
         mountpoint,
@@ -125,11 +129,46 @@ pub fn launch(launch: Launch<'_>) -> Result<Starting, Error> {
         v1_controllers: cgroup.map(|c| c.paths().v1.clone()).unwrap_or_default(),
         has_v2: cgroup.is_some_and(|c| c.paths().v2.is_some()),
     };
-    let (pid, pidfd, ours) =
-        clone_first(plan, &namespace_files, cgroup, tasks_max, inheritance, ours, &mut steps)?;
+    // The first process finds its mountpoint as its working directory, wherever it may walk.
+    let before =
+        steps.run("open, chdir", inheritance.mountpoint.display(), "stand where the root goes", || {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let before = openat(CWD, ".", flags, Mode::empty())?;
+            rustix::process::chdir(&inheritance.mountpoint)?;
+            Ok(before)
+        })?;
+    let cloned = clone_first(plan, &namespace_files, cgroup, tasks_max, inheritance, ours, &mut steps);
+    let _ = rustix::process::fchdir(&before);
+    let (pid, pidfd, ours) = cloned?;
     let mut starting = Starting::new(pid, pidfd, ours, steps);
-    starting.prepare(plan, root, cgroup, &namespace_files, launch.idmap_optional)?;
-    Ok(starting)
+    match starting.prepare(plan, root, cgroup, &namespace_files, launch.idmap_optional) {
+        Ok(()) => Ok(starting),
+        // If the first process failed before, that is the reason.
+        Err(error) => Err(starting.told().unwrap_or(error)),
+    }
+}
+
+/// Gives the pipes among the streams to the process's user, who else couldn't open `/dev/stdout` by name: their inodes
+/// belong to whoever made them, an id that the user namespace lacks.
+fn give_pipes(stdio: &Stdio, plan: &Plan, steps: &mut Steps) -> Result<(), Error> {
+    use rustix::fs::{FileType, Gid, Uid, fchown, fstat};
+    let UserNamespace::New { uid, gid } = &plan.namespaces.user else { return Ok(()) };
+    let user = &plan.process.user;
+    let (Some(uid), Some(gid)) = (userns::to_host(uid, user.uid), userns::to_host(gid, user.gid)) else {
+        return Ok(());
+    };
+    for fd in stdio.stdin.iter().chain([&stdio.stdout, &stdio.stderr]) {
+        let pipe = fstat(fd).is_ok_and(|stat| {
+            FileType::from_raw_mode(stat.st_mode) == FileType::Fifo
+                && (stat.st_uid, stat.st_gid) != (uid, gid)
+        });
+        if pipe {
+            steps.run("fchown", "a pipe", "give the standard streams to its user", || {
+                fchown(fd, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
+            })?;
+        }
+    }
+    Ok(())
 }
 
 /// Opened namespace files to join, with their flags.
@@ -139,7 +178,6 @@ struct Joins {
 }
 
 fn open_joins(plan: &Plan, steps: &mut Steps) -> Result<Joins, Error> {
-    use rustix::fs::{CWD, Mode, OFlags, openat};
     let mut open = |path: &std::path::Path| {
         steps.run("open", path.display(), "join a namespace", || {
             openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
@@ -303,7 +341,6 @@ fn own_binary(plan: &Plan, steps: &mut Steps) -> Result<Option<OwnedFd>, Error> 
         // The file isn't on a mount of this namespace; a root that isn't the host's may not write it anyway.
         Err(_) if plan.has_user_namespace() => steps
             .run("open", exe, "run berth's init first", || {
-                use rustix::fs::{CWD, Mode, OFlags, openat};
                 openat(CWD, exe, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
             })
             .map(Some),
@@ -311,25 +348,34 @@ fn own_binary(plan: &Plan, steps: &mut Steps) -> Result<Option<OwnedFd>, Error> 
     }
 }
 
-/// Clones with `base` as real user id and a soft limit of `max` tasks, which the kernel takes over as the ceiling of the
-/// whole new user namespace; from global root it would take none. The effective id stays root's, who so owns the
-/// namespace. Source: enforced_nproc_rlimit() in kernel/user_namespace.c.
+/// Clones as user `base` with a soft limit of `max` tasks, which the kernel takes over as the ceiling of the whole new user
+/// namespace; from global root it would take none. The effective id becomes the namespace's owner, on whom its tasks are
+/// counted: were it root, all containers and root's own processes would share one ceiling.
+/// Source: enforced_nproc_rlimit() and create_user_ns() in the kernel.
 fn with_task_ceiling(
     ceiling: Option<(u32, u64)>,
     clone: impl FnOnce() -> Result<Cloned, Errno>,
 ) -> Result<Cloned, Errno> {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    use linux::creds::{CapState, capget, capset, setresuid};
+    use rustix::process::{Resource, Rlimit, dumpable_behavior, getrlimit, set_dumpable_behavior, setrlimit};
     let Some((base, max)) = ceiling else { return clone() };
-    let before = getrlimit(Resource::Nproc);
-    let soft = before.maximum.map_or(max, |hard| hard.min(max));
-    setrlimit(Resource::Nproc, Rlimit { current: Some(soft), maximum: before.maximum })?;
-    linux::creds::setresuid(base, u32::MAX, u32::MAX)?;
-    let cloned = clone();
+    let limit = getrlimit(Resource::Nproc);
+    let soft = limit.maximum.map_or(max, |hard| hard.min(max));
+    let caps = capget()?;
+    let dumpable = dumpable_behavior()?;
+    setrlimit(Resource::Nproc, Rlimit { current: Some(soft), maximum: limit.maximum })?;
+    setresuid(base, base, u32::MAX)?;
+    // Leaving id 0 took the effective capabilities, and the right to open files of its own in /proc.
+    let cloned = capset(CapState { effective: caps.permitted, ..caps })
+        .and_then(|()| set_dumpable_behavior(dumpable))
+        .and_then(|()| clone());
     if let Ok(Cloned::Child) = cloned {
         return cloned;
     }
-    linux::creds::setresuid(0, u32::MAX, u32::MAX)?;
-    setrlimit(Resource::Nproc, before)?;
+    setresuid(0, 0, u32::MAX)?;
+    capset(caps)?;
+    set_dumpable_behavior(dumpable)?;
+    setrlimit(Resource::Nproc, limit)?;
     cloned
 }
 
@@ -408,6 +454,19 @@ impl Starting {
 
     pub(crate) fn steps_mut(&mut self) -> &mut Steps {
         &mut self.steps
+    }
+
+    /// What the first process said of its failure, if it has.
+    fn told(&self) -> Option<Error> {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        // It is about to say so, or never will.
+        let patience = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+        let mut fds = [PollFd::new(&self.socket, PollFlags::IN)];
+        poll(&mut fds, Some(&patience)).ok().filter(|ready| *ready > 0)?;
+        match message::receive(&self.socket) {
+            Ok(Some((Message::Failed(failure), _))) => Some(failure.into()),
+            _ => None,
+        }
     }
 
     /// Waits until the first process has become the user's program, or waits for its start.

@@ -12,8 +12,7 @@ use linux::mount::{self, attr};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// Attaches the root to its mountpoint: while the process is still the host's root by its user id, since nobody else may
-/// walk there.
+/// Attaches the root to its mountpoint.
 pub(super) fn attach_root(
     plan: &Plan,
     inheritance: &Inheritance,
@@ -33,7 +32,11 @@ pub(super) fn attach_root(
     }
     let mountpoint = &inheritance.mountpoint;
     steps.run("move_mount", mountpoint.display(), "attach the root file system", || {
-        mount::attach_at(root.as_fd(), mountpoint)
+        // The holder has left us the working directory there. A namespace that was joined has another.
+        match plan.namespaces.clone_flags & linux::process::ns::MOUNT {
+            0 => mount::attach_at(root.as_fd(), mountpoint),
+            _ => mount::attach(root.as_fd(), CWD),
+        }
     })
 }
 
