@@ -131,7 +131,6 @@ fn option_words_become_attributes() {
 }
 
 #[test]
-#[ignore = "the message has no option: read the reason from the fs context"]
 fn an_option_that_the_file_system_lacks_is_refused() {
     let host = Host::new();
     let mount = json!({"destination": "/mnt", "type": "tmpfs", "source": "tmpfs", "options": ["cheese=1"]});

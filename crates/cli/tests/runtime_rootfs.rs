@@ -29,7 +29,6 @@ fn default_devices_work() {
 }
 
 #[test]
-#[ignore = "standard streams aren't given to the container's user, as runc does"]
 fn standard_streams_can_be_opened_by_name() {
     let host = Host::new();
     for (uid, name) in [(0, "/dev/stdout"), (33, "/dev/stdout"), (33, "/proc/self/fd/1")] {

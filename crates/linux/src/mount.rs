@@ -115,6 +115,18 @@ pub fn detached(kind: &str, options: &[(String, String)], attributes: u64) -> Re
     fs_mount(&context, attributes)
 }
 
+/// The first of the options that a file system of type `kind` refuses by itself; `None` if it takes each of them.
+pub fn refused_option<'a>(kind: &str, options: &'a [(String, String)]) -> Option<&'a (String, String)> {
+    let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC).ok()?;
+    options.iter().find(|(key, value)| {
+        let set = match value.as_str() {
+            "" => fsconfig_set_flag(&context, key.as_str()),
+            value => fsconfig_set_string(&context, key.as_str(), value),
+        };
+        set.is_err()
+    })
+}
+
 /// The mount of a created file system context. Source: fsmount(2).
 pub fn fs_mount(context: &OwnedFd, attributes: u64) -> Result<OwnedFd> {
     fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::from_bits_retain(attributes as u32))

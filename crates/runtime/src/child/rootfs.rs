@@ -171,6 +171,14 @@ impl Builder<'_> {
                     Ok(fd)
                 })
             }
+            Err(Error::Step { errno: Errno::INVAL, .. })
+                if mount::refused_option(fstype, &data).is_some() =>
+            {
+                let (key, value) = mount::refused_option(fstype, &data).cloned().unwrap_or_default();
+                let option = if value.is_empty() { key } else { format!("{key}={value}") };
+                let field = format!("mounts: options of {}", mount.target);
+                Err(Error::field(field, format!("{fstype} doesn't take {option:?}")))
+            }
             other => other,
         }
     }
