@@ -1,4 +1,9 @@
 //! Bad input to `berth run`: one clear message, the documented exit status, nothing left behind.
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test's helpers fail the test, and use the host's own tools"
+)]
 
 use std::path::Path;
 use testkit::{Cmd, Host, Output};

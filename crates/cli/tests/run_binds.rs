@@ -1,4 +1,9 @@
 //! Binds have natural owners on both sides, as docker's users expect them (design.md 5).
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test's helpers fail the test, and use the host's own tools"
+)]
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
