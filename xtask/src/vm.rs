@@ -147,7 +147,9 @@ fn ensure_image() -> Result<PathBuf> {
 fn pack(dir: &Path) -> Result {
     cmd::heading("building berth and the tests");
     let berth = build::berth(build::Profile::Dev)?;
-    let programs = programs::build(&["--package", "cli", "--package", "runtime"])?;
+    let of_cli = TESTS.iter().filter(|(name, _)| *name != "runtime").flat_map(|(name, _)| ["--test", *name]);
+    let mut programs = programs::build(&["--package", "runtime", "--lib"])?;
+    programs.extend(programs::build(&["--package", "cli"].into_iter().chain(of_cli).collect::<Vec<_>>())?);
     let payload = dir.join("payload");
     make_dir(&payload)?;
     strip(&berth, &payload.join("berth"))?;
