@@ -72,14 +72,16 @@ pub fn present(home: &Home) -> Vec<Container> {
 /// All containers, those that have ended too, the newest first.
 pub fn all(home: &Home) -> Result<Vec<Container>, Error> {
     let mut containers = present(home);
-    if home.root.join("store.db").exists() {
-        let store = store::Store::open_read_only(&home.root)?;
-        for record in store.containers()? {
-            if containers.iter().any(|c| c.config.id == record.id.as_str()) {
-                continue;
-            }
-            containers.extend(from_record(home, &record));
+    let records = match store::Store::open_read_only(&home.root) {
+        Ok(store) => store.containers()?,
+        Err(store::Error::NoStore { .. }) => Vec::new(),
+        Err(error) => return Err(error.into()),
+    };
+    for record in records {
+        if containers.iter().any(|c| c.config.id == record.id.as_str()) {
+            continue;
         }
+        containers.extend(from_record(home, &record));
     }
     containers.sort_by_key(|container| std::cmp::Reverse(container.config.created_ns));
     Ok(containers)
@@ -108,7 +110,7 @@ pub fn container(home: &Home, given: &str) -> Result<Container, Error> {
 /// The same for several; the store is read once at most.
 pub fn containers(home: &Home, given: &[String]) -> Vec<Result<Container, Error>> {
     let mut list = None;
-    let mut find = |given: &String| {
+    let find = |given: &String| {
         if let Some(found) = of_this_boot(home, given)? {
             return Ok(found);
         }
@@ -117,7 +119,7 @@ pub fn containers(home: &Home, given: &[String]) -> Vec<Result<Container, Error>
         }
         pick(list.as_deref().unwrap_or_default(), given)
     };
-    given.iter().map(|given| find(given)).collect()
+    given.iter().map(find).collect()
 }
 
 /// The fast way, without the store: a full id or a name of this boot.

@@ -8,7 +8,7 @@ use crate::holder::{self, Setup};
 use crate::request::{RunRequest, Source};
 use crate::spec::{self, Given, ImageConfig, Neighbour, WantedUserns};
 use crate::wire::{self, FromClient, ToClient};
-use crate::{Config, Error, Home, find, names, teardown};
+use crate::{Config, Error, Home, find, names, root, teardown};
 use runtime::Step;
 use runtime::cgroup::{self, Hierarchy};
 use std::collections::BTreeMap;
@@ -369,6 +369,8 @@ fn forget(home: &Home, id: &str, name: &str, recorded: bool) {
     let cell = Cell::of(home, id);
     if let Ok(Some(_lock)) = cell.wait_lock() {
         find::reap(home, &cell);
+        // It keeps what one that has run leaves behind.
+        let _ = root::remove(home, &cell);
     }
     if recorded
         && let Ok(store) = store::Store::open(&home.root)

@@ -228,7 +228,12 @@ fn command(request: &RunRequest, image: &ImageConfig) -> Result<Vec<String>, Err
 
 fn hostname(request: &RunRequest, given: &Given) -> Option<String> {
     let own = matches!(request.uts, NamespaceMode::Unset | NamespaceMode::Private);
-    own.then(|| request.hostname.clone().unwrap_or_else(|| given.id[..12].to_owned()))
+    // With another container's network comes its name, as with docker.
+    let joined = match &request.network {
+        NetworkMode::Container(name) => given.neighbours.get(name).and_then(|n| n.hostname.clone()),
+        _ => None,
+    };
+    own.then(|| request.hostname.clone().or(joined).unwrap_or_else(|| given.id[..12].to_owned()))
 }
 
 fn environment(
