@@ -115,7 +115,7 @@ fn lines_mean_what_unshare_means() {
             "--mount-proc",
             "sh",
             "-c",
-            "readlink /proc/self; ls -d /proc/[0-9]* | wc -l; wc -l </proc/1/maps >/dev/null",
+            "readlink /proc/self; set -- /proc/[0-9]*; echo $#; wc -l </proc/1/maps >/dev/null",
         ],
         vec!["-rpf", "--mount-proc", "sh", "-c", "echo $$; ls -d /proc/[0-9]*"],
         vec!["-r", "--mount-proc", "true"],
@@ -319,7 +319,7 @@ fn an_unprivileged_caller_gets_what_the_kernel_allows() {
     assert_eq!(unprivileged(&host, &["-c", "id", "-u"]).text(), "65534");
     let shown = unprivileged(&host, &["-rUmpnuiCTf", "sh", "-c", SHOW]).text();
     assert!(shown.lines().zip(of("self")).all(|(line, own)| line != own), "{shown}");
-    let proc = ["-rpf", "--mount-proc", "sh", "-c", "echo $$; ls -d /proc/[0-9]* | wc -l"];
+    let proc = ["-rpf", "--mount-proc", "sh", "-c", "echo $$; set -- /proc/[0-9]*; echo $#"];
     let theirs = ["--reuid=65534", "--regid=65534", "--clear-groups", "unshare"];
     same(unprivileged(&host, &proc), Cmd::new("setpriv", [&theirs[..], &proc].concat()).cwd(host.path(".")));
     unprivileged(&host, &["-m", "true"])

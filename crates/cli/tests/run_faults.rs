@@ -215,19 +215,16 @@ fn rounds(seed: u64, flags: &[&str]) {
 }
 
 #[test]
-#[ignore = "the engine's fixes in find.rs and run.rs are written, but haven't been tried"]
 fn random_kills_during_a_start_leave_a_consistent_state() {
     rounds(1, &[]);
 }
 
 #[test]
-#[ignore = "the engine's fixes in find.rs and run.rs are written, but haven't been tried"]
 fn random_kills_during_a_detached_start_leave_a_consistent_state() {
     rounds(2, &["-d", "--rm"]);
 }
 
 #[test]
-#[ignore = "the engine's fixes in find.rs and run.rs are written, but haven't been tried"]
 fn a_kill_while_the_store_is_made_leaves_a_store_that_lists_nothing() {
     let host = Host::new();
     std::fs::write(host.root_dir().join("store.db"), "").unwrap();

@@ -500,7 +500,6 @@ fn joining_a_container_shares_namespaces_and_range() {
 }
 
 #[test]
-#[ignore = "the engine's change is written, but hasn't been tried"]
 fn a_joined_network_brings_its_host_name() {
     let host = Host::new();
     let first = Background::start(&host, "first", &["-h", "one"], "while :; do sleep 1; done");

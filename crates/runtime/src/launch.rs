@@ -114,8 +114,13 @@ pub fn launch(launch: Launch<'_>) -> Result<Starting, Error> {
     let (ours, theirs) =
         steps.run("socketpair", "SEQPACKET", "talk to the first process", linux::socket::pair)?;
     let namespace_files = open_joins(plan, &mut steps)?;
-    if let Some(stdio) = &stdio {
-        give_pipes(stdio, plan, &mut steps)?;
+    match &stdio {
+        Some(own) => {
+            let fds = own.stdin.iter().chain([&own.stdout, &own.stderr]).map(AsFd::as_fd);
+            give_pipes(fds, plan, &mut steps)?;
+        }
+        None if plan.process.terminal => {}
+        None => give_pipes((0..3).map(borrow_std), plan, &mut steps)?,
     }
     let inheritance = Inheritance {
         socket: theirs,
@@ -150,14 +155,18 @@ pub fn launch(launch: Launch<'_>) -> Result<Starting, Error> {
 
 /// Gives the pipes among the streams to the process's user, who else couldn't open `/dev/stdout` by name: their inodes
 /// belong to whoever made them, an id that the user namespace lacks.
-fn give_pipes(stdio: &Stdio, plan: &Plan, steps: &mut Steps) -> Result<(), Error> {
+fn give_pipes<'a>(
+    streams: impl Iterator<Item = BorrowedFd<'a>>,
+    plan: &Plan,
+    steps: &mut Steps,
+) -> Result<(), Error> {
     use rustix::fs::{FileType, Gid, Uid, fchown, fstat};
     let UserNamespace::New { uid, gid } = &plan.namespaces.user else { return Ok(()) };
     let user = &plan.process.user;
     let (Some(uid), Some(gid)) = (userns::to_host(uid, user.uid), userns::to_host(gid, user.gid)) else {
         return Ok(());
     };
-    for fd in stdio.stdin.iter().chain([&stdio.stdout, &stdio.stderr]) {
+    for fd in streams {
         let pipe = fstat(fd).is_ok_and(|stat| {
             FileType::from_raw_mode(stat.st_mode) == FileType::Fifo
                 && (stat.st_uid, stat.st_gid) != (uid, gid)
