@@ -228,6 +228,7 @@ impl Cell {
 
     /// Removes the directory; the lock goes last. What is gone already is no error.
     pub fn remove(&self) {
+        // The configuration first: without it, readers take the container for gone.
         let names = ["config.json", "run.json", "exit.json", "stdout", "stderr", "remove"];
         for name in names {
             let _ = unlinkat(CWD, self.path.join(name), AtFlags::empty());

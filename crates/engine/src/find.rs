@@ -52,7 +52,8 @@ fn look(home: &Home, cell: &Cell) -> Option<Container> {
                 let ended = cell.ended().or_else(|| cell::read_ended(home, &config.id));
                 ended.filter(|_| !rm).map(|ended| Container { config, state: State::Exited(ended) })
             }
-            None => Some(Container { config, state: State::Created }),
+            // Unless it's just being removed: the configuration goes first.
+            None => cell.config().map(|config| Container { config, state: State::Created }),
         };
     }
     None
