@@ -72,6 +72,9 @@ impl<'a> Claims<'a> {
                 let _ = symlinkat(record.id.as_str(), CWD, run.join("names").join(&record.name));
             }
         }
+        if self.home.is_default() {
+            reserve_ids(self.home);
+        }
         linux::durable::replace(dir.as_fd(), "boot".as_ref(), boot_id.as_bytes(), 0o600)
             .map_err(|error| Error::io("write", run.join("boot").display(), &error))
     }
@@ -120,6 +123,26 @@ impl<'a> Claims<'a> {
     /// Gives back a range, if `id` has it.
     pub fn release_range(&self, slot: u32, id: &str) {
         release(&self.home.run.join("ranges").join(slot.to_string()), id);
+    }
+}
+
+/// Writes the ranges down where other programs that give out ids look, so that none gives out the same: `/etc/subuid` and
+/// `/etc/subgid`. Where that can't be done, because `/etc` is read-only, the ranges lie above those of useradd and systemd
+/// all the same.
+fn reserve_ids(home: &Home) {
+    for file in ["/etc/subuid", "/etc/subgid"] {
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        if text.lines().any(|line| line.starts_with("berth:")) {
+            continue;
+        }
+        let count = home.ranges * crate::home::RANGE_IDS;
+        let newline = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
+        let line = format!("{newline}berth:{}:{count}\n", home.ids_base);
+        let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::CLOEXEC;
+        if let Ok(file) = openat(CWD, file, flags, Mode::from_raw_mode(0o644)) {
+            // In one write: it's there or it isn't.
+            let _ = rustix::io::write(&file, line.as_bytes());
+        }
     }
 }
 

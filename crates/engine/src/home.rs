@@ -62,6 +62,13 @@ impl Home {
         }
     }
 
+    /// Whether this is the host's own berth, and not one that the environment moved elsewhere.
+    pub fn is_default(&self) -> bool {
+        self.root == Path::new("/var/lib/berth")
+            && self.run == Path::new("/run/berth")
+            && self.ids_base == IDS_BASE
+    }
+
     /// Path of a container's directory of this boot.
     pub fn run_dir(&self, id: &str) -> PathBuf {
         self.run.join("containers").join(id)
