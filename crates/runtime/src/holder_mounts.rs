@@ -135,13 +135,7 @@ impl Bind<'_> {
     ) -> Result<OwnedFd, Error> {
         let object = format!("{} for {}", named(self.source).display(), self.mount.target);
         let fd = steps.run("open_tree", &object, "bind a part of the host", || {
-            match mount::clone_tree(CWD, self.source, self.recursive) {
-                // A mount that is detached already, given by its descriptor: older kernels copy none of those.
-                Err(Errno::INVAL) if self.source.starts_with("/proc/self/fd") => {
-                    openat(CWD, self.source, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
-                }
-                other => other,
-            }
+            mount::clone_tree(CWD, self.source, self.recursive)
         })?;
         if let Some(idmap) = self.idmap {
             let own = idmap.maps.as_ref().map(|(uid, gid)| userns::for_mount(uid, gid)).transpose()?;

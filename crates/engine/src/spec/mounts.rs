@@ -82,52 +82,17 @@ fn ipc_mounts(request: &RunRequest, given: &Given) -> Result<Vec<Mount>, Error> 
     })
 }
 
-/// Another container's `/dev/shm` as a detached mount, by a descriptor that stays open in this process, which is the one
-/// that starts the container. Only a process in that one's mount namespace may copy it from there.
+/// Another container's `/dev/shm`, found beneath its root: a link that it may have put there leads nowhere else
+/// (security.md T3). The descriptor stays open in this process, which is the one that starts the container.
 fn shm_of(pid: i32) -> Result<String, Error> {
-    use linux::process::{self, Fork, ns};
-    use rustix::fs::{CWD, Mode, OFlags, openat};
-    use std::os::fd::{AsFd, IntoRawFd};
-    let failed = |errno| Error::system("share the /dev/shm of process", pid, errno);
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let namespace = openat(CWD, format!("/proc/{pid}/ns/mnt"), flags, Mode::empty()).map_err(failed)?;
-    let (ours, theirs) = linux::socket::pair().map_err(failed)?;
-    match process::fork().map_err(failed)? {
-        Fork::Child => {
-            let taken = process::set_dumpable(false)
-                .and_then(|()| process::setns(namespace.as_fd(), ns::MOUNT))
-                .and_then(|()| copy_of_shm());
-            let sent = match &taken {
-                Ok(shm) => linux::socket::send(&theirs, b"0", &[shm.as_fd()]),
-                Err(errno) => linux::socket::send(&theirs, errno.raw_os_error().to_string().as_bytes(), &[]),
-            };
-            process::exit(sent.is_err().into())
-        }
-        Fork::Parent(child) => {
-            drop(theirs);
-            let mut answer = [0; 16];
-            let heard = linux::socket::recv(&ours, &mut answer);
-            let _ = process::wait_child(child);
-            let (length, fds) = heard.map_err(failed)?;
-            let errno = std::str::from_utf8(&answer[..length]).ok().and_then(|text| text.parse().ok());
-            match (fds.into_iter().next(), errno) {
-                (Some(shm), _) => Ok(format!("/proc/self/fd/{}", shm.into_raw_fd())),
-                (None, Some(errno)) if errno > 0 => Err(failed(linux::Errno::from_raw_os_error(errno))),
-                _ => Err(failed(linux::Errno::SRCH)),
-            }
-        }
-    }
-}
-
-/// A detached copy of the mount on `/dev/shm` in the mount namespace that the caller has entered: no link that the
-/// container may have put there is followed (security.md T3).
-fn copy_of_shm() -> Result<std::os::fd::OwnedFd, linux::Errno> {
-    use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
-    use std::os::fd::AsFd;
-    let resolve = ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_SYMLINKS;
+    use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
+    use std::os::fd::IntoRawFd;
+    let failed = |errno| Error::system("find /dev/shm of process", pid, errno);
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let shm = openat2(CWD, "/dev/shm", flags, Mode::empty(), resolve)?;
-    linux::mount::clone_tree(shm.as_fd(), Path::new(""), false)
+    let root = openat(CWD, format!("/proc/{pid}/root"), flags, Mode::empty()).map_err(failed)?;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_SYMLINKS;
+    let shm = openat2(&root, "/dev/shm", flags, Mode::empty(), resolve).map_err(failed)?;
+    Ok(format!("/proc/self/fd/{}", shm.into_raw_fd()))
 }
 
 fn plan_one(request: &MountRequest, given: &Given, process: (u32, u32)) -> Result<Mount, Error> {
