@@ -367,9 +367,12 @@ fn await_start(socket: &OwnedFd) -> Result<Start, Error> {
 /// Removes what a start that failed may have left: its holder has done so already, unless it was killed.
 fn forget(home: &Home, id: &str, name: &str, recorded: bool) {
     let cell = Cell::of(home, id);
-    if let Ok(Some(_lock)) = cell.wait_lock() {
-        find::reap(home, &cell);
-        // It keeps what one that has run leaves behind.
+    if let Ok(lock) = cell.wait_lock() {
+        // Without one, a keeper that outlived its holder has buried the container itself.
+        if lock.is_some() {
+            find::reap(home, &cell);
+        }
+        // Both keep what one that has run leaves behind.
         let _ = root::remove(home, &cell);
     }
     if recorded
