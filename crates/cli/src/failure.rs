@@ -27,13 +27,11 @@ impl Failure {
     }
 
     /// The failure of `run` or `exec` that `kind` stands for: 125, 126 or 127.
-    #[allow(dead_code)] // until `backend` is the engine's
     pub fn of_run(kind: Kind, message: impl Into<String>, hint: Option<String>) -> Failure {
         Failure { hint, exit_code: kind.run_exit_code(), ..Failure::new(message) }
     }
 
     /// The failure of any other command that `kind` stands for.
-    #[allow(dead_code)] // until `backend` is the engine's
     pub fn of(kind: Kind, message: impl Into<String>, hint: Option<String>) -> Failure {
         Failure { hint, exit_code: kind.exit_code(), ..Failure::new(message) }
     }

@@ -3,12 +3,11 @@
 use crate::attach::{self, Outcome};
 use crate::request::{EnvChange, ExecRequest};
 use crate::users::{self, UserFiles};
-use crate::{Config, Error, Home, find, spec};
+use crate::{Config, Error, Home, find, root, spec};
 use runtime::cgroup::Cgroup;
 use runtime::exec::Exec;
 use runtime::{ProcessPlan, Stdio};
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
-use std::io::Read;
+use rustix::fs::{CWD, Mode, OFlags, openat};
 use std::os::fd::{AsFd, OwnedFd};
 use types::caps::CapSet;
 use types::oci::{Process, User};
@@ -67,8 +66,10 @@ fn plan(config: &Config, request: &ExecRequest, root: &OwnedFd) -> Result<Proces
     let user = match &request.user {
         None => template.user.clone(),
         Some(text) => {
-            let files =
-                UserFiles { passwd: read_file(root, "/etc/passwd"), group: read_file(root, "/etc/group") };
+            let files = UserFiles {
+                passwd: root::read_beneath(root, "/etc/passwd").unwrap_or_default(),
+                group: root::read_beneath(root, "/etc/group").unwrap_or_default(),
+            };
             let identity = users::resolve(text, &[], &files)?;
             User {
                 uid: identity.uid,
@@ -122,20 +123,4 @@ fn environment(mut env: Vec<String>, request: &ExecRequest) -> Vec<String> {
         }
     }
     env
-}
-
-/// A small file of a running container, read as data beneath its root.
-fn read_file(root: &OwnedFd, path: &str) -> Vec<u8> {
-    const BYTES_MAX: u64 = 1 << 20;
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let mut content = Vec::new();
-    if let Ok(fd) = openat2(root, path, flags, Mode::empty(), resolve)
-        && rustix::fs::fstat(&fd).is_ok_and(|stat| {
-            rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::RegularFile
-        })
-    {
-        let _ = std::fs::File::from(fd).take(BYTES_MAX).read_to_end(&mut content);
-    }
-    content
 }

@@ -7,7 +7,7 @@ use crate::cell::Ended;
 use crate::config::{RootSource, UserNamespace};
 use crate::find::{self, Container, State};
 use crate::ps::{labels, network_name};
-use crate::request::{InspectRequest, MountKind, Propagation, RunRequest};
+use crate::request::{InspectRequest, MountKind, RunRequest};
 use crate::{Error, Home};
 use serde_json::{Map, Value as Json, json};
 
@@ -116,7 +116,7 @@ fn mounts(request: &RunRequest) -> Vec<Json> {
             "Destination": mount.target,
             "Mode": if mount.read_only { "ro" } else { "" },
             "RW": !mount.read_only,
-            "Propagation": propagation_word(*propagation),
+            "Propagation": propagation.word(),
         }),
         MountKind::Tmpfs { .. } => json!({
             "Type": "tmpfs",
@@ -128,17 +128,6 @@ fn mounts(request: &RunRequest) -> Vec<Json> {
         }),
     });
     shown.collect()
-}
-
-fn propagation_word(propagation: Propagation) -> &'static str {
-    match propagation {
-        Propagation::RPrivate => "rprivate",
-        Propagation::Private => "private",
-        Propagation::RSlave => "rslave",
-        Propagation::Slave => "slave",
-        Propagation::RShared => "rshared",
-        Propagation::Shared => "shared",
-    }
 }
 
 fn own_config(container: &Container) -> Json {

@@ -311,11 +311,6 @@ impl Cursor {
         Cursor { dir, number, file: None, at: 0, current: None }
     }
 
-    /// The number of the file it's in.
-    pub fn file_number(&self) -> u64 {
-        self.number
-    }
-
     /// The next piece of output: its header, and how much of it is still to be read. `None` at the log's end, for now.
     pub fn next_piece(&mut self) -> Result<Option<(Header, u32)>, Error> {
         loop {

@@ -163,22 +163,9 @@ fn overlay(
 /// Reads a small file of the container's root before it's mounted, for the user database: the topmost layer that has
 /// it. Links are followed within the layer only.
 pub fn read_file(source: &RootSource, path: &str) -> Vec<u8> {
-    use rustix::fs::{FileType, ResolveFlags, openat2};
-    use std::io::Read;
-    const BYTES_MAX: u64 = 1 << 20;
-    let read = |root: &Path| -> Option<Vec<u8>> {
-        let dir =
-            openat(CWD, root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).ok()?;
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        let fd = openat2(&dir, path, flags, Mode::empty(), resolve).ok()?;
-        let stat = rustix::fs::fstat(&fd).ok()?;
-        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-            return None;
-        }
-        let mut content = Vec::new();
-        std::fs::File::from(fd).take(BYTES_MAX).read_to_end(&mut content).ok()?;
-        Some(content)
+    let read = |root: &Path| {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        read_beneath(&openat(CWD, root, flags, Mode::empty()).ok()?, path)
     };
     match source {
         RootSource::Host => read(Path::new("/")),
@@ -186,6 +173,23 @@ pub fn read_file(source: &RootSource, path: &str) -> Vec<u8> {
         RootSource::Layers(layers) => layers.iter().rev().find_map(|layer| read(layer)),
     }
     .unwrap_or_default()
+}
+
+/// Reads a small regular file beneath `root` as data, following links within it only; `None` if there is none.
+pub fn read_beneath(root: &OwnedFd, path: &str) -> Option<Vec<u8>> {
+    use rustix::fs::{FileType, ResolveFlags, openat2};
+    use std::io::Read;
+    const BYTES_MAX: u64 = 1 << 20;
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let fd = openat2(root, path, flags, Mode::empty(), resolve).ok()?;
+    let stat = rustix::fs::fstat(&fd).ok()?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return None;
+    }
+    let mut content = Vec::new();
+    std::fs::File::from(fd).take(BYTES_MAX).read_to_end(&mut content).ok()?;
+    Some(content)
 }
 
 /// Removes what [`prepare`] made, and the logs. What is gone already is no error.

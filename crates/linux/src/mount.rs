@@ -3,7 +3,6 @@
 use crate::sys::syscall;
 use rustix::fs::CWD;
 use rustix::io::Result;
-use std::ffi::CString;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -130,22 +129,4 @@ pub fn refused_option<'a>(kind: &str, options: &'a [(String, String)]) -> Option
 /// The mount of a created file system context. Source: fsmount(2).
 pub fn fs_mount(context: &OwnedFd, attributes: u64) -> Result<OwnedFd> {
     fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::from_bits_retain(attributes as u32))
-}
-
-/// mount(2) with raw flags, for file systems whose options fsconfig(2) doesn't parse yet.
-pub fn mount_legacy(source: &str, target: &Path, kind: &str, flags: u64, data: &str) -> Result<()> {
-    let text = |s: &str| CString::new(s).map_err(|_| rustix::io::Errno::INVAL);
-    let (source, kind, data) = (text(source)?, text(kind)?, text(data)?);
-    let target = CString::new(target.as_os_str().as_encoded_bytes()).map_err(|_| rustix::io::Errno::INVAL)?;
-    // SAFETY: all pointers are to null-terminated strings that live over the call.
-    let ret = unsafe {
-        libc::mount(
-            source.as_ptr(),
-            target.as_ptr(),
-            kind.as_ptr(),
-            flags as libc::c_ulong,
-            data.as_ptr().cast(),
-        )
-    };
-    crate::sys::check(ret.into()).map(drop)
 }

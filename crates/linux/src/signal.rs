@@ -23,18 +23,6 @@ pub fn set_blocked(signals: &[i32]) -> Result<()> {
     check(unsafe { libc::sigprocmask(libc::SIG_SETMASK, &set, std::ptr::null_mut()) }.into()).map(drop)
 }
 
-/// Blocks every signal that can be blocked.
-pub fn block_all() -> Result<()> {
-    // SAFETY: sigfillset only writes into the set.
-    let set = unsafe {
-        let mut set: libc::sigset_t = std::mem::zeroed();
-        libc::sigfillset(&mut set);
-        set
-    };
-    // SAFETY: both pointers are valid or null.
-    check(unsafe { libc::sigprocmask(libc::SIG_SETMASK, &set, std::ptr::null_mut()) }.into()).map(drop)
-}
-
 /// Restores the default disposition of all signals and unblocks them: ignored signals would pass through execve(2).
 pub fn reset_all() {
     for signal in 1..=64 {

@@ -40,20 +40,10 @@ pub fn send(socket: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<(
 /// Receives one message into `buffer`: its bytes' number and its descriptors, close-on-exec. Zero bytes mean that the
 /// peer is gone. EMSGSIZE if the message was longer than the buffer.
 pub fn recv(socket: impl AsFd, buffer: &mut [u8]) -> Result<(usize, Vec<OwnedFd>)> {
-    recv_with(socket, buffer, RecvFlags::empty())
-}
-
-/// As [`recv`], EAGAIN if there is no message.
-pub fn try_recv(socket: impl AsFd, buffer: &mut [u8]) -> Result<(usize, Vec<OwnedFd>)> {
-    recv_with(socket, buffer, RecvFlags::DONTWAIT)
-}
-
-fn recv_with(socket: impl AsFd, buffer: &mut [u8], flags: RecvFlags) -> Result<(usize, Vec<OwnedFd>)> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FDS_MAX))];
     loop {
         let mut control = RecvAncillaryBuffer::new(&mut space);
-        let result =
-            recvmsg(&socket, &mut [IoSliceMut::new(buffer)], &mut control, flags | RecvFlags::CMSG_CLOEXEC);
+        let result = recvmsg(&socket, &mut [IoSliceMut::new(buffer)], &mut control, RecvFlags::CMSG_CLOEXEC);
         let message = match result {
             Err(Errno::INTR) => continue,
             other => other?,
@@ -117,9 +107,4 @@ pub fn connect_stream(path: &Path) -> Result<OwnedFd> {
 /// Accepts a connection, close-on-exec.
 pub fn accept(listener: impl AsFd) -> Result<OwnedFd> {
     rustix::net::accept_with(listener, SocketFlags::CLOEXEC)
-}
-
-/// User id of the process at the other end. Source: unix(7), SO_PEERCRED.
-pub fn peer_uid(socket: impl AsFd) -> Result<u32> {
-    rustix::net::sockopt::socket_peercred(socket).map(|cred| cred.uid.as_raw())
 }

@@ -15,7 +15,7 @@ use linux::Errno;
 use linux::process::{self, Cloned, ns};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use std::convert::Infallible;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use types::oci::IdMapping;
 
@@ -512,11 +512,6 @@ impl Starting {
         })?;
         let warnings = std::mem::take(&mut self.warnings);
         Ok(Started { pid: self.pid, pidfd, terminal, steps, warnings })
-    }
-
-    /// The socket on which [`Starting::finish`] waits, for callers that fork in between and must not keep it.
-    pub fn socket_fd(&self) -> i32 {
-        self.socket.as_raw_fd()
     }
 }
 

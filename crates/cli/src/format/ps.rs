@@ -35,7 +35,7 @@ const SHOWN_CHARS: usize = 20;
 
 /// State of a container, in docker's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(dead_code)] // until `backend` is the engine's
+#[allow(dead_code)] // docker's words; pausing and restarting come with the life cycle (issue 6)
 pub enum PsState {
     /// Made, not started.
     Created,

@@ -1,6 +1,5 @@
 //! Docker's `HostConfig`: what was asked of the host.
 
-use super::propagation_word;
 use crate::request::{
     AppArmor, BindRecursion, IpcMode, MountKind, MountRequest, NamespaceMode, Propagation, Seccomp, Security,
     TmpfsOption,
@@ -125,7 +124,7 @@ fn bind(mount: &MountRequest) -> Option<String> {
     };
     let mut words = Vec::new();
     words.extend(mount.read_only.then_some("ro"));
-    words.extend((*propagation != Propagation::RPrivate).then_some(propagation_word(*propagation)));
+    words.extend((*propagation != Propagation::RPrivate).then_some(propagation.word()));
     words.extend((*recursion == BindRecursion::Disabled).then_some("bind-nonrecursive"));
     words.extend(noidmap.then_some("noidmap"));
     words.extend(relabel_shared.map(|shared| if shared { "z" } else { "Z" }));
@@ -141,7 +140,7 @@ fn mount(mount: &MountRequest) -> Option<Json> {
         "Source": source,
         "Target": mount.target,
         "ReadOnly": mount.read_only,
-        "BindOptions": { "Propagation": propagation_word(*propagation) },
+        "BindOptions": { "Propagation": propagation.word() },
     }))
 }
 

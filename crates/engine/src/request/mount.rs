@@ -22,6 +22,20 @@ pub enum Propagation {
     Shared,
 }
 
+impl Propagation {
+    /// The mount option.
+    pub fn word(self) -> &'static str {
+        match self {
+            Propagation::RPrivate => "rprivate",
+            Propagation::Private => "private",
+            Propagation::RSlave => "rslave",
+            Propagation::Slave => "slave",
+            Propagation::RShared => "rshared",
+            Propagation::Shared => "shared",
+        }
+    }
+}
+
 /// Which submounts of a bind's source come along. Source: docker's `bind-recursive`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BindRecursion {

@@ -2,7 +2,7 @@
 
 use super::Given;
 use crate::config::UserNamespace;
-use crate::request::{BindRecursion, IpcMode, MountKind, MountRequest, Propagation, RunRequest, TmpfsOption};
+use crate::request::{BindRecursion, IpcMode, MountKind, MountRequest, RunRequest, TmpfsOption};
 use crate::{Error, binds};
 use std::path::Path;
 use types::oci::Mount;
@@ -121,17 +121,7 @@ fn plan_one(request: &MountRequest, given: &Given, process: (u32, u32)) -> Resul
                 BindRecursion::Disabled => "bind".to_owned(),
                 _ => "rbind".to_owned(),
             }];
-            words.push(
-                match propagation {
-                    Propagation::RPrivate => "rprivate",
-                    Propagation::Private => "private",
-                    Propagation::RSlave => "rslave",
-                    Propagation::Slave => "slave",
-                    Propagation::RShared => "rshared",
-                    Propagation::Shared => "shared",
-                }
-                .to_owned(),
-            );
+            words.push(propagation.word().to_owned());
             let user_ns = given.user_namespace != UserNamespace::Host;
             if user_ns {
                 words.push("rnodev".to_owned());
