@@ -20,10 +20,10 @@ is built once, from this machine's own Debian mirror, into the cache
 test`: emulation is ten to twenty times slower than the host.
 ";
 
-const SUITE: &str = "trixie";
+const SUITE: &str = "forky";
 
-const PACKAGES: &str =
-    "systemd,systemd-sysv,dbus,udev,kmod,nftables,iproute2,procps,busybox-static,linux-image-cloud-amd64";
+const PACKAGES: &str = "systemd,systemd-sysv,dbus,udev,kmod,nftables,iproute2,procps,passwd,util-linux,libcap2-bin,\
+     busybox-static,linux-image-cloud-amd64";
 
 /// Seconds until the machine is killed.
 const SECONDS_MAX: &str = "600";

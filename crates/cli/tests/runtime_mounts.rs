@@ -512,7 +512,7 @@ fn cgroup_is_read_only_when_asked() {
     };
     let run = |word: &str| {
         host.see(
-            "grep ' /sys/fs/cgroup/' /proc/self/mountinfo | cut -d' ' -f6 | sort -u; \
+            "grep -E ' /sys/fs/cgroup[/ ]' /proc/self/mountinfo | cut -d' ' -f6 | sort -u; \
                   mkdir /sys/fs/cgroup/x 2>&1 | grep -o 'Read-only.*'; true",
             |config| {
                 config["linux"]["resources"] = json!({"memory": {"limit": 64 << 20}});

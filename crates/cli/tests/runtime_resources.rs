@@ -76,8 +76,12 @@ fn a_quota_slows_the_container_down() {
     let host = Host::new();
     let resources = json!({"cpu": {"quota": 5_000, "period": 50_000}});
     let file = if facts::cgroup_mode() == CgroupMode::V2 { "cpu.stat" } else { "cpu/cpu.stat" };
-    let script =
-        format!("n=0; while [ $n -lt 60000 ]; do n=$((n+1)); done; grep nr_throttled {file} | cut -d' ' -f2");
+    // However slow the machine: busy until it happens, twenty times as long as it should take at most.
+    let script = format!(
+        "throttled=0; round=0; while [ $throttled = 0 ] && [ $round -lt 200 ]; do round=$((round+1)); n=0; \
+         while [ $n -lt 3000 ]; do n=$((n+1)); done; throttled=$(grep nr_throttled {file} | cut -d' ' -f2); done; \
+         echo $throttled"
+    );
     let throttled: u32 = see(&host, &resources, &script).parse().unwrap();
     assert!(throttled > 0);
 }

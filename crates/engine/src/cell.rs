@@ -38,6 +38,16 @@ pub struct Intent {
     pub slot: Option<u32>,
 }
 
+impl Intent {
+    /// As JSON, with spaces for what the slot may still become, so that one intent covers another of the same container.
+    fn to_text(&self) -> Vec<u8> {
+        let mut text = to_json(self);
+        let slot = self.slot.map_or("null".len(), |slot| slot.to_string().len());
+        text.resize(text.len() + "4294967295".len() - slot, b' ');
+        text
+    }
+}
+
 /// A process, named so that no other one can be meant: with the boot that `<run>` belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessName {
@@ -117,6 +127,11 @@ impl CellLock {
     pub fn raw(&self) -> i32 {
         self.0.as_raw_fd()
     }
+
+    /// Writes down what is about to be made, over what was written before.
+    pub fn intend(&self, intent: &Intent) -> Result<(), Errno> {
+        rustix::io::pwrite(&self.0, &intent.to_text(), 0).map(|_| ())
+    }
 }
 
 impl Cell {
@@ -134,11 +149,11 @@ impl Cell {
         let lock = openat(CWD, cell.path.join("lock"), flags, Mode::from_raw_mode(0o600))
             .map_err(|e| failed("lock", e))?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|e| failed("lock", e))?;
-        let text = to_json(intent);
-        rustix::io::write(&lock, &text).map_err(|e| failed("write to", e))?;
+        let lock = CellLock(lock);
+        lock.intend(intent).map_err(|e| failed("write to", e))?;
         rustix::fs::mkdir(cell.path.join("rootfs"), Mode::from_raw_mode(0o755))
             .map_err(|e| failed("write to", e))?;
-        Ok((cell, CellLock(lock)))
+        Ok((cell, lock))
     }
 
     /// All containers of this boot.

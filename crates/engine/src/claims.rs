@@ -93,13 +93,18 @@ impl<'a> Claims<'a> {
         }
     }
 
-    /// Claims the first free range, looking from a place that `id` gives: its slot.
-    pub fn claim_range(&self, id: &str) -> Result<u32, Error> {
+    /// Claims the first free range, looking from a place that `id` gives: its slot. `intend` writes each try down first.
+    pub fn claim_range(
+        &self,
+        id: &str,
+        mut intend: impl FnMut(u32) -> Result<(), Error>,
+    ) -> Result<u32, Error> {
         let slots = self.home.ranges;
         let start = u32::from_str_radix(&id[..7.min(id.len())], 16).unwrap_or(0) % slots;
         for step in 0..slots {
             let slot = (start + step) % slots;
             let link = self.home.run.join("ranges").join(slot.to_string());
+            intend(slot)?;
             match symlinkat(id, CWD, &link) {
                 Ok(()) => return Ok(slot),
                 Err(Errno::EXIST) => {}

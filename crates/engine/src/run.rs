@@ -1,7 +1,7 @@
 //! `berth run`: from a request to a container, by the process that asks.
 
 use crate::attach::{self, Outcome};
-use crate::cell::{Cell, Intent, now_ns};
+use crate::cell::{Cell, CellLock, Intent, now_ns};
 use crate::claims::Claims;
 use crate::config::{RootSource, UserNamespace};
 use crate::holder::{self, Setup};
@@ -99,7 +99,7 @@ struct Created {
     config: Config,
     plan: runtime::Plan,
     cell: Cell,
-    lock: crate::cell::CellLock,
+    lock: CellLock,
     image: Option<store::ImageId>,
 }
 
@@ -142,15 +142,22 @@ fn create(home: &Home, request: RunRequest) -> Result<Created, Error> {
     bytes.copy_from_slice(&random[..32]);
     let id = ContainerId::from_random(bytes).as_str().to_owned();
     let name = claim_name(home, &claims, request.name.as_deref(), &id, [random[32], random[33]])?;
-    let claimed = Claimed { claims: &claims, name: &name, id: &id, slot: None };
-    claimed.fill(home, request, found, neighbours)
+    let mut intent = Intent { name: name.clone(), rm: request.rm, slot: None };
+    let (cell, lock) = Cell::create(home, &id, &intent).inspect_err(|_| claims.release_name(&name, &id))?;
+    let claimed = Claimed { claims: &claims, name: &name, id: &id, slot: None, cell: &cell };
+    let image = found.image;
+    let (config, plan) = claimed.fill(home, request, found, neighbours, |slot| {
+        intent.slot = Some(slot);
+        lock.intend(&intent).map_err(|errno| Error::system("write to", cell.path.display(), errno))
+    })?;
+    Ok(Created { config, plan, cell, lock, image })
 }
 
 /// Where the container's root is the host's, it must not find berth's own binary behind `/proc/PID/exe`. Nothing has been
 /// made yet: the program may start again from the beginning.
 pub(crate) fn seal() -> Result<(), Error> {
-    linux::process::ensure_sealed()
-        .map_err(|errno| Error::system("copy berth's binary to", "sealed memory", errno))
+    linux::own_file::ensure_sealed()
+        .map_err(|errno| Error::system("run berth from", "where nobody can overwrite it", errno))
 }
 
 struct Found {
@@ -271,6 +278,7 @@ struct Claimed<'a> {
     name: &'a str,
     id: &'a str,
     slot: Option<u32>,
+    cell: &'a Cell,
 }
 
 impl Drop for Claimed<'_> {
@@ -279,6 +287,7 @@ impl Drop for Claimed<'_> {
             self.claims.release_range(slot, self.id);
         }
         self.claims.release_name(self.name, self.id);
+        self.cell.remove();
     }
 }
 
@@ -289,11 +298,12 @@ impl Claimed<'_> {
         request: RunRequest,
         found: Found,
         neighbours: BTreeMap<String, Neighbour>,
-    ) -> Result<Created, Error> {
+        intend: impl FnMut(u32) -> Result<(), Error>,
+    ) -> Result<(Config, runtime::Plan), Error> {
         let user_namespace = match spec::wanted_userns(&request)? {
             WantedUserns::Host => UserNamespace::Host,
             WantedUserns::Own => {
-                let slot = self.claims.claim_range(self.id)?;
+                let slot = self.claims.claim_range(self.id, intend)?;
                 self.slot = Some(slot);
                 UserNamespace::Own { slot, base: home.range_base(slot) }
             }
@@ -303,7 +313,6 @@ impl Claimed<'_> {
                 None => return Err(Error::NoContainer { given: name }),
             },
         };
-        let rm = request.rm;
         let terminal_size = if request.tty { attach::terminal_size() } else { None };
         let given = Given {
             id: self.id.to_owned(),
@@ -319,11 +328,9 @@ impl Claimed<'_> {
             terminal_size,
         };
         let (config, plan) = spec::resolve(request, given)?;
-        let intent = Intent { name: self.name.to_owned(), rm, slot: self.slot };
-        let (cell, lock) = Cell::create(home, self.id, &intent)?;
         // From here on the directory stands for the claims.
         std::mem::forget(self);
-        Ok(Created { config, plan, cell, lock, image: found.image })
+        Ok((config, plan))
     }
 }
 

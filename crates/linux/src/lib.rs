@@ -4,6 +4,7 @@
 //! paths of berth's, no defaults. Failures are [`rustix::io::Errno`]; whoever calls says what for, on which object.
 //!
 //! - [`process`]: fork, clone3, exec, wait, pidfds, namespaces by descriptor
+//! - [`own_file`]: the running program, out of reach of those who could overwrite it
 //! - [`creds`]: ids, groups, capabilities
 //! - [`mount`]: detached mounts, attributes, id maps
 //! - [`signal`]: masks, dispositions, signalfd
@@ -17,6 +18,7 @@ pub mod creds;
 pub mod durable;
 pub mod mount;
 pub mod net;
+pub mod own_file;
 pub mod process;
 pub mod seccomp;
 pub mod signal;

@@ -3,7 +3,7 @@
 use crate::sys::syscall;
 use rustix::io::{Errno, Result};
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// Which side of a [`fork`] the caller is on.
 #[derive(Debug)]
@@ -399,45 +399,6 @@ pub fn inherited_fd(number: i32) -> Result<OwnedFd> {
     crate::sys::check(unsafe { libc::fcntl(number, libc::F_GETFD) }.into())?;
     // SAFETY: it is open, came from outside, and the caller takes it over once.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
-}
-
-/// Makes sure that the running program is a sealed copy in memory, which nobody can overwrite through `/proc/PID/exe`;
-/// if it isn't yet, copies it and starts it again with the same arguments and environment. Returns only if it is one, or
-/// if that failed. For a process that is about to share its user ids with a container (security.md T2).
-/// Source: memfd_create(2), fcntl(2) F_ADD_SEALS.
-pub fn ensure_sealed() -> Result<()> {
-    use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, memfd_create};
-    use std::os::unix::ffi::OsStringExt;
-    let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
-    let own =
-        std::fs::File::open("/proc/self/exe").map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))?;
-    if fcntl_get_seals(&own).is_ok_and(|has| has.contains(seals)) {
-        return Ok(());
-    }
-    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    let copy = match memfd_create("berth", flags | MemfdFlags::EXEC) {
-        // A kernel before 6.3, where every memfd may be executed.
-        Err(Errno::INVAL) => memfd_create("berth", flags)?,
-        other => other?,
-    };
-    let mut left = rustix::fs::fstat(&own)?.st_size as usize;
-    while left > 0 {
-        match rustix::fs::sendfile(&copy, &own, None, left)? {
-            0 => return Err(Errno::IO),
-            sent => left -= sent.min(left),
-        }
-    }
-    fcntl_add_seals(&copy, seals)?;
-    // Neither arguments nor environment can hold NUL bytes.
-    let c_string = |s: std::ffi::OsString| CString::new(s.into_vec()).unwrap_or_default();
-    let args = std::env::args_os().map(c_string).collect();
-    let env = std::env::vars_os().map(|(name, value)| {
-        let mut entry = name;
-        entry.push("=");
-        entry.push(value);
-        c_string(entry)
-    });
-    Err(fexecve(copy.as_fd(), &CStrings::new(args), &CStrings::new(env.collect())))
 }
 
 /// Gives back the memory that the program's own code and constants take in this process; what is used again comes back

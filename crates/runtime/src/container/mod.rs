@@ -76,7 +76,7 @@ mod tests;
 /// Where the container's root is the host's, it must not find this binary behind `/proc/PID/exe` (security.md T2).
 /// Nothing has been made yet: the program may start again from the beginning.
 fn seal() -> Result<(), crate::Error> {
-    linux::process::ensure_sealed().map_err(|errno| {
-        crate::Error::step("protect the runtime's own binary", "memfd_create", "/proc/self/exe", errno)
+    linux::own_file::ensure_sealed().map_err(|errno| {
+        crate::Error::step("protect the runtime's own binary", "execveat", "/proc/self/exe", errno)
     })
 }
