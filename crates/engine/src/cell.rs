@@ -10,6 +10,7 @@
 //!   stdout, stderr   FIFOs that the container writes and the keeper reads
 //!   rootfs/     where the first process attaches the root, in its own mount namespace
 //!   remove      whoever sees the end removes the container too
+//!   name        the link of `names/` that it had, once it's given back
 //! ```
 //!
 //! States, by files and kernel:
@@ -26,6 +27,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+
+/// The file that a name's link becomes.
+pub(crate) const NAME: &str = "name";
 
 /// What was intended, written before anything else is made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -244,7 +248,7 @@ impl Cell {
     /// Removes the directory; the lock goes last. What is gone already is no error.
     pub fn remove(&self) {
         // The configuration first: without it, readers take the container for gone.
-        let names = ["config.json", "run.json", "exit.json", "stdout", "stderr", "remove"];
+        let names = ["config.json", "run.json", "exit.json", "stdout", "stderr", "remove", NAME];
         for name in names {
             let _ = unlinkat(CWD, self.path.join(name), AtFlags::empty());
         }

@@ -11,9 +11,9 @@
 //! Invariant: a name's link is made before the container's row in the store, and removed after it. After a reboot
 //! `names` is made anew from the rows, under a lock.
 
-use crate::{Error, Home};
+use crate::{Error, Home, cell};
 use linux::Errno;
-use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, flock, openat, symlinkat, unlinkat};
+use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, flock, openat, renameat, symlinkat, unlinkat};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
@@ -120,9 +120,15 @@ impl<'a> Claims<'a> {
         id.into_os_string().into_string().ok()
     }
 
-    /// Gives back a name, if `id` has it.
+    /// Gives back a name, if `id` has it. The link is moved to the container's directory, which goes soon: where it's on a
+    /// disk, removing it takes several times as long, and whoever waits for the name waits for this.
     pub fn release_name(&self, name: &str, id: &str) {
-        release(&self.home.run.join("names").join(name), id);
+        let link = self.home.run.join("names").join(name);
+        if std::fs::read_link(&link).is_ok_and(|target| target.as_os_str() == id)
+            && renameat(CWD, &link, CWD, self.home.run_dir(id).join(cell::NAME)).is_err()
+        {
+            let _ = unlinkat(CWD, &link, AtFlags::empty());
+        }
     }
 
     /// Gives back a range, if `id` has it.

@@ -10,12 +10,13 @@
 //! ```
 
 use crate::cell::{Cell, CellLock, ProcessName, Running, now_ns};
+use crate::config::RootSource;
 use crate::keeper::{self, Streams, Task};
 use crate::wire::{self, FromClient, InitEnded, ToClient};
 use crate::{Config, Error, Home, inherited, root, teardown};
 use linux::process::{self, Exit, Fork};
 use runtime::cgroup::{self, Cgroup, Hierarchy};
-use runtime::{Launch, Plan, Root, Started, Stdio};
+use runtime::{Launch, Plan, Root, Started, Stdio, Steps};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 /// What the creator hands over.
@@ -132,10 +133,14 @@ fn start(setup: &mut Setup) -> Result<Live, Error> {
     let starting = runtime::launch(Launch {
         plan: &setup.plan,
         root: Root::Made(Box::new(|userns, _, _, steps| {
+            let mask = match config.root {
+                RootSource::Host => await_mask(client, steps)?,
+                _ => None,
+            };
             if await_record {
                 await_recorded(client)?;
             }
-            root::make(home, config, userns, steps)
+            root::make(home, config, userns, mask, steps)
         })),
         mountpoint: cell.path.join("rootfs"),
         stdio,
@@ -207,6 +212,16 @@ fn start(setup: &mut Setup) -> Result<Live, Error> {
         None => fork_keeper(&task)?,
     };
     Ok(Live { task, init: pid, keeper, to_keeper })
+}
+
+/// The mask layer that the creator makes meanwhile; `None` if it couldn't, or is gone.
+fn await_mask(client: &OwnedFd, steps: &mut Steps) -> Result<Option<OwnedFd>, runtime::Error> {
+    steps.group("recvmsg", "mask layer", "get what hides the host's secrets, made meanwhile", || {
+        Ok(match wire::receive::<FromClient>(client) {
+            Ok(Some((FromClient::Masked, mut fds))) => fds.pop(),
+            _ => None,
+        })
+    })
 }
 
 fn await_recorded(client: &OwnedFd) -> Result<(), runtime::Error> {

@@ -23,20 +23,24 @@ enum Mask {
     Hide(PathBuf),
 }
 
-/// Makes the masking layer as a detached mount, owned as the container's root with `base` as the host's id of id 0.
+/// Makes the masking layer as a detached mount, owned as on the host, but for the ids of one container's range, which are
+/// moved by `base`: 0 if the mount is going to be mapped.
 pub fn mask_layer(home: &Home, base: u32) -> Result<OwnedFd, Error> {
     let failed = |errno| Error::system("make", "the layer that hides the host's secrets", errno);
-    let options = [("mode".to_owned(), "755".to_owned())];
-    let layer = mount::detached("tmpfs", &options, 0).map_err(failed)?;
     let host = openat(CWD, "/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .map_err(failed)?;
+    let root = statat(&host, ".", AtFlags::empty()).map_err(failed)?;
+    let options = [("mode".to_owned(), format!("{:o}", root.st_mode & 0o7777))];
+    let layer = mount::detached("tmpfs", &options, 0).map_err(failed)?;
     let mut builder = Builder { layer: layer.as_fd(), host: host.as_fd(), base, made: Vec::new() };
-    builder
-        .copy_attributes(Path::new("."), &statat(&host, ".", AtFlags::empty()).map_err(failed)?)
-        .map_err(failed)?;
-    for mask in masks(home) {
-        builder.add(&mask).map_err(failed)?;
-    }
+    // Directories are made with the modes they should have.
+    let umask = rustix::process::umask(Mode::empty());
+    let made = builder.copy_owner(Path::new("."), &root).and_then(|()| {
+        let masks = masks(home);
+        masks.iter().try_for_each(|mask| builder.add(mask))
+    });
+    rustix::process::umask(umask);
+    made.map_err(failed)?;
     Ok(layer)
 }
 
@@ -65,8 +69,7 @@ impl Builder<'_> {
         }
         if empty && FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
             if !self.made.iter().any(|(made, _)| made == relative) {
-                mkdirat(self.layer, relative, Mode::from_raw_mode(0o755))?;
-                self.copy_attributes(relative, &stat)?;
+                self.make_dir(relative, &stat)?;
             }
             self.made.retain(|(made, _)| made != relative);
             self.made.push((relative.to_owned(), true));
@@ -97,17 +100,31 @@ impl Builder<'_> {
         if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
             return Ok(false);
         }
-        mkdirat(self.layer, parent, Mode::from_raw_mode(0o755))?;
-        self.copy_attributes(parent, &stat)?;
+        self.make_dir(parent, &stat)?;
         self.made.push((parent.to_owned(), false));
         Ok(true)
     }
 
-    fn copy_attributes(&self, relative: &Path, stat: &Stat) -> Result<(), Errno> {
+    /// Makes a directory as `stat` describes it.
+    fn make_dir(&self, relative: &Path, stat: &Stat) -> Result<(), Errno> {
+        let mode = stat.st_mode & 0o7777;
+        mkdirat(self.layer, relative, Mode::from_raw_mode(mode))?;
+        self.copy_owner(relative, stat)?;
+        // mkdir(2) leaves the bits out that are about ids.
+        if mode & 0o6000 == 0 {
+            return Ok(());
+        }
+        chmodat(self.layer, relative, Mode::from_raw_mode(mode), AtFlags::empty())
+    }
+
+    fn copy_owner(&self, relative: &Path, stat: &Stat) -> Result<(), Errno> {
         let inside = |id: u32| if id < crate::home::RANGE_IDS { self.base + id } else { id };
-        let (uid, gid) = (Uid::from_raw(inside(stat.st_uid)), Gid::from_raw(inside(stat.st_gid)));
-        chownat(self.layer, relative, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
-        chmodat(self.layer, relative, Mode::from_raw_mode(stat.st_mode & 0o7777), AtFlags::empty())
+        let (uid, gid) = (inside(stat.st_uid), inside(stat.st_gid));
+        if (uid, gid) == (0, 0) {
+            return Ok(());
+        }
+        let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+        chownat(self.layer, relative, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
     }
 }
 

@@ -42,21 +42,33 @@ pub fn prepare(home: &Home, config: &Config) -> Result<(), Error> {
     Ok(())
 }
 
-/// Makes the root's mount. `userns` is the container's user namespace, `None` if it's the host's.
+/// Makes the root's mount. `userns` is the container's user namespace, `None` if it's the host's; `mask` is the layer that
+/// hides the host's secrets, if it's made already.
 pub fn make(
     home: &Home,
     config: &Config,
     userns: Option<BorrowedFd<'_>>,
+    mask: Option<OwnedFd>,
     steps: &mut Steps,
 ) -> Result<OwnedFd, runtime::Error> {
     match &config.root {
         RootSource::Directory(path) => in_place(path, userns, steps),
         RootSource::Host => {
-            let base = config.user_namespace.base();
-            let mask =
+            let mut make_mask = |base| {
                 steps.group("fsopen, mkdirat, mknodat", "mask layer", "hide the host's secrets", || {
                     host_image::mask_layer(home, base).map_err(as_runtime)
-                })?;
+                })
+            };
+            let mut mask = match mask {
+                Some(made) => made,
+                None => make_mask(0)?,
+            };
+            if let Some(userns) = userns
+                && mount::set_idmap(mask.as_fd(), userns, false).is_err()
+            {
+                // A kernel before 6.3, whose tmpfs can't map ids.
+                mask = make_mask(config.user_namespace.base())?;
+            }
             let host = lower(Path::new("/"), userns, steps)?;
             overlay(home, config, userns, vec![mask, host], steps)
         }

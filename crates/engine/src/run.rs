@@ -8,11 +8,11 @@ use crate::holder::{self, Setup};
 use crate::request::{RunRequest, Source};
 use crate::spec::{self, Given, ImageConfig, Neighbour, WantedUserns};
 use crate::wire::{self, FromClient, ToClient};
-use crate::{Config, Error, Home, find, names, root, teardown};
+use crate::{Config, Error, Home, find, host_image, names, root, teardown};
 use runtime::Step;
 use runtime::cgroup::{self, Hierarchy};
 use std::collections::BTreeMap;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use types::id::ContainerId;
 
@@ -57,6 +57,7 @@ pub fn run(home: &Home, request: RunRequest) -> Result<Ran, Error> {
     let Created { config, plan, cell, lock, image } = created;
     let (id, name, rm) = (config.id.clone(), config.name.clone(), config.rm());
     let record = (!rm).then(|| store_record(&config, image));
+    let of_host = config.root == RootSource::Host;
     let setup = Setup {
         home: home.clone(),
         config,
@@ -71,6 +72,12 @@ pub fn run(home: &Home, request: RunRequest) -> Result<Ran, Error> {
     };
     holder::spawn(setup, ready.keepers.as_ref())?;
     let ours = ready.ours;
+    if of_host {
+        // While the holder makes the namespaces. If it can't be made here, the holder tries, and says why not.
+        let mask = host_image::mask_layer(home, 0).ok();
+        let fds: Vec<BorrowedFd<'_>> = mask.iter().map(AsFd::as_fd).collect();
+        let _ = wire::send(&ours, &FromClient::Masked, &fds);
+    }
     if let Some(record) = &record {
         let store = store::Store::open(&home.root)?;
         store.insert_container(record, store::Durability::Synced)?;

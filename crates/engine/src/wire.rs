@@ -43,6 +43,8 @@ pub enum ToClient {
 /// To the keeper, or before it exists, to the holder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FromClient {
+    /// The layer that hides the host's secrets is attached, as a detached mount, unless it couldn't be made.
+    Masked,
     /// The container is recorded in the store: it may run.
     Recorded,
     /// So much of each stream has arrived.

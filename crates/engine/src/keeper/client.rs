@@ -86,7 +86,7 @@ impl<'a> Feed<'a> {
                 self.waits_for_totals = false;
                 Ok(())
             }
-            Some((FromClient::Recorded, _)) => Ok(()),
+            Some((FromClient::Masked | FromClient::Recorded, _)) => Ok(()),
             None => Err(Errno::PIPE),
         }
     }
