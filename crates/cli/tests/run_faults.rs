@@ -173,6 +173,23 @@ fn an_attached_client_hears_the_status_though_a_keeper_died() {
     client.wait().code(9);
 }
 
+#[test]
+fn bulk_output_is_whole_and_in_order_though_keepers_die() {
+    let host = Host::new();
+    const LAST: u32 = 4_000_000;
+    let client = host
+        .berth(["run", "--rm", "@host", "seq", "1", &LAST.to_string()])
+        .timeout(Duration::from_secs(60))
+        .spawn();
+    for _ in 0..3 {
+        kill(named(&host, "berth-keeper"));
+    }
+    let output = client.wait().ok();
+    let expected: String = (1..=LAST).map(|n| format!("{n}\n")).collect();
+    assert_eq!(output.stdout.len(), expected.len());
+    assert!(output.stdout == expected.as_bytes(), "the bytes differ");
+}
+
 /// A small generator, seeded by the test's number: the same rounds each time.
 struct Random(u64);
 

@@ -415,13 +415,13 @@ impl Attached<'_> {
         };
         match wire::receive::<ToClient>(socket) {
             Ok(Some((ToClient::Exited { code, totals, .. }, _))) => self.end = Some((code, totals)),
-            Ok(Some((ToClient::Resume, _))) => {
+            Ok(Some((ToClient::Resume { generation }, _))) => {
                 for n in 0..2 {
                     self.pump_output(n)?;
                 }
                 let totals = [0, 1].map(|n: usize| self.output[n].as_ref().map_or(0, Pump::received));
                 if let Some(socket) = self.source_fd() {
-                    let _ = wire::send(socket, &FromClient::Have { totals }, &[]);
+                    let _ = wire::send(socket, &FromClient::Have { generation, totals }, &[]);
                 }
             }
             Ok(Some(_)) => {}

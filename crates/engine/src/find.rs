@@ -251,9 +251,9 @@ fn forget_record(home: &Home, id: &str) {
 /// Gives a running container a keeper, by a process that stays behind.
 fn adopt(home: &Home, cell: &Cell, config: Config, running: cell::Running, lock: CellLock) {
     let Some(init_fd) = running.init.open() else { return };
-    let streams = match (config.request.tty, cell.open_fifo_reader("stdout"), cell.open_fifo_reader("stderr"))
-    {
-        (false, Ok(out), Ok(err)) => Streams::Pipes(out, err),
+    let (out, err) = (cell.open_fifo_reader("stdout"), cell.open_fifo_reader("stderr"));
+    let streams = match (config.request.tty, out, err, keeper::Staging::new()) {
+        (false, Ok(out), Ok(err), Ok(staging)) => Streams::Pipes(out, err, staging),
         // Its terminal went with the processes that held it.
         _ => Streams::None,
     };
@@ -268,7 +268,7 @@ fn adopt(home: &Home, cell: &Cell, config: Config, running: cell::Running, lock:
         ended: None,
         lock_fd: lock.raw(),
         stdin_writer: None,
-        resumed: true,
+        generation: 1,
     };
     if let Ok(Fork::Child) = process::fork() {
         process::set_name(c"berth-keeper");

@@ -180,7 +180,7 @@ fn start(setup: &mut Setup) -> Result<Live, Error> {
         ended: None,
         lock_fd: setup.lock.raw(),
         stdin_writer: setup.stdin_writer.take(),
-        resumed: false,
+        generation: 0,
     };
     task.client = Some(keeper::Client::new(&setup.client, setup.client_pipes.take())?);
     // Without a terminal, whose master comes only later, the keeper is made while the first process is mounting.
@@ -255,7 +255,8 @@ fn open_streams(
         // Fewer turns for bulk output; the default is fine where the limit for all pipes is reached.
         let _ = rustix::pipe::fcntl_setpipe_size(pipe, crate::log::FRAME_BYTES_MAX);
     }
-    Ok((Streams::Pipes(out, err), Some(Stdio { stdin, stdout, stderr })))
+    let staging = keeper::Staging::new().map_err(|errno| Error::system("make", "a pipe", errno))?;
+    Ok((Streams::Pipes(out, err, staging), Some(Stdio { stdin, stdout, stderr })))
 }
 
 /// Forks a keeper; its process id and our end of its socket.
@@ -293,7 +294,7 @@ fn watch(setup: Setup, mut live: Live) -> ! {
                     let pause = (REFORK_PAUSE_MS * deaths).min(REFORK_PAUSE_MS_MAX);
                     std::thread::sleep(std::time::Duration::from_millis(pause));
                 }
-                live.task.resumed = true;
+                live.task.generation += 1;
                 match fork_keeper(&live.task) {
                     Ok((keeper, socket)) => (live.keeper, live.to_keeper) = (keeper, socket),
                     Err(_) => std::thread::sleep(std::time::Duration::from_millis(REFORK_PAUSE_MS_MAX)),

@@ -1,14 +1,14 @@
 //! The keeper: copies what the container writes to its log and on to the client, records how it ended, tears down.
 //!
 //! One process, one loop over epoll, no timers once the container is settled. It can be killed at any instant: the
-//! holder makes a new one ([`Task::resumed`]), which finds what was copied in the log and asks the client how much of it
+//! holder makes a new one ([`Task::generation`]), which finds what was copied in the log and asks the client how much of it
 //! has arrived. If the holder dies instead, the keeper waits for the first process by its pidfd.
 
 mod client;
 mod sources;
 
 pub use client::Client;
-pub use sources::Streams;
+pub use sources::{Staging, Streams};
 
 use crate::cell::{self, Cell, Ended, Running, now_ns};
 use crate::log::{self, Writer};
@@ -44,8 +44,8 @@ pub struct Task {
     pub lock_fd: i32,
     /// The writing end of its stdin, held for who attaches later.
     pub stdin_writer: Option<OwnedFd>,
-    /// Whether another keeper was there before.
-    pub resumed: bool,
+    /// How many keepers were there before.
+    pub generation: u32,
 }
 
 impl Task {
@@ -131,11 +131,15 @@ impl<'a> Keeper<'a> {
             sources: task.streams.sources(),
             // Without a log the output is thrown away: the container mustn't block on it.
             writer: Writer::open(dir.clone()).ok(),
-            client: task.client.as_ref().map(|client| client.feed(dir, task.resumed)),
+            client: task.client.as_ref().map(|client| client.feed(dir, task.generation)),
             end: task.ended.map(|ended| End::Code(ended.code)),
             throttled: false,
-            settle_at: (!task.resumed).then(|| Instant::now() + SETTLE_AFTER),
+            settle_at: (task.generation == 0).then(|| Instant::now() + SETTLE_AFTER),
         };
+        if task.generation > 0 {
+            let writer = &mut keeper.writer;
+            keeper.sources.iter_mut().for_each(|source| source.resume(writer.as_mut()));
+        }
         keeper.watch()?;
         Ok(keeper)
     }

@@ -28,7 +28,11 @@ pub enum ToClient {
         kind: Kind,
     },
     /// A new keeper asks how much of each stream has arrived.
-    Resume,
+    Resume {
+        /// Which keeper of this container it is. One may be killed before it hears the answer, which the next one must
+        /// not take for its own.
+        generation: u32,
+    },
     /// It ended; that many bytes of stdout and stderr are sent in all.
     Exited {
         /// 0 to 255; `None` if nobody saw it end.
@@ -49,6 +53,8 @@ pub enum FromClient {
     Recorded,
     /// So much of each stream has arrived.
     Have {
+        /// Of the question that this answers.
+        generation: u32,
         /// Bytes of each stream.
         totals: [u64; 2],
     },

@@ -30,15 +30,16 @@ impl Client {
             .collect()
     }
 
-    pub(super) fn feed(&self, log: PathBuf, resumed: bool) -> Feed<'_> {
-        if resumed {
-            let _ = wire::send(&self.socket, &ToClient::Resume, &[]);
+    pub(super) fn feed(&self, log: PathBuf, generation: u32) -> Feed<'_> {
+        if generation > 0 {
+            let _ = wire::send(&self.socket, &ToClient::Resume { generation }, &[]);
         }
         Feed {
             client: self,
             cursor: Cursor::new(log),
             sent: [0; 2],
-            waits_for_totals: resumed,
+            generation,
+            waits_for_totals: generation > 0,
             blocked: None,
         }
     }
@@ -50,6 +51,7 @@ pub(super) struct Feed<'a> {
     cursor: Cursor,
     /// Bytes of each stream that it has or that are in its pipes.
     sent: [u64; 2],
+    generation: u32,
     /// Whether it has yet to say how much it got from an earlier keeper.
     waits_for_totals: bool,
     /// The stream whose pipe is full.
@@ -81,9 +83,11 @@ impl<'a> Feed<'a> {
     /// Takes a message; an error means that the client is gone.
     pub fn hear(&mut self) -> Result<(), Errno> {
         match wire::receive::<FromClient>(&self.client.socket)? {
-            Some((FromClient::Have { totals }, _)) => {
-                self.sent = totals;
-                self.waits_for_totals = false;
+            Some((FromClient::Have { generation, totals }, _)) => {
+                if generation == self.generation {
+                    self.sent = totals;
+                    self.waits_for_totals = false;
+                }
                 Ok(())
             }
             Some((FromClient::Masked | FromClient::Recorded, _)) => Ok(()),

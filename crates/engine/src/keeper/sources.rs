@@ -1,7 +1,13 @@
 //! Where a container's output comes from.
+//!
+//! Bulk output goes through a second pipe on its way from the container's to the log. While the kernel copies from a pipe
+//! to a file, it holds the pipe's lock, and who writes to it has to wait; moving buffers from pipe to pipe takes no time.
+//! The second pipe is held by the holder, too: what is in it survives the keeper. If both are killed within the
+//! millisecond that such a copy takes, the up to [`FRAME_BYTES_MAX`] bytes in it are lost.
 
 use crate::log::{FRAME_BYTES_MAX, Stream, Writer};
 use linux::Errno;
+use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with, splice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// Our ends of a container's output.
@@ -9,8 +15,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 pub enum Streams {
     /// None yet.
     None,
-    /// Two FIFOs: stdout, stderr.
-    Pipes(OwnedFd, OwnedFd),
+    /// Two FIFOs: stdout, stderr; and what bulk output on stdout goes through.
+    Pipes(OwnedFd, OwnedFd, Staging),
     /// A terminal's master.
     Terminal(OwnedFd),
 }
@@ -20,7 +26,9 @@ impl Streams {
     pub fn raw(&self) -> Vec<i32> {
         match self {
             Streams::None => Vec::new(),
-            Streams::Pipes(out, err) => vec![out.as_raw_fd(), err.as_raw_fd()],
+            Streams::Pipes(out, err, staging) => {
+                [out, err, &staging.reader, &staging.writer].map(AsRawFd::as_raw_fd).to_vec()
+            }
             Streams::Terminal(master) => vec![master.as_raw_fd()],
         }
     }
@@ -28,9 +36,10 @@ impl Streams {
     pub(super) fn sources(&self) -> Vec<Source<'_>> {
         match self {
             Streams::None => Vec::new(),
-            Streams::Pipes(out, err) => {
-                vec![Source::Pipe(out.as_fd(), Stream::Stdout), Source::Pipe(err.as_fd(), Stream::Stderr)]
-            }
+            Streams::Pipes(out, err, staging) => vec![
+                Source::Pipe { fd: out.as_fd(), stream: Stream::Stdout, staging: Some(staging) },
+                Source::Pipe { fd: err.as_fd(), stream: Stream::Stderr, staging: None },
+            ],
             Streams::Terminal(master) => {
                 // A read that finds nothing must come back.
                 let _ = rustix::io::ioctl_fionbio(master, true);
@@ -40,9 +49,41 @@ impl Streams {
     }
 }
 
+/// From how many bytes on a move to the second pipe pays.
+const BULK_BYTES: usize = 128 << 10;
+
+/// The pipe that bulk output goes through.
+#[derive(Debug)]
+pub struct Staging {
+    reader: OwnedFd,
+    writer: OwnedFd,
+}
+
+impl Staging {
+    /// A new one, of the kernel's default size until it's used.
+    pub fn new() -> Result<Staging, Errno> {
+        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
+        Ok(Staging { reader, writer })
+    }
+
+    /// Bytes in it.
+    fn staged(&self) -> usize {
+        rustix::io::ioctl_fionread(&self.reader).unwrap_or(0) as usize
+    }
+
+    /// Moves up to `length` bytes here from `pipe`; the bytes that are here now.
+    fn take(&self, pipe: BorrowedFd<'_>, length: usize) -> usize {
+        if fcntl_getpipe_size(&self.writer).is_ok_and(|size| size < FRAME_BYTES_MAX) {
+            // Where the limit of all pipes is reached, it stays as it is, and takes less at once.
+            let _ = fcntl_setpipe_size(&self.writer, FRAME_BYTES_MAX);
+        }
+        splice(pipe, None, &self.writer, None, length, SpliceFlags::NONBLOCK).unwrap_or(0)
+    }
+}
+
 /// One of them.
 pub(super) enum Source<'a> {
-    Pipe(BorrowedFd<'a>, Stream),
+    Pipe { fd: BorrowedFd<'a>, stream: Stream, staging: Option<&'a Staging> },
     Terminal(BorrowedFd<'a>),
 }
 
@@ -60,13 +101,13 @@ const TERMINAL_BYTES: usize = 16 << 10;
 impl<'a> Source<'a> {
     pub fn fd(&self) -> BorrowedFd<'a> {
         match self {
-            Source::Pipe(fd, _) | Source::Terminal(fd) => *fd,
+            Source::Pipe { fd, .. } | Source::Terminal(fd) => *fd,
         }
     }
 
     pub fn stream(&self) -> Stream {
         match self {
-            Source::Pipe(_, stream) => *stream,
+            Source::Pipe { stream, .. } => *stream,
             Source::Terminal(_) => Stream::Stdout,
         }
     }
@@ -75,15 +116,17 @@ impl<'a> Source<'a> {
     /// container goes on.
     pub fn copy(&mut self, writer: Option<&mut Writer>) -> Copied {
         match self {
-            Source::Pipe(fd, stream) => {
+            Source::Pipe { fd, stream, staging } => {
                 let ready = rustix::io::ioctl_fionread(*fd).unwrap_or(0) as usize;
                 if ready == 0 {
                     return if pipe_ended(*fd) { Copied::Ended } else { Copied::Nothing };
                 }
-                let logged = writer.is_some_and(|w| w.append_from(*fd, *stream, ready).is_ok());
-                if !logged {
-                    let mut waste = vec![0; ready.min(FRAME_BYTES_MAX)];
-                    let _ = rustix::io::read(*fd, &mut waste[..]);
+                match staging {
+                    Some(staging) if ready >= BULK_BYTES => {
+                        let staged = staging.take(*fd, ready);
+                        log(staging.reader.as_fd(), staged, *stream, writer);
+                    }
+                    _ => log(*fd, ready, *stream, writer),
                 }
                 Copied::Some
             }
@@ -105,10 +148,28 @@ impl<'a> Source<'a> {
         }
     }
 
+    /// Copies what an earlier keeper was about to copy.
+    pub fn resume(&mut self, writer: Option<&mut Writer>) {
+        if let Source::Pipe { stream, staging: Some(staging), .. } = self {
+            log(staging.reader.as_fd(), staging.staged(), *stream, writer);
+        }
+    }
+
     /// Copies the rest of what a container that has ended wrote.
     pub fn drain(&mut self, mut writer: Option<&mut Writer>) {
         while self.copy(writer.as_deref_mut()) == Copied::Some {}
     }
+}
+
+/// Moves `length` bytes, which are ready, from `pipe` to the log; throws them away if it can't take them.
+fn log(pipe: BorrowedFd<'_>, length: usize, stream: Stream, writer: Option<&mut Writer>) {
+    if length == 0 || writer.is_some_and(|writer| writer.append_from(pipe, stream, length).is_ok()) {
+        return;
+    }
+    // A part may have been taken.
+    let left = rustix::io::ioctl_fionread(pipe).unwrap_or(0) as usize;
+    let mut waste = vec![0; left.min(length).min(FRAME_BYTES_MAX)];
+    let _ = rustix::io::read(pipe, &mut waste[..]);
 }
 
 /// Whether an empty pipe has no writer left.
