@@ -8,7 +8,6 @@
 //!   run.json    which processes there are
 //!   exit.json   how it ended
 //!   stdout, stderr   FIFOs that the container writes and the keeper reads
-//!   rootfs/     where the first process attaches the root, in its own mount namespace
 //!   remove      whoever sees the end removes the container too
 //!   name        the link of `names/` that it had, once it's given back
 //! ```
@@ -155,8 +154,6 @@ impl Cell {
         flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|e| failed("lock", e))?;
         let lock = CellLock(lock);
         lock.intend(intent).map_err(|e| failed("write to", e))?;
-        rustix::fs::mkdir(cell.path.join("rootfs"), Mode::from_raw_mode(0o755))
-            .map_err(|e| failed("write to", e))?;
         Ok((cell, lock))
     }
 
@@ -252,7 +249,6 @@ impl Cell {
         for name in names {
             let _ = unlinkat(CWD, self.path.join(name), AtFlags::empty());
         }
-        let _ = unlinkat(CWD, self.path.join("rootfs"), AtFlags::REMOVEDIR);
         let _ = unlinkat(CWD, self.path.join("lock"), AtFlags::empty());
         if unlinkat(CWD, &self.path, AtFlags::REMOVEDIR) == Err(Errno::NOTEMPTY) {
             // A half-written file of a process that was killed.

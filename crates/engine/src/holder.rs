@@ -142,7 +142,7 @@ fn start(setup: &mut Setup) -> Result<Live, Error> {
             }
             root::make(home, config, userns, mask, steps)
         })),
-        mountpoint: cell.path.join("rootfs"),
+        mountpoint: cell.path.clone(),
         stdio,
         cgroup: Some(&group),
         start_socket: None,

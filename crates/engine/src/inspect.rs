@@ -98,13 +98,17 @@ fn graph(home: &Home, container: &Container) -> Json {
             topmost_first.collect::<Vec<_>>().join(":")
         }
     };
+    let merged = match &container.state {
+        State::Running(running) => format!("/proc/{}/root", running.init.pid),
+        _ => String::new(),
+    };
     json!({
         "ID": config.id,
         "LowerDir": lower,
         "UpperDir": own.join("upper"),
         "WorkDir": own.join("work"),
-        // Seen in the container's mount namespace only.
-        "MergedDir": container.cell(home).path.join("rootfs"),
+        // Mounted in the container's own namespace only.
+        "MergedDir": merged,
     })
 }
 

@@ -208,11 +208,16 @@ impl<'a> Making<'a> {
         made.record.cgroup = group.paths().clone();
         made.record.stage = Stage::GroupMade;
         made.record.save(&made.dir)?;
+        // In a mount namespace of its own, the root may hide the directory: nobody else sees that.
+        let mountpoint = match ready.plan.has_mount_namespace() {
+            true => made.dir.path.clone(),
+            false => made.dir.make_mountpoint()?,
+        };
         let start_socket: Option<OwnedFd> = self.waits.then(|| made.dir.listen()).transpose()?;
         let starting = launch(Launch {
             plan: &ready.plan,
             root: Root::Directory(ready.rootfs),
-            mountpoint: made.dir.mountpoint(),
+            mountpoint,
             stdio: None,
             cgroup: Some(&group),
             start_socket,

@@ -94,7 +94,6 @@ impl StateRoot {
         let _changing = self.changing()?;
         let (new, fd) = self.make_new().map_err(|e| failed("mkdirat", e))?;
         let filled = (|| {
-            mkdirat(&fd, "rootfs", Mode::RWXU).map_err(|e| failed("mkdirat", e))?;
             for (name, bytes) in files {
                 write_new(fd.as_fd(), name, bytes).map_err(|e| failed("write", e))?;
             }
@@ -229,6 +228,13 @@ impl StateDir {
         let new = format!("{name}.new");
         let _ = rustix::fs::unlinkat(&self.fd, &new, AtFlags::empty());
         write_new(self.fd.as_fd(), &new, bytes).map_err(|e| failed("write", e))?;
+        // Exchanged: on replacing a file, ext4 would write the new one to the disk at once.
+        match renameat_with(&self.fd, &new, &self.fd, name, RenameFlags::EXCHANGE) {
+            Ok(()) => return Ok(()),
+            // There is none yet, or the file system can't.
+            Err(Errno::NOENT | Errno::INVAL) => {}
+            Err(errno) => return Err(failed("renameat2", errno)),
+        }
         rustix::fs::renameat(&self.fd, &new, &self.fd, name).map_err(|e| failed("renameat", e))
     }
 
@@ -242,9 +248,12 @@ impl StateDir {
         }
     }
 
-    /// The mount point for the root, in the container's own namespace.
-    pub fn mountpoint(&self) -> PathBuf {
-        self.path.join("rootfs")
+    /// Makes a directory to mount the root on.
+    pub fn make_mountpoint(&self) -> Result<PathBuf, Error> {
+        let path = self.path.join("rootfs");
+        mkdirat(&self.fd, "rootfs", Mode::RWXU)
+            .map_err(|errno| Error::step("make a mount point", "mkdirat", path.display(), errno))?;
+        Ok(path)
     }
 
     /// Listens for the start.
@@ -290,7 +299,7 @@ fn write_new(dir: BorrowedFd<'_>, name: &str, bytes: &[u8]) -> Result<(), Errno>
     std::fs::File::from(fd).write_all(bytes).map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))
 }
 
-/// Removes a state directory: files, and `rootfs`, which is empty.
+/// Removes a state directory: files, and at most empty directories.
 fn remove_tree(root: BorrowedFd<'_>, name: &str) -> Result<(), Errno> {
     let dir = match openat(root, name, DIR_FLAGS, Mode::empty()) {
         Ok(dir) => dir,

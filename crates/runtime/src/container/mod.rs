@@ -9,8 +9,8 @@
 //! ```
 //!
 //! `<root>/<id>/` holds `state.json` ([`record`]: what was made, each thing recorded before it is), `config.json` (a copy
-//! of the bundle's), `start.sock` (on which the first process awaits its start), `rootfs` (a mount point that only the
-//! container's own namespace mounts on) and `lock` (flock; who changes the container holds it).
+//! of the bundle's), `start.sock` (on which the first process awaits its start) and `lock` (flock; who changes the container
+//! holds it).
 //!
 //! Invariants:
 //!

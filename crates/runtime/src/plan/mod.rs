@@ -120,6 +120,11 @@ impl Plan {
     pub fn has_user_namespace(&self) -> bool {
         !matches!(self.namespaces.user, UserNamespace::Inherited)
     }
+
+    /// Whether the container has a new mount namespace.
+    pub fn has_mount_namespace(&self) -> bool {
+        self.namespaces.clone_flags & linux::process::ns::MOUNT != 0
+    }
 }
 
 fn absolute(field: &str, paths: &[String]) -> Result<Vec<String>, Error> {
