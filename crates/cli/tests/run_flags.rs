@@ -508,15 +508,26 @@ fn a_joined_network_brings_its_host_name() {
 }
 
 #[test]
-#[ignore = "open_tree(2) refuses the /dev/shm of another mount namespace"]
-fn joining_ipc_shares_shm() {
+fn joining_ipc_shares_shm_of_who_shares_it() {
     let host = Host::new();
-    let first =
-        Background::start(&host, "first", &[], "echo shared > /dev/shm/file; while :; do sleep 1; done");
-    let link = host.berth(["exec", "first", "readlink", "/proc/self/ns/ipc"]).text();
-    let shown = see(&host, &["--ipc", "container:first"], "cat /dev/shm/file; readlink /proc/self/ns/ipc");
-    assert_eq!(shown, format!("shared\n{link}"));
+    let write = "echo shared > /dev/shm/file; while :; do sleep 1; done";
+    let first = Background::start(&host, "first", &["--ipc", "shareable"], write);
+    let ipc = "readlink /proc/self/ns/ipc";
+    let own = "stat -c '%a %u %T' /dev/shm; grep -o 'nosuid,nodev,noexec' /proc/self/mountinfo | head -1";
+    let link = host.berth(["exec", "first", "sh", "-c", ipc]).text();
+    let join = ["--ipc", "container:first"];
+    assert_eq!(see(&host, &join, &format!("cat /dev/shm/file; {ipc}")), format!("shared\n{link}"));
+    assert_eq!(host.berth(["exec", "first", "sh", "-c", own]).text(), see(&host, &join, own));
+    see(&host, &join, "echo back > /dev/shm/other");
+    assert_eq!(host.berth(["exec", "first", "cat", "/dev/shm/other"]).text(), "back");
     drop(first);
+
+    let private = Background::start(&host, "private", &[], "while :; do sleep 1; done");
+    host.berth(["run", "--rm", "--ipc", "container:private", "@host", "true"])
+        .run()
+        .code(125)
+        .stderr_has(&["private", "--ipc shareable"]);
+    drop(private);
 }
 
 #[test]

@@ -92,6 +92,9 @@ pub struct Running {
     pub started_ns: i64,
     /// Control groups.
     pub cgroup: runtime::cgroup::CgroupPaths,
+    /// The holder's descriptor of its `/dev/shm`, if others may join it.
+    #[serde(default)]
+    pub shm_fd: Option<i32>,
     /// What couldn't be done as asked, for `inspect`.
     #[serde(default)]
     pub warnings: Vec<String>,

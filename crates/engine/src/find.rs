@@ -267,6 +267,7 @@ fn adopt(home: &Home, cell: &Cell, config: Config, running: cell::Running, lock:
         client: None,
         ended: None,
         lock_fd: lock.raw(),
+        shm: None,
         stdin_writer: None,
         generation: 1,
     };

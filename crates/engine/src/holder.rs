@@ -13,7 +13,7 @@ use crate::cell::{Cell, CellLock, ProcessName, Running, now_ns};
 use crate::config::RootSource;
 use crate::keeper::{self, Streams, Task};
 use crate::wire::{self, FromClient, InitEnded, ToClient};
-use crate::{Config, Error, Home, inherited, root, teardown};
+use crate::{Config, Error, Home, inherited, root, shm, teardown};
 use linux::process::{self, Exit, Fork};
 use runtime::cgroup::{self, Cgroup, Hierarchy};
 use runtime::{Launch, Plan, Root, Started, Stdio, Steps};
@@ -56,7 +56,7 @@ pub fn spawn(setup: Setup, keepers: Option<&Cgroup>) -> Result<i32, Error> {
     let cloned = process::clone3(0, keepers.and_then(Cgroup::v2_dir_fd)).map_err(failed)?;
     match cloned {
         Cloned::Parent(pid, _pidfd) => {
-            setup.release_sources();
+            setup.release_sources(None);
             Ok(pid)
         }
         Cloned::Child => run(setup),
@@ -99,9 +99,10 @@ impl Setup {
             .filter_map(|mount| mount.source.as_deref()?.strip_prefix("/proc/self/fd/")?.parse::<i32>().ok())
     }
 
-    /// Closes them, once they're mounted: open, they would keep the host from unmounting what they are on.
-    fn release_sources(&self) {
-        self.sources().for_each(|number| drop(process::inherited_fd(number)));
+    /// Closes them, but for one, once they're mounted: open, they would keep the host from unmounting what they are on.
+    fn release_sources(&self, but: Option<i32>) {
+        let closed = self.sources().filter(|number| Some(*number) != but);
+        closed.for_each(|number| drop(process::inherited_fd(number)));
     }
 }
 
@@ -152,7 +153,8 @@ fn start(setup: &mut Setup) -> Result<Live, Error> {
         trace: config.request.explain,
     })
     .map_err(&failed)?;
-    setup.release_sources();
+    let shm_fd = shm::descriptor(config);
+    setup.release_sources(shm_fd);
     inherited::protect_from_oom();
 
     let init = ProcessName::of(starting.pid)
@@ -163,6 +165,7 @@ fn start(setup: &mut Setup) -> Result<Live, Error> {
         holder: own,
         started_ns: now_ns(),
         cgroup: group.paths().clone(),
+        shm_fd,
         warnings: starting.warnings.clone(),
     };
     let init_fd = starting
@@ -179,6 +182,7 @@ fn start(setup: &mut Setup) -> Result<Live, Error> {
         client: None,
         ended: None,
         lock_fd: setup.lock.raw(),
+        shm: shm_fd.and_then(|number| process::inherited_fd(number).ok()),
         stdin_writer: setup.stdin_writer.take(),
         generation: 0,
     };

@@ -42,6 +42,8 @@ pub struct Task {
     pub ended: Option<InitEnded>,
     /// The lock, shared with the holder.
     pub lock_fd: i32,
+    /// Its `/dev/shm`, held for who joins it.
+    pub shm: Option<OwnedFd>,
     /// The writing end of its stdin, held for who attaches later.
     pub stdin_writer: Option<OwnedFd>,
     /// How many keepers were there before.
@@ -53,7 +55,7 @@ impl Task {
         let mut fds = vec![self.init_fd.as_raw_fd(), self.lock_fd];
         fds.extend(self.streams.raw());
         fds.extend(self.client.iter().flat_map(Client::raw));
-        fds.extend(self.stdin_writer.iter().map(AsRawFd::as_raw_fd));
+        fds.extend(self.stdin_writer.iter().chain(&self.shm).map(AsRawFd::as_raw_fd));
         fds
     }
 }

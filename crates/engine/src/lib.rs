@@ -40,6 +40,7 @@ pub mod rm;
 mod root;
 pub mod run;
 mod settle;
+mod shm;
 pub mod spec;
 pub mod stop;
 mod teardown;

@@ -6,6 +6,7 @@ use crate::claims::Claims;
 use crate::config::{RootSource, UserNamespace};
 use crate::holder::{self, Setup};
 use crate::request::{RunRequest, Source};
+use crate::shm::Shm;
 use crate::spec::{self, Given, ImageConfig, Neighbour, WantedUserns};
 use crate::wire::{self, FromClient, ToClient};
 use crate::{Config, Error, Home, find, host_image, names, root, teardown};
@@ -244,6 +245,7 @@ fn find_neighbours(home: &Home, request: &RunRequest) -> Result<BTreeMap<String,
             pid: running.init.pid,
             base: config.user_namespace.base(),
             hostname: config.spec.hostname.clone(),
+            shm: Shm::of(&config, &running),
         };
         neighbours.insert(name, neighbour);
     }

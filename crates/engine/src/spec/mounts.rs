@@ -3,7 +3,7 @@
 use super::Given;
 use crate::config::UserNamespace;
 use crate::request::{BindRecursion, IpcMode, MountKind, MountRequest, RunRequest, TmpfsOption};
-use crate::{Error, binds};
+use crate::{Error, binds, shm};
 use std::path::Path;
 use types::oci::Mount;
 
@@ -60,12 +60,12 @@ fn ipc_mounts(request: &RunRequest, given: &Given) -> Result<Vec<Mount>, Error> 
     };
     let own_shm = || {
         let size = format!("size={bytes}");
-        mount("/dev/shm", "tmpfs", &["nosuid", "noexec", "nodev", "mode=1777", &size])
+        mount(shm::TARGET, "tmpfs", &["nosuid", "noexec", "nodev", "mode=1777", &size])
     };
     let mqueue = || mount("/dev/mqueue", "mqueue", &["nosuid", "noexec", "nodev"]);
     Ok(match &request.ipc {
         IpcMode::Host => {
-            let mut mounts = vec![bind("/dev/shm", "/dev/shm".to_owned())];
+            let mut mounts = vec![bind(shm::TARGET, shm::TARGET.to_owned())];
             if Path::new("/dev/mqueue").exists() {
                 mounts.push(bind("/dev/mqueue", "/dev/mqueue".to_owned()));
             }
@@ -74,25 +74,15 @@ fn ipc_mounts(request: &RunRequest, given: &Given) -> Result<Vec<Mount>, Error> 
         IpcMode::Container(name) => {
             let neighbour =
                 given.neighbours.get(name).ok_or_else(|| Error::NoContainer { given: name.to_owned() })?;
-            vec![bind("/dev/shm", shm_of(neighbour.pid)?), mqueue()]
+            vec![bind(shm::TARGET, neighbour.shm.source(name)?), mqueue()]
         }
         IpcMode::None => vec![mqueue()],
         IpcMode::Path(_) => vec![own_shm(), mqueue()],
-        IpcMode::Unset | IpcMode::Private | IpcMode::Shareable => vec![own_shm(), mqueue()],
+        IpcMode::Shareable => {
+            vec![bind(shm::TARGET, shm::make(bytes, given.user_namespace.base())?), mqueue()]
+        }
+        IpcMode::Unset | IpcMode::Private => vec![own_shm(), mqueue()],
     })
-}
-
-/// Another container's `/dev/shm`, found beneath its root: a link that it may have put there leads nowhere else
-/// (security.md T3). The descriptor stays open in this process, which is the one that starts the container.
-fn shm_of(pid: i32) -> Result<String, Error> {
-    use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
-    use std::os::fd::IntoRawFd;
-    let failed = |errno| Error::system("find /dev/shm of process", pid, errno);
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let root = openat(CWD, format!("/proc/{pid}/root"), flags, Mode::empty()).map_err(failed)?;
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_SYMLINKS;
-    let shm = openat2(&root, "/dev/shm", flags, Mode::empty(), resolve).map_err(failed)?;
-    Ok(format!("/proc/self/fd/{}", shm.into_raw_fd()))
 }
 
 fn plan_one(request: &MountRequest, given: &Given, process: (u32, u32)) -> Result<Mount, Error> {

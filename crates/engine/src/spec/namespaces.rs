@@ -4,6 +4,7 @@ use super::Given;
 use crate::Error;
 use crate::config::UserNamespace;
 use crate::request::{IpcMode, NamespaceMode, NetworkMode, RunRequest};
+use crate::shm::Shm;
 use types::oci::{Namespace, NamespaceType};
 
 /// A running container whose namespaces are joined.
@@ -15,6 +16,8 @@ pub struct Neighbour {
     pub base: u32,
     /// Its host name.
     pub hostname: Option<String>,
+    /// Its `/dev/shm`.
+    pub shm: Shm,
 }
 
 /// What becomes of one namespace.
