@@ -20,7 +20,7 @@
 
 use crate::config::Config;
 use crate::{Error, Home, claims};
-use linux::Errno;
+use linux::{Errno, fault};
 use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, flock, openat, unlinkat};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -29,6 +29,11 @@ use std::path::{Path, PathBuf};
 
 /// The file that a name's link becomes.
 pub(crate) const NAME: &str = "name";
+
+/// Tries to make a directory that other commands take for garbage meanwhile.
+const CREATE_TRIES_MAX: u32 = 1000;
+
+const NEW_LOCK_FLAGS: OFlags = OFlags::RDWR.union(OFlags::CREATE).union(OFlags::EXCL).union(OFlags::CLOEXEC);
 
 /// What was intended, written before anything else is made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -146,18 +151,41 @@ impl Cell {
         Cell { id: id.to_owned(), path: home.run_dir(id) }
     }
 
-    /// Makes the directory with its intent, locked.
+    /// Makes the directory with its intent, locked. EEXIST, as [`Error::System`], if there is one.
     pub fn create(home: &Home, id: &str, intent: &Intent) -> Result<(Cell, CellLock), Error> {
         let cell = Cell::of(home, id);
         let failed = |what, errno| Error::system(what, cell.path.display(), errno);
-        rustix::fs::mkdir(&cell.path, Mode::from_raw_mode(0o700)).map_err(|e| failed("make", e))?;
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let lock = openat(CWD, cell.path.join("lock"), flags, Mode::from_raw_mode(0o600))
-            .map_err(|e| failed("lock", e))?;
-        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|e| failed("lock", e))?;
-        let lock = CellLock(lock);
-        lock.intend(intent).map_err(|e| failed("write to", e))?;
-        Ok((cell, lock))
+        rustix::fs::mkdir(&cell.path, Mode::RWXU).map_err(|e| failed("make", e))?;
+        fault::point("directory made");
+        for _ in 0..CREATE_TRIES_MAX {
+            let lock = cell.lock_new().map_err(|e| failed("lock", e))?;
+            fault::point("directory locked");
+            if let Some(lock) = lock {
+                lock.intend(intent).map_err(|e| failed("write to", e))?;
+                fault::point("intent written");
+                return Ok((cell, lock));
+            }
+            // Another command took it for one that nobody looks after, and removes it.
+            std::thread::sleep(std::time::Duration::from_millis(1));
+            match rustix::fs::mkdir(&cell.path, Mode::RWXU) {
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(errno) => return Err(failed("make", errno)),
+            }
+        }
+        Err(failed("lock", Errno::AGAIN))
+    }
+
+    /// Makes and takes the lock of a directory that was just made; `None` if somebody else was faster.
+    fn lock_new(&self) -> Result<Option<CellLock>, Errno> {
+        let lock = match openat(CWD, self.path.join("lock"), NEW_LOCK_FLAGS, Mode::from_raw_mode(0o600)) {
+            Err(Errno::EXIST | Errno::NOENT) => return Ok(None),
+            other => other?,
+        };
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => return Ok(None),
+            other => other?,
+        }
+        Ok((rustix::fs::fstat(&lock)?.st_nlink > 0).then_some(CellLock(lock)))
     }
 
     /// All containers of this boot.
@@ -185,7 +213,14 @@ impl Cell {
 
     fn lock_with(&self, operation: FlockOperation) -> Result<Option<CellLock>, Error> {
         let failed = |errno| Error::system("lock", self.path.join("lock").display(), errno);
-        let lock = match openat(CWD, self.path.join("lock"), OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
+        let mode = Mode::from_raw_mode(0o600);
+        let flags = OFlags::RDWR | OFlags::CLOEXEC;
+        // A directory without one was made by somebody who was killed right then, or is about to go on.
+        let lock = match openat(CWD, self.path.join("lock"), flags, mode) {
+            Err(Errno::NOENT) => openat(CWD, self.path.join("lock"), flags | OFlags::CREATE, mode),
+            other => other,
+        };
+        let lock = match lock {
             Err(Errno::NOENT) => return Ok(None),
             other => other.map_err(failed)?,
         };
@@ -251,8 +286,10 @@ impl Cell {
         let names = ["config.json", "run.json", "exit.json", "stdout", "stderr", "remove", NAME];
         for name in names {
             let _ = unlinkat(CWD, self.path.join(name), AtFlags::empty());
+            fault::point(name);
         }
         let _ = unlinkat(CWD, self.path.join("lock"), AtFlags::empty());
+        fault::point("lock removed");
         if unlinkat(CWD, &self.path, AtFlags::REMOVEDIR) == Err(Errno::NOTEMPTY) {
             // A half-written file of a process that was killed.
             let _ = std::fs::remove_dir_all(&self.path);

@@ -12,7 +12,7 @@
 //! `names` is made anew from the rows, under a lock.
 
 use crate::{Error, Home, cell};
-use linux::Errno;
+use linux::{Errno, fault};
 use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, flock, openat, renameat, symlinkat, unlinkat};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -83,7 +83,10 @@ impl<'a> Claims<'a> {
     pub fn claim_name(&self, name: &str, id: &str) -> Result<(), Error> {
         let link = self.home.run.join("names").join(name);
         match symlinkat(id, CWD, &link) {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                fault::point("name claimed");
+                Ok(())
+            }
             Err(Errno::EXIST) => {
                 let by = std::fs::read_link(&link)
                     .map(|p| p.to_string_lossy()[..12.min(p.as_os_str().len())].to_owned());
@@ -106,7 +109,10 @@ impl<'a> Claims<'a> {
             let link = self.home.run.join("ranges").join(slot.to_string());
             intend(slot)?;
             match symlinkat(id, CWD, &link) {
-                Ok(()) => return Ok(slot),
+                Ok(()) => {
+                    fault::point("range claimed");
+                    return Ok(slot);
+                }
                 Err(Errno::EXIST) => {}
                 Err(errno) => return Err(Error::system("claim the id range", link.display(), errno)),
             }

@@ -14,6 +14,7 @@ use crate::config::RootSource;
 use crate::keeper::{self, Streams, Task};
 use crate::wire::{self, FromClient, InitEnded, ToClient};
 use crate::{Config, Error, Home, inherited, root, shm, teardown};
+use linux::fault::{self, Role};
 use linux::process::{self, Exit, Fork};
 use runtime::cgroup::{self, Cgroup, Hierarchy};
 use runtime::{Launch, Plan, Root, Started, Stdio, Steps};
@@ -64,6 +65,7 @@ pub fn spawn(setup: Setup, keepers: Option<&Cgroup>) -> Result<i32, Error> {
 }
 
 fn run(mut setup: Setup) -> ! {
+    fault::play(Role::Holder);
     process::set_name(c"berth-holder");
     inherited::reset();
     inherited::close_streams();
@@ -121,7 +123,9 @@ fn start(setup: &mut Setup) -> Result<Live, Error> {
     let name = config.name.clone();
     let failed = |source| Error::Start { name: name.clone(), source };
     root::prepare(&setup.home, config)?;
+    fault::point("upper and work made");
     let (streams, stdio) = open_streams(cell, config, setup.stdin.take())?;
+    fault::point("FIFOs made");
     let path = setup.home.cgroup(&config.id);
     let resources = config.spec.linux.as_ref().and_then(|linux| linux.resources.clone()).unwrap_or_default();
     let make_cgroup = || -> Result<Cgroup, cgroup::Error> {
@@ -130,6 +134,7 @@ fn start(setup: &mut Setup) -> Result<Live, Error> {
     };
     let group = make_cgroup().map_err(|error| failed(error.into()))?;
 
+    fault::point("control group made");
     let (home, client, await_record) = (&setup.home, &setup.client, setup.await_record);
     let starting = runtime::launch(Launch {
         plan: &setup.plan,
@@ -155,6 +160,7 @@ fn start(setup: &mut Setup) -> Result<Live, Error> {
     .map_err(&failed)?;
     let shm_fd = shm::descriptor(config);
     setup.release_sources(shm_fd);
+    fault::point("first process launched");
     inherited::protect_from_oom();
 
     let init = ProcessName::of(starting.pid)
@@ -189,10 +195,14 @@ fn start(setup: &mut Setup) -> Result<Live, Error> {
     task.client = Some(keeper::Client::new(&setup.client, setup.client_pipes.take())?);
     // Without a terminal, whose master comes only later, the keeper is made while the first process is mounting.
     let early = if config.request.tty { None } else { Some(fork_keeper(&task)?) };
+    fault::point("keeper forked");
     let finished = cell
         .write("config.json", config)
+        .inspect(|()| fault::point("config.json written"))
         .and_then(|()| cell.write("run.json", &task.running))
+        .inspect(|()| fault::point("run.json written"))
         .and_then(|()| starting.finish().map_err(&failed));
+    fault::point("first process executed");
     let Started { terminal, steps, pid, .. } = match finished {
         Ok(started) => started,
         Err(error) => {
@@ -211,6 +221,7 @@ fn start(setup: &mut Setup) -> Result<Live, Error> {
     } else {
         let _ = wire::send(&setup.client, &started, &[]);
     }
+    fault::point("start told");
     let (keeper, to_keeper) = match early {
         Some(made) => made,
         None => fork_keeper(&task)?,
@@ -283,9 +294,11 @@ fn watch(setup: Setup, mut live: Live) -> ! {
     loop {
         match process::wait_any() {
             Ok((pid, exit)) if pid == live.init => {
+                fault::point("first process reaped");
                 live.task.ended = Some(InitEnded { code: exit.shell_code() });
                 if let Some(ended) = &live.task.ended {
                     let _ = wire::send(&live.to_keeper, ended, &[]);
+                    fault::point("end told");
                 }
             }
             Ok((pid, exit)) if pid == live.keeper => {

@@ -14,8 +14,8 @@ use crate::cell::{self, Cell, Ended, Running, now_ns};
 use crate::log::{self, Writer};
 use crate::wire::{InitEnded, ToClient};
 use crate::{Config, Home, teardown};
-use linux::Errno;
-use linux::process;
+use linux::fault::{self, Role};
+use linux::{Errno, process};
 use rustix::event::{Timespec, epoll};
 use sources::Source;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -124,6 +124,7 @@ struct Keeper<'a> {
 
 impl<'a> Keeper<'a> {
     fn new(task: &'a Task, holder: Option<OwnedFd>) -> Result<Keeper<'a>, Errno> {
+        fault::play(if task.generation == 0 { Role::Keeper } else { Role::Successor });
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let dir = log::dir(&task.home.state_dir(&task.config.id));
         let mut keeper = Keeper {
@@ -143,6 +144,7 @@ impl<'a> Keeper<'a> {
             keeper.sources.iter_mut().for_each(|source| source.resume(writer.as_mut()));
         }
         keeper.watch()?;
+        fault::point("watching");
         Ok(keeper)
     }
 
@@ -293,6 +295,7 @@ impl<'a> Keeper<'a> {
 
     /// The container has ended: the rest of its output, the record, the announcement, the teardown.
     fn finish(mut self) -> ! {
+        fault::point("end heard");
         let task = self.task;
         let group = runtime::cgroup::Cgroup::open(&task.running.cgroup);
         if let Ok(group) = &group {
@@ -309,6 +312,7 @@ impl<'a> Keeper<'a> {
         for source in &mut self.sources {
             source.drain(self.writer.as_mut());
         }
+        fault::point("output copied");
         let code = match self.end {
             Some(End::Code(code)) => Some(code),
             _ => None,
@@ -331,6 +335,7 @@ impl<'a> Keeper<'a> {
         } else {
             let _ = task.cell.write("exit.json", &ended);
         }
+        fault::point("end written");
         let totals = self.writer.as_ref().map_or([0; 2], Writer::totals);
         if let Some(client) = &mut self.client {
             let told = client.pump().is_ok()
@@ -340,10 +345,12 @@ impl<'a> Keeper<'a> {
                 self.client = None;
             }
         }
+        fault::point("client told");
         drop(self.client.take());
         if !rm {
             let _ = cell::write_ended(&task.home, &task.config.id, &ended);
         }
+        fault::point("end recorded");
         teardown::ended(&task.home, &task.config, &task.cell, group.ok(), rm);
         process::exit(0)
     }

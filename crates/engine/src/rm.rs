@@ -17,7 +17,7 @@ use crate::find::{self, Container, State};
 use crate::request::RmRequest;
 use crate::stop::{Outcomes, kill_hard, settle};
 use crate::{Error, Home, cell, root};
-use linux::Errno;
+use linux::{Errno, fault};
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -42,6 +42,7 @@ pub fn rm(home: &Home, request: &RmRequest) -> Outcomes {
         });
         outcomes.push((given.clone(), result));
     }
+    fault::point("removal marked");
     if let Err(error) = forget_rows(home, &doomed) {
         let error = std::rc::Rc::new(error);
         for (at, one) in doomed {
@@ -51,11 +52,13 @@ pub fn rm(home: &Home, request: &RmRequest) -> Outcomes {
         }
         return outcomes;
     }
+    fault::point("rows removed");
     for (_, one) in &doomed {
         if let Doom::Running { init, running } = &one.doom {
             kill_hard(init, running);
         }
     }
+    fault::point("killed");
     for (at, one) in doomed {
         if let Err(error) = one.finish(home) {
             outcomes[at].1 = Err(error);
@@ -119,9 +122,12 @@ impl Doomed {
             settle(home, &self.cell)?;
         }
         // A keeper that saw the end just before the wish was written has kept these.
+        fault::point("keeper gone");
         root::remove(home, &self.cell)?;
+        fault::point("files removed");
         if Claims::exist(home) {
             Claims::of(home).release_name(&self.container.config.name, &self.container.config.id);
+            fault::point("name released");
         }
         if matches!(self.doom, Doom::Ended { .. }) {
             self.cell.remove();

@@ -10,6 +10,7 @@ use crate::shm::Shm;
 use crate::spec::{self, Given, ImageConfig, Neighbour, WantedUserns};
 use crate::wire::{self, FromClient, ToClient};
 use crate::{Config, Error, Home, find, host_image, names, root, teardown};
+use linux::fault;
 use runtime::Step;
 use runtime::cgroup::{self, Hierarchy};
 use std::collections::BTreeMap;
@@ -71,17 +72,21 @@ pub fn run(home: &Home, request: RunRequest) -> Result<Ran, Error> {
         stdin_writer: if detach { ready.client.take_stdin_writer() } else { None },
         await_record: record.is_some(),
     };
+    fault::point("streams made");
     holder::spawn(setup, ready.keepers.as_ref())?;
+    fault::point("holder forked");
     let ours = ready.ours;
     if of_host {
         // While the holder makes the namespaces. If it can't be made here, the holder tries, and says why not.
         let mask = host_image::mask_layer(home, 0).ok();
         let fds: Vec<BorrowedFd<'_>> = mask.iter().map(AsFd::as_fd).collect();
         let _ = wire::send(&ours, &FromClient::Masked, &fds);
+        fault::point("mask sent");
     }
     if let Some(record) = &record {
         let store = store::Store::open(&home.root)?;
         store.insert_container(record, store::Durability::Synced)?;
+        fault::point("recorded");
         let _ = wire::send(&ours, &FromClient::Recorded, &[]);
     }
     let (steps, master) = match await_start(&ours) {
@@ -95,6 +100,7 @@ pub fn run(home: &Home, request: RunRequest) -> Result<Ran, Error> {
         }
     };
     let (pid, steps) = steps;
+    fault::point("started");
     if detach {
         return Ok(Ran { id, name, outcome: None, steps });
     }

@@ -5,6 +5,7 @@ use crate::cell::Cell;
 use crate::claims::Claims;
 use crate::config::UserNamespace;
 use crate::{Config, Home, root};
+use linux::fault;
 use runtime::cgroup::{Cgroup, Hierarchy};
 
 /// After the end, or for one whose keeper was killed: the control group, the claims, and what shouldn't outlive it.
@@ -12,16 +13,20 @@ use runtime::cgroup::{Cgroup, Hierarchy};
 pub fn ended(home: &Home, config: &Config, cell: &Cell, group: Option<Cgroup>, rm: bool) {
     if let Some(group) = group {
         let _ = group.remove();
+        fault::point("control group removed");
     }
     if rm {
         let _ = root::remove(home, cell);
+        fault::point("files removed");
     }
     if let Ok(claims) = Claims::open(home) {
         if rm {
             claims.release_name(&config.name, &config.id);
+            fault::point("name released");
         }
         if let UserNamespace::Own { slot, .. } = config.user_namespace {
             claims.release_range(slot, &config.id);
+            fault::point("range released");
         }
     }
     cell.remove();

@@ -77,7 +77,7 @@ pub fn send<T: Serialize>(socket: impl AsFd, message: &T, fds: &[BorrowedFd<'_>]
 pub fn receive<T: DeserializeOwned>(socket: impl AsFd) -> Result<Option<(T, Vec<OwnedFd>)>, Errno> {
     let mut buffer = vec![0; linux::socket::MESSAGE_BYTES_MAX];
     match linux::socket::recv(socket, &mut buffer) {
-        Ok((0, _)) | Err(Errno::CONNRESET) => Ok(None),
+        Ok((0, _)) => Ok(None),
         Ok((length, fds)) => match serde_json::from_slice(&buffer[..length]) {
             Ok(message) => Ok(Some((message, fds))),
             Err(_) => Err(Errno::BADMSG),

@@ -12,10 +12,12 @@
 //! - [`seccomp`], [`bpf`]: loading filters
 //! - loopback in [`mod@net`]
 //! - [`durable`]: files replaced so that a crash leaves the old or the new one
+//! - [`fault`]: points at which tests kill the process
 
 pub mod bpf;
 pub mod creds;
 pub mod durable;
+pub mod fault;
 pub mod mount;
 pub mod net;
 pub mod own_file;

@@ -38,14 +38,16 @@ pub fn send(socket: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<(
 }
 
 /// Receives one message into `buffer`: its bytes' number and its descriptors, close-on-exec. Zero bytes mean that the
-/// peer is gone. EMSGSIZE if the message was longer than the buffer.
+/// peer is gone, and that all it ever sent has been received. EMSGSIZE if the message was longer than the buffer.
 pub fn recv(socket: impl AsFd, buffer: &mut [u8]) -> Result<(usize, Vec<OwnedFd>)> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FDS_MAX))];
     loop {
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let result = recvmsg(&socket, &mut [IoSliceMut::new(buffer)], &mut control, RecvFlags::CMSG_CLOEXEC);
         let message = match result {
-            Err(Errno::INTR) => continue,
+            // Told once, before what is still queued, if the peer closed without having read all that it was sent.
+            // Source: unix_release_sock() in net/unix/af_unix.c.
+            Err(Errno::INTR | Errno::CONNRESET) => continue,
             other => other?,
         };
         let mut fds = Vec::new();
@@ -107,4 +109,22 @@ pub fn connect_stream(path: &Path) -> Result<OwnedFd> {
 /// Accepts a connection, close-on-exec.
 pub fn accept(listener: impl AsFd) -> Result<OwnedFd> {
     rustix::net::accept_with(listener, SocketFlags::CLOEXEC)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn last_words_arrive_though_their_sender_left_without_listening() {
+        let (ours, theirs) = pair().unwrap();
+        send(&ours, b"unread", &[]).unwrap();
+        send(&theirs, b"last words", &[]).unwrap();
+        drop(theirs);
+        let mut buffer = [0; 32];
+        let (length, _) = recv(&ours, &mut buffer).unwrap();
+        assert_eq!(&buffer[..length], b"last words");
+        assert_eq!(recv(&ours, &mut buffer).unwrap().0, 0);
+    }
 }

@@ -87,11 +87,7 @@ pub(crate) fn receive(socket: impl AsFd) -> Result<Option<(Message, Vec<OwnedFd>
     let failed =
         |errno| Error::step("hear from the container's first process", "recvmsg", "its socket", errno);
     let mut buffer = vec![0; linux::socket::MESSAGE_BYTES_MAX];
-    let (length, fds) = match linux::socket::recv(socket, &mut buffer) {
-        // A peer that died with unread messages.
-        Err(Errno::CONNRESET) => return Ok(None),
-        other => other.map_err(failed)?,
-    };
+    let (length, fds) = linux::socket::recv(socket, &mut buffer).map_err(failed)?;
     if length == 0 {
         return Ok(None);
     }

@@ -54,7 +54,9 @@ impl Steps {
         f: impl FnOnce() -> Result<T, Errno>,
     ) -> Result<T, Error> {
         if !self.record {
-            return f().map_err(|errno| Error::step(what, call, object, errno));
+            let result = f().map_err(|errno| Error::step(what, call, object, errno));
+            linux::fault::point(call);
+            return result;
         }
         let object = object.to_string();
         let start = Instant::now();
@@ -79,6 +81,7 @@ impl Steps {
     ) -> Result<T, Error> {
         let start = Instant::now();
         let result = f();
+        linux::fault::point(call);
         if self.record {
             self.steps.push(Step {
                 inside: self.inside,

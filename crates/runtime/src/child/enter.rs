@@ -40,6 +40,7 @@ pub(crate) fn enter(plan: &ProcessPlan, entry: Entry, error: Option<Error>) -> !
 }
 
 fn go_on(plan: &ProcessPlan, entry: Entry) -> Result<Infallible, Error> {
+    linux::fault::play(linux::fault::Role::First);
     let mut steps = Steps::new(entry.trace, true);
     await_go(&entry.socket)?;
     linux::signal::reset_all();

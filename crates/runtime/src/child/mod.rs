@@ -57,6 +57,7 @@ pub(crate) fn run(
     join_cgroup: Option<&OwnedFd>,
     error: Option<Error>,
 ) -> ! {
+    linux::fault::play(linux::fault::Role::First);
     inheritance.close_others(join_cgroup);
     // One descriptor survives in here whatever happens, to tell of it.
     let Ok(socket) = inheritance.socket.try_clone() else { process::exit(1) };
@@ -96,7 +97,7 @@ fn await_go(socket: &OwnedFd) -> Result<Vec<OwnedFd>, Error> {
     match linux::socket::recv(socket, &mut go) {
         Ok((2, fds)) => Ok(fds),
         // The holder is gone or gave up, and has said why to its own caller.
-        Ok(_) | Err(Errno::CONNRESET) => process::exit(1),
+        Ok(_) => process::exit(1),
         Err(errno) => Err(Error::step("hear from the holder", "recvmsg", "its socket", errno)),
     }
 }

@@ -1,0 +1,132 @@
+//! `kill -9` of each of berth's processes at each of its fault points (linux::fault): the next command finds a consistent
+//! state, and nothing is left (design.md 1). The points are those that a run without faults passes.
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test's helpers fail the test, and use the host's own tools"
+)]
+
+use std::time::Duration;
+use testkit::{Host, until};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The container of each round.
+const PROGRAM: [&str; 4] = ["@host", "sh", "-c", "sleep 0.02; exit 3"];
+
+/// The points that `command` passes, as `holder:7` with what was done before each.
+fn points(host: &Host, command: &[&str], after: impl Fn(&Host)) -> Vec<(String, String)> {
+    let list = host.path("points");
+    let _ = host.berth(command).env("BERTH_FAULT_LIST", &list).run();
+    after(host);
+    until(PATIENCE, || host.berth(["ps", "-q"]).run().text().is_empty());
+    // A keeper passes its last point after its container is gone from lists.
+    std::thread::sleep(Duration::from_millis(200));
+    let text = std::fs::read_to_string(&list).unwrap();
+    std::fs::remove_file(&list).unwrap();
+    let point = |line: &str| line.split_once(' ').map(|(point, done)| (point.to_owned(), done.to_owned()));
+    text.lines().filter_map(point).collect()
+}
+
+/// After whatever happened: what is listed can be removed, and the name is free for a container that works.
+fn is_consistent(host: &Host, point: &str) {
+    let listed = host.berth(["ps", "-a", "--format", "{{.Names}}"]).run().ok().text();
+    assert!(listed.is_empty() || listed == "box", "{point}: {listed}");
+    let mut last = String::new();
+    let free = until(PATIENCE, || {
+        host.berth(["rm", "-f", "box"]).run();
+        let again = host.berth(["run", "--rm", "--name", "box", "@host", "sh", "-c", "exit 5"]).run();
+        last = again.err();
+        again.status == 5
+    });
+    assert!(free, "{point}: the name stays taken: {last}");
+    assert_eq!(host.berth(["ps", "-a", "--format", "{{.Names}}"]).run().ok().text(), "", "{point}");
+}
+
+/// Kills at each point of `command` in turn.
+fn at_each_point(command: &[&str], before: impl Fn(&Host), least: usize) {
+    let host = Host::new();
+    before(&host);
+    let points = points(&host, command, |host| {
+        host.berth(["rm", "-f", "box"]).run();
+    });
+    assert!(points.len() >= least, "{points:?}");
+    for (point, done) in points {
+        before(&host);
+        let output = host.berth(command).env("BERTH_FAULT", &point).run();
+        if point.starts_with("client") {
+            assert_eq!(output.status, 137, "{point}, after {done}: it wasn't killed");
+        }
+        is_consistent(&host, &format!("killed at {point}, after {done}"));
+    }
+}
+
+#[test]
+fn a_start_in_the_foreground_is_killed_at_each_point() {
+    let command: Vec<&str> = ["run", "--name", "box"].into_iter().chain(PROGRAM).collect();
+    at_each_point(&command, |_| {}, 30);
+}
+
+#[test]
+fn a_start_that_leaves_nothing_is_killed_at_each_point() {
+    let command: Vec<&str> = ["run", "--rm", "-d", "--name", "box"].into_iter().chain(PROGRAM).collect();
+    at_each_point(&command, |_| {}, 30);
+}
+
+#[test]
+fn the_first_process_is_killed_at_each_step_before_the_program() {
+    let host = Host::new();
+    let command: Vec<&str> = ["run", "--name", "box"].into_iter().chain(PROGRAM).collect();
+    let mut number = 0;
+    loop {
+        number += 1;
+        let point = format!("first:{number}");
+        let output = host.berth(&command).env("BERTH_FAULT", &point).run();
+        if output.status == 3 {
+            break;
+        }
+        assert_eq!(output.status, 125, "{point}: {}", output.err());
+        is_consistent(&host, &point);
+    }
+    assert!(number > 40, "only {number} steps");
+    host.berth(["rm", "box"]).run().ok();
+}
+
+#[test]
+fn a_removal_is_killed_at_each_point() {
+    let running = |host: &Host| {
+        host.berth(["run", "-d", "--name", "box", "@host", "sleep", "100"]).run().ok();
+    };
+    at_each_point(&["rm", "-f", "box"], running, 6);
+    let ended = |host: &Host| {
+        host.berth(["run", "--name", "box", "@host", "true"]).run().ok();
+        let looked_after = host.dir().join("run/containers");
+        assert!(until(PATIENCE, || std::fs::read_dir(&looked_after).unwrap().count() == 0));
+    };
+    at_each_point(&["rm", "box"], ended, 6);
+}
+
+#[test]
+fn an_exec_is_killed_at_each_step() {
+    let host = Host::new();
+    host.berth(["run", "-d", "--name", "box", "@host", "sleep", "100"]).run().ok();
+    let exec = ["exec", "box", "sh", "-c", "exit 3"];
+    for role in ["client", "first"] {
+        let mut number = 0;
+        loop {
+            number += 1;
+            let output = host.berth(exec).env("BERTH_FAULT", format!("{role}:{number}")).run();
+            if output.status == 3 {
+                break;
+            }
+            // The container doesn't notice.
+            host.berth(exec).run().code(3);
+        }
+        assert!(number > 3, "only {number} steps of the {role}");
+    }
+    let left = until(PATIENCE, || {
+        // Itself and the program.
+        host.berth(["exec", "box", "sh", "-c", "echo /proc/[0-9]*"]).text().split_whitespace().count() <= 2
+    });
+    assert!(left, "a process was left in the container");
+    host.berth(["rm", "-f", "box"]).run().ok();
+}

@@ -1,0 +1,66 @@
+//! Fault points: places between two steps at which tests kill the process. In a release build they are nothing.
+//!
+//! `BERTH_FAULT=holder:7` kills the holder at the seventh point that it comes to. With `BERTH_FAULT_LIST=FILE` each
+//! process appends a line for each point: `holder:7 config written`. Numbers are counted for each role by itself, and
+//! the same command comes to the same points in the same order.
+
+/// What part a process plays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// The command that somebody typed; each process begins as one.
+    Client,
+    /// A container's holder.
+    Holder,
+    /// A container's first keeper.
+    Keeper,
+    /// A container's first process, before it executes the user's program.
+    First,
+    /// Who takes over from one that was killed: it has no points, or it would be killed as well.
+    Successor,
+}
+
+/// From here on this process plays `role`, and counts from 1.
+#[cfg(not(debug_assertions))]
+pub fn play(_role: Role) {}
+
+/// A point between two steps, the first of which is `done`.
+#[cfg(not(debug_assertions))]
+pub fn point(_done: &str) {}
+
+#[cfg(debug_assertions)]
+pub use armed::{play, point};
+
+#[cfg(debug_assertions)]
+mod armed {
+    use super::Role;
+    use rustix::fs::{CWD, Mode, OFlags, openat};
+    use std::sync::atomic::{AtomicU8, AtomicU32, Ordering::Relaxed};
+
+    const NAMES: [&str; 4] = ["client", "holder", "keeper", "first"];
+    /// Index into [`NAMES`]; beyond it for a successor.
+    static ROLE: AtomicU8 = AtomicU8::new(0);
+    static PASSED: AtomicU32 = AtomicU32::new(0);
+
+    /// From here on this process plays `role`, and counts from 1.
+    pub fn play(role: Role) {
+        ROLE.store(role as u8, Relaxed);
+        PASSED.store(0, Relaxed);
+    }
+
+    /// A point between two steps, the first of which is `done`.
+    pub fn point(done: &str) {
+        let Some(role) = NAMES.get(usize::from(ROLE.load(Relaxed))) else { return };
+        let number = PASSED.fetch_add(1, Relaxed) + 1;
+        if let Some(list) = std::env::var_os("BERTH_FAULT_LIST") {
+            let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::CLOEXEC;
+            if let Ok(list) = openat(CWD, list, flags, Mode::from_raw_mode(0o666)) {
+                let _ = rustix::io::write(&list, format!("{role}:{number} {done}\n").as_bytes());
+            }
+        }
+        if std::env::var("BERTH_FAULT").is_ok_and(|wanted| wanted == format!("{role}:{number}")) {
+            // The first process of a pid namespace can't kill itself.
+            let _ = crate::process::kill(rustix::process::getpid().as_raw_nonzero().get(), 9);
+            crate::process::exit(137);
+        }
+    }
+}
