@@ -10,7 +10,11 @@ pub fn import(home: &Home, request: &ImportRequest) -> Result<String, Error> {
     if !rustix::process::geteuid().is_root() {
         return Err(Error::NotRoot);
     }
-    let reference = store::Reference::parse(&request.name)?;
+    let reference = store::Reference::parse(&request.name).map_err(store::Error::Reference)?;
+    if reference.digest().is_some() {
+        let (text, reason) = (request.name.clone(), "a name for a new image can't say its digest");
+        return Err(store::Error::Reference(types::reference::Invalid { text, reason }).into());
+    }
     let (mut input, from): (Box<dyn Read>, String) = match &request.source {
         ImportSource::Stdin => (Box::new(std::io::stdin().lock()), "-".to_owned()),
         ImportSource::File(path) => {

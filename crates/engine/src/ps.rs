@@ -1,10 +1,10 @@
 //! `berth ps`: which containers there are. The list of running ones needs no database.
 
 use crate::find::{self, Container, State};
-use crate::inert::inert;
 use crate::request::{MountKind, NetworkMode, PsFilter, PsRequest};
 use crate::{Error, Home};
 use std::mem::discriminant;
+use types::inert::inert;
 
 /// One container of the list. Text is inert, apart from the command, which is to be quoted.
 #[derive(Debug, Clone, PartialEq, Eq)]

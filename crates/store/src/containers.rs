@@ -1,10 +1,10 @@
 //! Records of containers: who exists, under which name, with which configuration. What runs is the engine's to ask.
 
 use crate::db::{Durability, Fault};
-use crate::digest::ImageId;
 use crate::error::Error;
 use crate::{SHORT_ID_DIGITS, Store};
 use rusqlite::{OptionalExtension, Row, Transaction, params};
+use types::digest::ImageId;
 use types::id::{self, ContainerId};
 
 /// Most ids that an error about an ambiguous prefix lists.

@@ -140,13 +140,8 @@ pub enum Error {
         names: Vec<String>,
     },
     /// A name that no image can have.
-    #[error("{text:?} is not an image name: {reason}")]
-    Reference {
-        /// The text given.
-        text: String,
-        /// Which rule it breaks.
-        reason: &'static str,
-    },
+    #[error("{0}")]
+    Reference(types::reference::Invalid),
 
     /// The input ended in error.
     #[error("cannot read the archive: {0}")]
@@ -228,7 +223,7 @@ impl Error {
             Error::Archive(tar::Error { fault: tar::Fault::Unsupported(_), .. }) => Kind::Unsupported,
             Error::ContainerName { .. }
             | Error::Ambiguous { .. }
-            | Error::Reference { .. }
+            | Error::Reference(_)
             | Error::Archive(_)
             | Error::Limit { .. }
             | Error::Entry { .. } => Kind::Invalid,
@@ -259,7 +254,7 @@ impl Error {
             Error::Compression { .. } => "unpack it and import the plain archive, or use gzip",
             Error::ContainerExists { .. }
             | Error::ContainerName { .. }
-            | Error::Reference { .. }
+            | Error::Reference(_)
             | Error::ReadArchive(_)
             | Error::Archive(_)
             | Error::Limit { .. }

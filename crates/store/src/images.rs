@@ -5,12 +5,12 @@
 
 use crate::containers::is_id_prefix;
 use crate::db::{Durability, Fault};
-use crate::digest::{ChainId, DiffId, ImageId};
 use crate::error::Error;
-use crate::reference::Reference;
 use crate::{SHORT_ID_DIGITS, Store};
 use rusqlite::{OptionalExtension, Transaction, params};
 use std::path::PathBuf;
+use types::digest::{ChainId, DiffId, ImageId};
+use types::reference::Reference;
 
 /// Most ids that an error about an ambiguous prefix lists.
 const MATCHES_MAX: usize = 5;
@@ -203,7 +203,7 @@ fn find(tx: &Transaction<'_>, given: &str) -> Result<(String, Option<String>), F
     if is_id_prefix(digits) {
         return find_by_prefix(tx, given, digits).map(|id| (id, None));
     }
-    reference?;
+    reference.map_err(Error::Reference)?;
     Err(Error::NoImage { given: given.to_owned() }.into())
 }
 

@@ -4,12 +4,10 @@
 //! place, commit the rows. A crash before the last step leaves a directory that nobody holds and [`Store::sweep`]
 //! removes. The layer's lock is held until its row is there.
 
-use crate::digest::{ChainId, DiffId, ImageId, Sha256};
 use crate::error::Error;
 use crate::images::{NewImage, NewLayer};
 use crate::locked::{Wait, WorkDir, lock, open_directory};
 use crate::paths::LAYER_TREE;
-use crate::reference::Reference;
 use crate::unpack::{Limits, unpack};
 use crate::{Store, tar};
 use flate2::bufread::MultiGzDecoder;
@@ -22,6 +20,8 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
+use types::digest::{ChainId, DiffId, ImageId, Sha256};
+use types::reference::Reference;
 
 /// How far an import is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -24,20 +24,18 @@
 //!
 //! Modules:
 //! - `db`: opening, transactions; `schema`: tables and migrations; `paths`: the layout
-//! - `containers`, `images`: the rows; `reference`, `digest`: their names
+//! - `containers`, `images`: the rows
 //! - `import`: archive to image; `tar`: the archive's entries; `unpack`: entries to files
 //! - `locked`, `remove`, `sweep`: work in `tmp/`, and what is left of it
 #![forbid(unsafe_code)]
 
 mod containers;
 mod db;
-mod digest;
 mod error;
 mod images;
 mod import;
 mod locked;
 mod paths;
-mod reference;
 mod remove;
 mod schema;
 mod sweep;
@@ -46,13 +44,13 @@ mod unpack;
 
 pub use containers::ContainerRecord;
 pub use db::Durability;
-pub use digest::{ChainId, DiffId, ImageId, Sha256};
 pub use error::Error;
 pub use images::{Image, RemovedImage};
 pub use import::{Progress, rfc3339};
 pub use paths::Paths;
-pub use reference::Reference;
 pub use sweep::Swept;
+pub use types::digest::{ChainId, DiffId, ImageId, Sha256};
+pub use types::reference::Reference;
 pub use unpack::Limits;
 
 use std::path::Path;

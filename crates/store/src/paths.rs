@@ -1,7 +1,7 @@
 //! Where things lie under the store's root.
 
-use crate::digest::ChainId;
 use std::path::{Path, PathBuf};
+use types::digest::ChainId;
 use types::id::ContainerId;
 
 /// The store's layout, as names.

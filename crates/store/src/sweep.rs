@@ -1,7 +1,6 @@
 //! Removing what dead processes left: directories in `tmp/` that nobody holds, layers that no row names.
 
 use crate::Store;
-use crate::digest::{ChainId, Sha256};
 use crate::error::Error;
 use crate::locked::{Wait, fresh_name, lock, open_directory};
 use crate::remove::remove_tree;
@@ -11,6 +10,7 @@ use std::ffi::OsStr;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use types::digest::{ChainId, Sha256};
 
 /// What a sweep removed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

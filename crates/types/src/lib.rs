@@ -3,16 +3,23 @@
 //! Pure data. This crate does no I/O, reads no clock and knows no other crate of berth.
 //!
 //! - [`oci`]: the OCI runtime specification's configuration and state documents
+//! - [`image`]: the OCI image specification's documents, and docker's: manifests, indexes, configurations, platforms
+//! - [`reference`]: names of images; [`digest`]: identities of content
 //! - [`id`]: container identifiers and names
 //! - [`kind`]: the classes of failure, with their exit codes
 //! - [`caps`]: Linux capability names and sets
 //! - [`signal`]: signal names and numbers
+//! - [`inert`]: foreign text made harmless for a terminal
 //! - [`units`]: sizes and durations as docker writes them
 #![forbid(unsafe_code)]
 
 pub mod caps;
+pub mod digest;
 pub mod id;
+pub mod image;
+pub mod inert;
 pub mod kind;
 pub mod oci;
+pub mod reference;
 pub mod signal;
 pub mod units;
