@@ -49,6 +49,7 @@ pub fn run(request: &RunRequest) -> Result<u8, Failure> {
             Ok(0)
         }
         Some(attach::Outcome::Detached) => Ok(0),
+        Some(attach::Outcome::Interrupted(signal)) => Ok(128 + signal as u8),
         Some(attach::Outcome::Exited(Some(code))) => Ok(code),
         Some(attach::Outcome::Exited(None)) => Err(Failure::new(format!(
             "nobody saw container {} end: its holder and its keeper were killed",
@@ -67,6 +68,7 @@ pub fn exec(request: &ExecRequest) -> Result<u8, Failure> {
     };
     match engine::exec::exec(&Home::from_env().map_err(of_run)?, request).map_err(of_run)? {
         None | Some(attach::Outcome::Detached) => Ok(0),
+        Some(attach::Outcome::Interrupted(signal)) => Ok(128 + signal as u8),
         Some(attach::Outcome::Exited(code)) => Ok(code.unwrap_or(125)),
     }
 }

@@ -1,5 +1,6 @@
 //! `process` of config.json, seen from inside. Source: runtime-spec config.md, Process.
 
+use std::os::fd::AsRawFd;
 use testkit::{Host, Value, facts, json, skip};
 
 const NOTHING: fn(&mut Value) = |_| {};
@@ -393,6 +394,22 @@ fn a_console_size_is_the_terminals() {
     assert!(pty.expect("end").contains("44 111"), "{}", pty.screen());
     container.await_status("stopped");
     container.remove();
+}
+
+#[test]
+fn a_pidfd_socket_gets_the_first_process() {
+    let host = Host::new();
+    let listener = testkit::pty::ConsoleSocket::listen(&host.path("pidfd"));
+    let bundle = host.bundle().sh("exit 3");
+    bundle.write();
+    let options = ["--pidfd-socket".as_ref(), listener.path().as_os_str()];
+    let output = bundle.command("run", options).run();
+    let pidfd = listener.accept_fd();
+    output.code(3);
+    let info = format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd());
+    let info = std::fs::read_to_string(info).unwrap();
+    // The process that it names is gone.
+    assert!(info.lines().any(|line| line == "Pid:\t-1"), "{info}");
 }
 
 #[test]

@@ -32,6 +32,8 @@ pub enum Outcome {
     Exited(Option<u8>),
     /// The client left by the detach keys, or its terminal went away; the container runs on.
     Detached,
+    /// A signal of this number told the client, which passes none on, to leave; the container runs on.
+    Interrupted(i32),
 }
 
 /// The client's ends, and until the holder takes them, the container's.
@@ -491,7 +493,7 @@ impl Attached<'_> {
                         let _ = linux::process::pidfd_signal(init.as_fd(), number);
                     }
                 }
-                _ => return Some(Outcome::Detached),
+                number => return Some(Outcome::Interrupted(number)),
             }
         }
         None

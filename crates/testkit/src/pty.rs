@@ -193,6 +193,12 @@ impl ConsoleSocket {
     /// The terminal that comes.
     #[track_caller]
     pub fn accept(&self) -> Pty {
+        Pty::adopt(self.accept_fd())
+    }
+
+    /// The descriptor that comes.
+    #[track_caller]
+    pub fn accept_fd(&self) -> OwnedFd {
         let mut stream = None;
         crate::until(EXPECT, || {
             stream = self.listener.accept().ok();
@@ -208,6 +214,6 @@ impl ConsoleSocket {
             RecvAncillaryMessage::ScmRights(fds) => fds.collect::<Vec<_>>(),
             _ => Vec::new(),
         });
-        Pty::adopt(fds.next().unwrap_or_else(|| panic!("no descriptor came to {}", self.path.display())))
+        fds.next().unwrap_or_else(|| panic!("no descriptor came to {}", self.path.display()))
     }
 }
