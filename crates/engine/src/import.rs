@@ -15,8 +15,8 @@ pub fn import(home: &Home, request: &ImportRequest) -> Result<String, Error> {
         let (text, reason) = (request.name.clone(), "a name for a new image can't say its digest");
         return Err(store::Error::Reference(types::reference::Invalid { text, reason }).into());
     }
-    let (mut input, from): (Box<dyn Read>, String) = match &request.source {
-        ImportSource::Stdin => (Box::new(std::io::stdin().lock()), "-".to_owned()),
+    let (mut input, from): (Box<dyn Read + Send>, String) = match &request.source {
+        ImportSource::Stdin => (Box::new(std::io::stdin()), "-".to_owned()),
         ImportSource::File(path) => {
             let shown = path.display().to_string();
             let file = File::open(path).map_err(|error| Error::io("open", &shown, &error))?;
@@ -28,6 +28,6 @@ pub fn import(home: &Home, request: &ImportRequest) -> Result<String, Error> {
     }
     let store = store::Store::open(&home.root)?;
     let created_by = format!("berth import {from} {}", request.name);
-    let id = store.import(&mut input, Some(&reference), &created_by, &mut |_| {})?;
+    let id = store.import(&mut input, Some(&reference), &created_by, &|_| {})?;
     Ok(id.to_string())
 }

@@ -143,6 +143,35 @@ pub enum Error {
     #[error("{0}")]
     Reference(types::reference::Invalid),
 
+    /// Something is wrong with one layer of an image.
+    #[error("layer {digest}: {source}")]
+    Layer {
+        /// Digest of its blob or, where there is none, of its archive.
+        digest: String,
+        /// What.
+        source: Box<Error>,
+    },
+    /// Content isn't what its digest says.
+    #[error("its {what} has the digest {found}, not {expected}")]
+    WrongDigest {
+        /// `blob` or `archive`.
+        what: &'static str,
+        /// What was promised.
+        expected: String,
+        /// What came.
+        found: String,
+    },
+    /// Content isn't as long as its descriptor says.
+    #[error("its blob has {} bytes, not {expected}", if found > expected { "more".to_owned() } else { found.to_string() })]
+    BlobSize {
+        /// What was promised.
+        expected: u64,
+        /// What came; only counted until it is too much.
+        found: u64,
+    },
+    /// An image's configuration is no text.
+    #[error("the image's configuration is not UTF-8")]
+    ConfigText,
     /// The input ended in error.
     #[error("cannot read the archive: {0}")]
     ReadArchive(io::Error),
@@ -203,6 +232,7 @@ impl Error {
                     _ => Kind::System,
                 }
             }
+            Error::Layer { source, .. } => source.kind(),
             Error::InsecureRoot { .. } => Kind::Forbidden,
             Error::Database { .. } | Error::ReadOnly { .. } | Error::Damaged { .. } => Kind::System,
             Error::ReadArchive(source) => match source.kind() {
@@ -224,6 +254,9 @@ impl Error {
             Error::ContainerName { .. }
             | Error::Ambiguous { .. }
             | Error::Reference(_)
+            | Error::WrongDigest { .. }
+            | Error::BlobSize { .. }
+            | Error::ConfigText
             | Error::Archive(_)
             | Error::Limit { .. }
             | Error::Entry { .. } => Kind::Invalid,
@@ -233,6 +266,7 @@ impl Error {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         let text = match self {
+            Error::Layer { source, .. } => return source.hint(),
             Error::OpenRoot { source, path } => return open_hint(source, path),
             Error::InsecureRoot { path, .. } => return Some(format!("chmod go-w {}", path.display())),
             Error::Unpack { source, call, .. } => return unpack_hint(source, call),
@@ -255,6 +289,9 @@ impl Error {
             Error::ContainerExists { .. }
             | Error::ContainerName { .. }
             | Error::Reference(_)
+            | Error::WrongDigest { .. }
+            | Error::BlobSize { .. }
+            | Error::ConfigText
             | Error::ReadArchive(_)
             | Error::Archive(_)
             | Error::Limit { .. }

@@ -6,11 +6,13 @@
 use crate::containers::is_id_prefix;
 use crate::db::{Durability, Fault};
 use crate::error::Error;
+use crate::ingest::Blob;
 use crate::{SHORT_ID_DIGITS, Store};
 use rusqlite::{OptionalExtension, Transaction, params};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use types::digest::{ChainId, DiffId, ImageId};
-use types::reference::Reference;
+use types::digest::{ChainId, DiffId, Digest, ImageId};
+use types::reference::{Reference, Repository};
 
 /// Most ids that an error about an ambiguous prefix lists.
 const MATCHES_MAX: usize = 5;
@@ -22,6 +24,8 @@ pub struct Image {
     pub id: ImageId,
     /// Its full names, sorted; none for an image whose name went to another.
     pub references: Vec<String>,
+    /// What it was called by digest, as `docker.io/library/alpine@sha256:…`, sorted.
+    pub repository_digests: Vec<String>,
     /// Its layers' trees, the lowest first.
     pub layers: Vec<PathBuf>,
     /// Bytes of content in all layers.
@@ -41,11 +45,25 @@ pub struct RemovedImage {
     pub deleted: Option<ImageId>,
 }
 
-/// A layer whose directory is in its place, locked by the caller.
-pub(crate) struct NewLayer {
+/// A layer whose directory is in its place, pinned there.
+pub(crate) struct PlacedLayer {
     pub chain: ChainId,
     pub diff: DiffId,
     pub bytes: u64,
+    /// What holds its archive, if that is kept.
+    pub blob: Option<Blob>,
+    /// Closed once its row is committed.
+    #[expect(dead_code, reason = "it is open, that is all")]
+    pub held: OwnedFd,
+}
+
+/// A manifest to be recorded.
+pub(crate) struct NewManifest<'a> {
+    pub digest: Digest,
+    pub media_type: &'a str,
+    pub bytes: &'a [u8],
+    /// The blobs that it names, of which those that are here are kept.
+    pub blobs: &'a [Digest],
 }
 
 /// An image to be recorded.
@@ -54,8 +72,10 @@ pub(crate) struct NewImage<'a> {
     pub config_json: &'a str,
     pub created_ns: i64,
     /// The lowest first.
-    pub layers: &'a [NewLayer],
-    pub reference: Option<&'a Reference>,
+    pub layers: &'a [PlacedLayer],
+    pub manifest: Option<NewManifest<'a>>,
+    pub repository_digest: Option<&'a (Repository, Digest)>,
+    pub references: &'a [Reference],
 }
 
 struct RawImage {
@@ -64,6 +84,7 @@ struct RawImage {
     size: i64,
     created_ns: i64,
     references: Vec<String>,
+    repository_digests: Vec<String>,
     layers: Vec<String>,
 }
 
@@ -107,22 +128,26 @@ impl Store {
     ///
     /// Errors: as [`Store::resolve_image`], and [`Error::ImageInUse`], [`Error::ImageHasNames`].
     pub fn remove_image(&self, given: &str) -> Result<RemovedImage, Error> {
-        let (removed, chains) = self.db.write("remove the image", Durability::Synced, |tx| {
+        let (removed, unused) = self.db.write("remove the image", Durability::Synced, |tx| {
             let (id, name) = find(tx, given)?;
             let names = references(tx, &id)?;
             if let Some(name) = name
                 && names.len() > 1
             {
                 tx.execute("DELETE FROM refs WHERE name = ?1", [&name])?;
-                return Ok((RemovedImage { untagged: vec![name], deleted: None }, Vec::new()));
+                return Ok((RemovedImage { untagged: vec![name], deleted: None }, Unused::default()));
             }
             refuse_used(tx, &id, given, &names)?;
-            let chains = delete(tx, &id)?;
+            let unused = delete(tx, &id)?;
             let deleted = Some(ImageId::parse(&id).ok_or_else(|| self.db.damaged("image id", &id))?);
-            Ok((RemovedImage { untagged: names, deleted }, chains))
+            Ok((RemovedImage { untagged: names, deleted }, unused))
         })?;
-        for chain in chains {
+        for chain in unused.chains {
             self.remove_unused_layer(&self.chain_id(&chain)?)?;
+        }
+        for blob in unused.blobs {
+            let digest = Digest::parse(&blob).map_err(|_| self.db.damaged("digest", &blob))?;
+            self.remove_unused_blob(&digest)?;
         }
         Ok(removed)
     }
@@ -137,21 +162,45 @@ impl Store {
                 params![id, image.config_json, size as i64, image.created_ns],
             )?;
             for (position, layer) in image.layers.iter().enumerate() {
-                let chain = layer.chain.to_string();
-                let path = format!("layers/{}/fs", layer.chain.hex());
+                let is_kept = |blob: &Blob| self.paths().blob(&blob.digest).exists();
+                insert_layer(tx, &id, position, layer, layer.blob.as_ref().filter(|blob| is_kept(blob)))?;
+            }
+            if let Some(manifest) = &image.manifest {
+                insert_manifest(tx, &id, manifest)?;
+            }
+            if let Some((repository, digest)) = image.repository_digest {
                 tx.execute(
-                    "INSERT OR IGNORE INTO layers (chain_id, diff_id, path, size) VALUES (?1, ?2, ?3, ?4)",
-                    params![chain, layer.diff.to_string(), path, layer.bytes as i64],
-                )?;
-                tx.execute(
-                    "INSERT OR IGNORE INTO image_layers (image, position, chain_id) VALUES (?1, ?2, ?3)",
-                    params![id, position as i64, chain],
+                    "INSERT OR IGNORE INTO repo_digests (repository, digest, image) VALUES (?1, ?2, ?3)",
+                    params![repository.to_string(), digest.as_str(), id],
                 )?;
             }
-            if let Some(reference) = image.reference {
+            for reference in image.references {
                 set_reference(tx, reference, &id)?;
             }
             Ok(())
+        })
+    }
+
+    /// Whether a row names the blob.
+    pub(crate) fn has_blob(&self, digest: &Digest) -> Result<bool, Error> {
+        self.db.read("look a blob up", |tx| {
+            Ok(tx.prepare_cached("SELECT 1 FROM blobs WHERE digest = ?1")?.exists([digest.as_str()])?)
+        })
+    }
+
+    /// Removes the file of a blob that no row names; whether it was removed.
+    pub(crate) fn remove_unused_blob(&self, digest: &Digest) -> Result<bool, Error> {
+        // Who names a blob sees its file under the same lock.
+        self.db.write("remove a blob", Durability::Unsynced, |tx| {
+            if tx.prepare_cached("SELECT 1 FROM blobs WHERE digest = ?1")?.exists([digest.as_str()])? {
+                return Ok(false);
+            }
+            let path = self.paths().blob(digest);
+            match std::fs::remove_file(&path) {
+                Ok(()) => Ok(true),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+                Err(source) => Err(Error::Files { doing: "remove", path, source }.into()),
+            }
         })
     }
 
@@ -171,12 +220,61 @@ impl Store {
         Ok(Image {
             id: ImageId::parse(&raw.id).ok_or_else(|| self.db.damaged("image id", &raw.id))?,
             references: raw.references,
+            repository_digests: raw.repository_digests,
             layers: raw.layers.iter().map(|path| root.join(path)).collect(),
             size_bytes: u64::try_from(raw.size).unwrap_or_default(),
             created_ns: raw.created_ns,
             config_json: raw.config_json,
         })
     }
+}
+
+fn insert_layer(
+    tx: &Transaction<'_>,
+    image: &str,
+    position: usize,
+    layer: &PlacedLayer,
+    blob: Option<&Blob>,
+) -> rusqlite::Result<()> {
+    let chain = layer.chain.to_string();
+    let path = format!("layers/{}/fs", layer.chain.hex());
+    if let Some(blob) = blob {
+        tx.execute(
+            "INSERT OR IGNORE INTO blobs (digest, size) VALUES (?1, ?2)",
+            params![blob.digest.as_str(), blob.bytes as i64],
+        )?;
+    }
+    tx.execute(
+        "INSERT INTO layers (chain_id, diff_id, path, size, blob) VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT (chain_id) DO UPDATE SET blob = coalesce(blob, excluded.blob)",
+        params![
+            chain,
+            layer.diff.to_string(),
+            path,
+            layer.bytes as i64,
+            blob.map(|blob| blob.digest.as_str())
+        ],
+    )?;
+    tx.execute(
+        "INSERT OR IGNORE INTO image_layers (image, position, chain_id) VALUES (?1, ?2, ?3)",
+        params![image, position as i64, chain],
+    )?;
+    Ok(())
+}
+
+fn insert_manifest(tx: &Transaction<'_>, image: &str, manifest: &NewManifest<'_>) -> rusqlite::Result<()> {
+    let digest = manifest.digest.as_str();
+    tx.execute(
+        "INSERT OR IGNORE INTO manifests (digest, image, media_type, bytes) VALUES (?1, ?2, ?3, ?4)",
+        params![digest, image, manifest.media_type, manifest.bytes],
+    )?;
+    for blob in manifest.blobs {
+        tx.execute(
+            "INSERT OR IGNORE INTO manifest_blobs (manifest, blob) SELECT ?1, digest FROM blobs WHERE digest = ?2",
+            params![digest, blob.as_str()],
+        )?;
+    }
+    Ok(())
 }
 
 /// The image's id, and the name it was found by.
@@ -190,6 +288,16 @@ fn find(tx: &Transaction<'_>, given: &str) -> Result<(String, Option<String>), F
         };
     }
     let reference = Reference::parse(given);
+    if let Ok(reference) = &reference
+        && let Some(digest) = reference.digest()
+    {
+        // The digest decides, and a tag beside it is a comment.
+        let id: Option<String> = tx
+            .prepare_cached("SELECT image FROM repo_digests WHERE repository = ?1 AND digest = ?2 LIMIT 1")?
+            .query_row([&reference.repository().to_string(), digest.as_str()], |row| row.get(0))
+            .optional()?;
+        return id.map(|id| (id, None)).ok_or_else(|| Error::NoImage { given: given.to_owned() }.into());
+    }
     if let Ok(reference) = &reference {
         let name = reference.to_string();
         let id = tx
@@ -232,7 +340,12 @@ fn load(tx: &Transaction<'_>, id: &str) -> rusqlite::Result<RawImage> {
         "SELECT path FROM image_layers JOIN layers USING (chain_id) WHERE image = ?1 ORDER BY position",
     )?;
     let layers = query.query_map([id], |row| row.get(0))?.collect::<Result<_, _>>()?;
-    Ok(RawImage { id: id.to_owned(), config_json, size, created_ns, references: references(tx, id)?, layers })
+    let mut query = tx.prepare_cached(
+        "SELECT repository || '@' || digest FROM repo_digests WHERE image = ?1 ORDER BY repository, digest",
+    )?;
+    let repository_digests = query.query_map([id], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let (id, references) = (id.to_owned(), references(tx, id)?);
+    Ok(RawImage { id, config_json, size, created_ns, references, repository_digests, layers })
 }
 
 fn references(tx: &Transaction<'_>, id: &str) -> rusqlite::Result<Vec<String>> {
@@ -262,21 +375,33 @@ fn refuse_used(tx: &Transaction<'_>, id: &str, given: &str, names: &[String]) ->
     }
 }
 
-/// Deletes an image's rows, and those of layers that no image has any more, whose chain ids are returned.
-fn delete(tx: &Transaction<'_>, id: &str) -> rusqlite::Result<Vec<String>> {
+/// What no row needs any more.
+#[derive(Default)]
+struct Unused {
+    chains: Vec<String>,
+    blobs: Vec<String>,
+}
+
+/// Deletes an image's rows, and those of layers and blobs that nothing needs any more, which are returned.
+fn delete(tx: &Transaction<'_>, id: &str) -> rusqlite::Result<Unused> {
     tx.execute("DELETE FROM refs WHERE image = ?1", [id])?;
     let mut query = tx.prepare("SELECT chain_id FROM image_layers WHERE image = ?1")?;
     let chains = query.query_map([id], |row| row.get(0))?.collect::<Result<Vec<String>, _>>()?;
     tx.execute("DELETE FROM images WHERE id = ?1", [id])?;
-    let mut unused = Vec::new();
+    let mut unused = Unused::default();
     for chain in chains {
         let deleted = tx.execute(
             "DELETE FROM layers WHERE chain_id = ?1 AND chain_id NOT IN (SELECT chain_id FROM image_layers)",
             [&chain],
         )?;
         if deleted > 0 {
-            unused.push(chain);
+            unused.chains.push(chain);
         }
     }
+    let mut query = tx.prepare(
+        "DELETE FROM blobs WHERE NOT EXISTS (SELECT 1 FROM layers WHERE blob = digest)
+             AND NOT EXISTS (SELECT 1 FROM manifest_blobs WHERE blob = digest) RETURNING digest",
+    )?;
+    unused.blobs = query.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
     Ok(unused)
 }

@@ -1,246 +1,67 @@
 //! Making an image of one layer from the archive of a root file system.
-//!
-//! One pass: input, inflate, hash, unpack into `tmp/`. Then, in this order: sync the file system, move the layer to its
-//! place, commit the rows. A crash before the last step leaves a directory that nobody holds and [`Store::sweep`]
-//! removes. The layer's lock is held until its row is there.
 
 use crate::error::Error;
-use crate::images::{NewImage, NewLayer};
-use crate::locked::{Wait, WorkDir, lock, open_directory};
-use crate::paths::LAYER_TREE;
-use crate::unpack::{Limits, unpack};
+use crate::ingest::{Configuration, Input, LayerState, NewLayer, Recipe};
+use crate::unpack::Limits;
 use crate::{Store, tar};
-use flate2::bufread::MultiGzDecoder;
-use rustix::fs::Mode;
-use rustix::io::Errno;
 use serde::Serialize;
-use sha2::Digest;
-use std::cell::Cell;
-use std::io::{self, BufRead, BufReader, Read};
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::io::{self, Read};
+use std::sync::Mutex;
 use std::time::{SystemTime, UNIX_EPOCH};
-use types::digest::{ChainId, DiffId, ImageId, Sha256};
+use types::digest::{DiffId, ImageId};
 use types::reference::Reference;
 
-/// How far an import is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Progress {
-    /// Bytes of input read.
-    pub read_bytes: u64,
-    /// Bytes of the uncompressed archive.
-    pub unpacked_bytes: u64,
-}
-
-/// Bytes of the uncompressed archive between two reports of progress.
-const PROGRESS_STEP_BYTES: u64 = 1 << 20;
-
-/// Compressed input is read in pieces of this size.
-const INPUT_BUFFER_BYTES: usize = 64 << 10;
-
-/// The archive is hashed and written in pieces of this size: small enough to stay in the processor's cache.
-const ARCHIVE_BUFFER_BYTES: usize = 256 << 10;
-
 impl Store {
-    /// Reads the archive of a root file system, plain or gzip, and makes an image of it, named `reference` if given.
+    /// Reads the archive of a root file system, plain, gzip or zstd, and makes an image of it, named `reference` if
+    /// given.
     ///
-    /// Names as `.wh.x` are files like others: an archive of a root file system has no whiteouts. `progress` is called
-    /// about once a mebibyte. Errors: [`Error::Archive`], [`Error::Entry`], [`Error::Unpack`], [`Error::Limit`],
+    /// Names as `.wh.x` are files like others: an archive of a root file system has no whiteouts. `watch` is called about
+    /// once a mebibyte. Errors: [`Error::Archive`], [`Error::Entry`], [`Error::Unpack`], [`Error::Limit`],
     /// [`Error::Compression`], [`Error::ReadArchive`]; nothing is left of a failed import.
     pub fn import(
         &self,
-        input: &mut impl Read,
+        input: &mut (impl Read + Send),
         reference: Option<&Reference>,
         created_by: &str,
-        progress: &mut dyn FnMut(Progress),
+        watch: &(dyn Fn(LayerState) + Sync),
     ) -> Result<ImageId, Error> {
-        self.import_within(&Limits::default(), input, reference, created_by, progress)
+        self.import_within(&Limits::default(), input, reference, created_by, watch)
     }
 
     /// [`Store::import`] with other limits.
     pub fn import_within(
         &self,
         limits: &Limits,
-        input: &mut impl Read,
+        input: &mut (impl Read + Send),
         reference: Option<&Reference>,
         created_by: &str,
-        progress: &mut dyn FnMut(Progress),
+        watch: &(dyn Fn(LayerState) + Sync),
     ) -> Result<ImageId, Error> {
-        self.db.require_writable("import an image")?;
-        let work = WorkDir::create(&self.paths().tmp())?;
-        let unpacked = unpack_archive(&work, limits, input, progress)?;
-        let work_error =
-            |source: Errno| Error::Files { doing: "sync", path: self.paths().tmp(), source: source.into() };
-        rustix::fs::syncfs(work.fd()).map_err(work_error)?;
-
-        let chain = ChainId::stack(None, unpacked.diff);
-        let _held = self.publish_layer(work, &chain)?;
-        let created_ns = now_ns();
-        let config_json = config_of(unpacked.diff, created_ns, created_by);
-        let id = ImageId(Sha256::of(config_json.as_bytes()));
-        self.insert_image(&NewImage {
-            id,
-            config_json: &config_json,
-            created_ns,
-            layers: &[NewLayer { chain, diff: unpacked.diff, bytes: unpacked.bytes }],
-            reference,
-        })?;
-        Ok(id)
-    }
-
-    /// Moves an unpacked and synced layer to its place and returns its lock, to be held until its row is committed. A
-    /// layer that is there already, with a row or without, is the same one, and complete: then ours is dropped.
-    fn publish_layer(&self, mut work: WorkDir, chain: &ChainId) -> Result<OwnedFd, Error> {
-        let error = |source: io::Error| Error::Files {
-            doing: "move a layer to",
-            path: self.paths().layer(chain),
-            source,
+        // It is opened once.
+        let input: Mutex<Option<Input<'_>>> = Mutex::new(Some(Box::new(input)));
+        let open = || {
+            let input = input.lock().ok().and_then(|mut input| input.take());
+            input.ok_or_else(|| io::Error::other("the archive was read already"))
         };
-        let layers = open_directory(rustix::fs::CWD, &self.paths().layers()).map_err(|e| error(e.into()))?;
-        let name = chain.hex();
-        loop {
-            work = match work.publish(layers.as_fd(), &name).map_err(error)? {
-                Ok(held) => return Ok(held),
-                Err(work) => work,
-            };
-            // A sweep may remove it before we hold it: then the name is free again.
-            let held = lock(layers.as_fd(), Path::new(&name), Wait::Yes).map_err(|e| error(e.into()))?;
-            if let Some(held) = held {
-                return Ok(held);
-            }
-        }
-    }
-}
-
-struct UnpackedLayer {
-    diff: DiffId,
-    bytes: u64,
-}
-
-fn unpack_archive(
-    work: &WorkDir,
-    limits: &Limits,
-    input: &mut impl Read,
-    progress: &mut dyn FnMut(Progress),
-) -> Result<UnpackedLayer, Error> {
-    let tree = make_tree(work).map_err(|source| Error::Files {
-        doing: "make",
-        path: LAYER_TREE.into(),
-        source: source.into(),
-    })?;
-    let read_bytes = Cell::new(0);
-    let input = BufReader::with_capacity(INPUT_BUFFER_BYTES, Counted { inner: input, bytes: &read_bytes });
-    let archive = Metered {
-        inner: decompress(input)?,
-        hash: sha2::Sha256::new(),
-        bytes: 0,
-        read_bytes: &read_bytes,
-        limits,
-        next_report: PROGRESS_STEP_BYTES,
-        progress,
-    };
-    let mut reader = tar::Reader::new(BufReader::with_capacity(ARCHIVE_BUFFER_BYTES, archive));
-    let unpacked = unpack(&mut reader, tree.as_fd(), limits)?;
-    // The digest covers the padding after the archive's end as well.
-    let mut rest = reader.into_inner();
-    io::copy(&mut rest, &mut io::sink()).map_err(read_error)?;
-    let archive = rest.into_inner();
-    (archive.progress)(Progress { read_bytes: read_bytes.get(), unpacked_bytes: archive.bytes });
-    let digest = Sha256::from_bytes(archive.hash.finalize().into());
-    Ok(UnpackedLayer { diff: DiffId(digest), bytes: unpacked.bytes })
-}
-
-fn make_tree(work: &WorkDir) -> Result<OwnedFd, Errno> {
-    rustix::fs::mkdirat(work.fd(), LAYER_TREE, Mode::RWXU)?;
-    let tree = open_directory(work.fd(), Path::new(LAYER_TREE))?;
-    rustix::fs::fchmod(&tree, Mode::from_raw_mode(0o755))?;
-    Ok(tree)
-}
-
-/// Chooses by the first bytes, as file names lie and pipes have none.
-fn decompress<'a>(mut input: impl BufRead + 'a) -> Result<Box<dyn Read + 'a>, Error> {
-    let start = loop {
-        match input.fill_buf() {
-            Ok(bytes) => break bytes,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(Error::ReadArchive(error)),
-        }
-    };
-    match start {
-        [0x1f, 0x8b, ..] => Ok(Box::new(MultiGzDecoder::new(input))),
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => Err(Error::Compression { format: "zstd" }),
-        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Err(Error::Compression { format: "xz" }),
-        [b'B', b'Z', b'h', b'1'..=b'9', b'1', b'A', b'Y', ..] => Err(Error::Compression { format: "bzip2" }),
-        _ => Ok(Box::new(input)),
-    }
-}
-
-/// Counts what is read.
-struct Counted<'a, R> {
-    inner: R,
-    bytes: &'a Cell<u64>,
-}
-
-impl<R: Read> Read for Counted<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.inner.read(buffer)?;
-        self.bytes.set(self.bytes.get() + read as u64);
-        Ok(read)
-    }
-}
-
-/// The uncompressed archive: hashed, held to the limits, reported.
-struct Metered<'a, R> {
-    inner: R,
-    hash: sha2::Sha256,
-    bytes: u64,
-    read_bytes: &'a Cell<u64>,
-    limits: &'a Limits,
-    next_report: u64,
-    progress: &'a mut dyn FnMut(Progress),
-}
-
-/// A limit that was passed, on its way through `io::Error`.
-#[derive(Debug, thiserror::Error)]
-#[error("more than {max} {what}")]
-struct Exceeded {
-    what: &'static str,
-    max: u64,
-}
-
-impl<R: Read> Read for Metered<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.inner.read(buffer)?;
-        self.hash.update(&buffer[..read]);
-        self.bytes += read as u64;
-        if self.bytes >= self.next_report {
-            self.next_report = self.bytes + PROGRESS_STEP_BYTES;
-            (self.progress)(Progress { read_bytes: self.read_bytes.get(), unpacked_bytes: self.bytes });
-        }
-        let Limits { bytes_max, ratio_max, .. } = *self.limits;
-        if self.bytes > bytes_max {
-            return Err(io::Error::other(Exceeded { what: "bytes", max: bytes_max }));
-        }
-        let inflated_max = self.read_bytes.get().saturating_mul(ratio_max);
-        if self.bytes > Limits::RATIO_FREE_BYTES.max(inflated_max) {
-            let what = "bytes for each compressed one";
-            return Err(io::Error::other(Exceeded { what, max: ratio_max }));
-        }
-        Ok(read)
-    }
-}
-
-/// What a failed read of the archive means: a limit, or the input.
-fn read_error(error: io::Error) -> Error {
-    match error.downcast::<Exceeded>() {
-        Ok(Exceeded { what, max }) => Error::Limit { what, max },
-        Err(error) => Error::ReadArchive(error),
+        let created_ns = now_ns();
+        let config = |diffs: &[DiffId]| {
+            let bytes = config_of(diffs, created_ns, created_by).into_bytes();
+            Configuration { bytes, created_ns }
+        };
+        let recipe = Recipe {
+            layers: vec![NewLayer { diff: None, blob: None, open: Box::new(open), has_whiteouts: false }],
+            config: &config,
+            manifest: None,
+            repository_digest: None,
+            references: reference.cloned().into_iter().collect(),
+        };
+        self.make_image(recipe, limits, &|_, state| watch(state))
     }
 }
 
 pub(crate) fn archive_error(error: tar::Error) -> Error {
     match error.fault {
-        tar::Fault::Read(source) => read_error(source),
+        tar::Fault::Read(source) => crate::ingest::read_error(source),
         fault => Error::Archive(tar::Error { fault, ..error }),
     }
 }
@@ -265,7 +86,7 @@ struct Execution {
 struct Rootfs {
     #[serde(rename = "type")]
     kind: &'static str,
-    diff_ids: [String; 1],
+    diff_ids: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -275,21 +96,21 @@ struct History<'a> {
 }
 
 /// The image's configuration. Source: image-spec config.md.
-fn config_of(diff: DiffId, created_ns: i64, created_by: &str) -> String {
+fn config_of(diffs: &[DiffId], created_ns: i64, created_by: &str) -> String {
     let created = rfc3339(created_ns);
     let config = Config {
         created: &created,
         architecture: architecture(),
         os: "linux",
         config: Execution { cmd: [] },
-        rootfs: Rootfs { kind: "layers", diff_ids: [diff.to_string()] },
+        rootfs: Rootfs { kind: "layers", diff_ids: diffs.iter().map(ToString::to_string).collect() },
         history: [History { created: &created, created_by }],
     };
     serde_json::to_string(&config).expect("strings and arrays always serialize")
 }
 
 /// This machine's architecture in Go's words, which images use.
-fn architecture() -> &'static str {
+pub fn architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",

@@ -5,8 +5,9 @@
 //!
 //! ```text
 //! <root>/
-//!   store.db                 SQLite, WAL: images, refs, layers, containers (schema.rs)
-//!   layers/<chain id>/fs/    a layer's tree, owned by ids as in the image
+//!   store.db                 SQLite, WAL: images, names, layers, manifests, containers (schema.rs)
+//!   layers/<chain id>/fs/    a layer's tree, owned by ids as in the image; beside it `layer.json`
+//!   blobs/<algorithm>/<hex>  layers' archives, compressed: as a registry had them, or by us
 //!   containers/<id>/         made, filled and removed by the engine
 //!   tmp/                     everything is made here and moved into place; each directory locked by its maker
 //! ```
@@ -25,7 +26,8 @@
 //! Modules:
 //! - `db`: opening, transactions; `schema`: tables and migrations; `paths`: the layout
 //! - `containers`, `images`: the rows
-//! - `import`: archive to image; `tar`: the archive's entries; `unpack`: entries to files
+//! - `ingest`: layers' archives to an image; `import`: a root file system's archive to one; `tar`: an archive's entries;
+//!   `unpack`: entries to files
 //! - `locked`, `remove`, `sweep`: work in `tmp/`, and what is left of it
 #![forbid(unsafe_code)]
 
@@ -34,6 +36,7 @@ mod db;
 mod error;
 mod images;
 mod import;
+mod ingest;
 mod locked;
 mod paths;
 mod remove;
@@ -46,7 +49,8 @@ pub use containers::ContainerRecord;
 pub use db::Durability;
 pub use error::Error;
 pub use images::{Image, RemovedImage};
-pub use import::{Progress, rfc3339};
+pub use import::{architecture, rfc3339};
+pub use ingest::{Blob, Configuration, Input, LayerState, ManifestBytes, NewLayer, Recipe, Watcher};
 pub use paths::Paths;
 pub use sweep::Swept;
 pub use types::digest::{ChainId, DiffId, ImageId, Sha256};

@@ -3,9 +3,10 @@
 
 use crate::error::Error;
 use crate::remove::remove_tree;
-use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, RenameFlags, renameat_with};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -44,25 +45,87 @@ impl WorkDir {
         Err(error(Errno::AGAIN))
     }
 
+    /// Makes the directory `name` in `tmp` and locks it; waits for another process that works in it, which is told once.
+    /// What a process that was killed left in it is removed.
+    pub fn claim(tmp: &Path, name: &str, waiting: &dyn Fn()) -> Result<WorkDir, Error> {
+        let error = |source: Errno| Error::Files {
+            doing: "make a directory in",
+            path: tmp.to_owned(),
+            source: source.into(),
+        };
+        let tmp = open_directory(rustix::fs::CWD, tmp).map_err(error)?;
+        let name = PathBuf::from(name);
+        for tries in 0..TRIES_MAX {
+            match rustix::fs::mkdirat(&tmp, &name, Mode::RWXU) {
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(source) => return Err(error(source)),
+            }
+            let mut fd = lock(tmp.as_fd(), &name, Wait::No).map_err(error)?;
+            if fd.is_none() {
+                if tries == 0 {
+                    waiting();
+                }
+                fd = lock(tmp.as_fd(), &name, Wait::Yes).map_err(error)?;
+            }
+            if let Some(fd) = fd {
+                let work = WorkDir { tmp, name, fd, moved: false };
+                work.clear()?;
+                return Ok(work);
+            }
+        }
+        Err(error(Errno::AGAIN))
+    }
+
+    /// Removes all that is in it.
+    pub fn clear(&self) -> Result<(), Error> {
+        let clear = || {
+            for entry in rustix::fs::Dir::read_from(&self.fd)? {
+                let entry = entry?;
+                let name = entry.file_name();
+                if name != c"." && name != c".." {
+                    remove_tree(self.fd.as_fd(), Path::new(std::ffi::OsStr::from_bytes(name.to_bytes())))?;
+                }
+            }
+            Ok(())
+        };
+        clear().map_err(|source: Errno| Error::Files {
+            doing: "empty a directory in",
+            path: self.name.clone(),
+            source: source.into(),
+        })
+    }
+
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
 
-    /// Moves the directory to `name` in `target`, durably, and returns its lock; gives itself back if the name is
-    /// taken. Its content must have been synced.
-    pub fn publish(
-        mut self,
-        target: BorrowedFd<'_>,
-        name: &str,
-    ) -> std::io::Result<Result<OwnedFd, WorkDir>> {
-        match linux::durable::publish(self.tmp.as_fd(), self.name.as_os_str(), target, name.as_ref()) {
-            Ok(()) => {
-                self.moved = true;
-                Ok(Ok(self.fd.try_clone()?))
+    /// Moves the directory to `name` in `target` and returns a pin on what has the name then: this one or, if the name was
+    /// taken, who took it. The content must have been synced; the new name is durable once `target` is.
+    pub fn place(mut self, target: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno> {
+        for _ in 0..TRIES_MAX {
+            match renameat_with(&self.tmp, &self.name, target, name, RenameFlags::NOREPLACE) {
+                Ok(()) => {
+                    self.moved = true;
+                    // From exclusive to shared: a remover may come between, and find no row.
+                    let pinned =
+                        self.fd.try_clone().map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::MFILE))?;
+                    rustix::io::retry_on_intr(|| rustix::fs::flock(&pinned, FlockOperation::LockShared))?;
+                    return if is_named(target, Path::new(name), &pinned)? {
+                        Ok(pinned)
+                    } else {
+                        Err(Errno::STALE)
+                    };
+                }
+                Err(Errno::EXIST) => {
+                    if let Some(pinned) = pin(target, Path::new(name))? {
+                        return Ok(pinned);
+                    }
+                    // Removed meanwhile: the name is free again.
+                }
+                Err(errno) => return Err(errno),
             }
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(Err(self)),
-            Err(error) => Err(error),
         }
+        Err(Errno::AGAIN)
     }
 }
 
@@ -101,10 +164,25 @@ pub fn lock(parent: BorrowedFd<'_>, name: &Path, wait: Wait) -> Result<Option<Ow
         Err(error) => return Err(error),
     }
     // Its holder may have removed or moved it before letting go.
-    let held = rustix::fs::fstat(&fd)?;
+    Ok(is_named(parent, name, &fd)?.then_some(fd))
+}
+
+/// Keeps directory `name` in `parent` from being removed, beside others who do the same; `None` if it isn't there.
+pub fn pin(parent: BorrowedFd<'_>, name: &Path) -> Result<Option<OwnedFd>, Errno> {
+    let fd = match open_directory(parent, name) {
+        Ok(fd) => fd,
+        Err(Errno::NOENT) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    rustix::io::retry_on_intr(|| rustix::fs::flock(&fd, FlockOperation::LockShared))?;
+    Ok(is_named(parent, name, &fd)?.then_some(fd))
+}
+
+fn is_named(parent: BorrowedFd<'_>, name: &Path, fd: &OwnedFd) -> Result<bool, Errno> {
+    let held = rustix::fs::fstat(fd)?;
     match rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(named) if (named.st_dev, named.st_ino) == (held.st_dev, held.st_ino) => Ok(Some(fd)),
-        Ok(_) | Err(Errno::NOENT) => Ok(None),
+        Ok(named) => Ok((named.st_dev, named.st_ino) == (held.st_dev, held.st_ino)),
+        Err(Errno::NOENT) => Ok(false),
         Err(error) => Err(error),
     }
 }

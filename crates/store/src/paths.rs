@@ -1,7 +1,7 @@
 //! Where things lie under the store's root.
 
 use std::path::{Path, PathBuf};
-use types::digest::ChainId;
+use types::digest::{Algorithm, ChainId, Digest};
 use types::id::ContainerId;
 
 /// The store's layout, as names.
@@ -40,6 +40,16 @@ impl Paths {
         self.layer(chain).join(LAYER_TREE)
     }
 
+    /// Directory of the blobs whose digests this algorithm made.
+    pub fn blobs(&self, algorithm: Algorithm) -> PathBuf {
+        self.root.join("blobs").join(algorithm.name())
+    }
+
+    /// A blob: compressed, as registries have it.
+    pub fn blob(&self, digest: &Digest) -> PathBuf {
+        self.blobs(digest.algorithm()).join(digest.hex())
+    }
+
     /// Directory where everything is made before it is moved into place.
     pub fn tmp(&self) -> PathBuf {
         self.root.join("tmp")
@@ -58,6 +68,12 @@ impl Paths {
 
 /// Name of the tree in a layer's directory.
 pub(crate) const LAYER_TREE: &str = "fs";
+
+/// Name of the file in a layer's directory that tells about it.
+pub(crate) const META_FILE: &str = "layer.json";
+
+/// Name of a layer's blob in its work directory.
+pub(crate) const BLOB_FILE: &str = "blob";
 
 /// Directories made with the store.
 pub(crate) const LAYOUT: [&str; 3] = ["layers", "tmp", "containers"];

@@ -38,6 +38,33 @@ pub const MIGRATIONS: &[&str] = &[
          config_json TEXT NOT NULL
      ) STRICT;
      CREATE INDEX containers_image ON containers (image);",
+    // 2: images of registries.
+    "ALTER TABLE layers ADD COLUMN blob TEXT;  -- digest of a blob that holds the layer's archive, if one is kept
+     CREATE TABLE blobs (
+         digest TEXT PRIMARY KEY,
+         size   INTEGER NOT NULL        -- bytes; the file is complete and on the disk
+     ) STRICT, WITHOUT ROWID;
+     CREATE INDEX layers_blob ON layers (blob);
+     CREATE TABLE manifests (
+         digest     TEXT PRIMARY KEY,
+         image      TEXT NOT NULL REFERENCES images (id) ON DELETE CASCADE,
+         media_type TEXT NOT NULL,
+         bytes      BLOB NOT NULL       -- whose digest is the key
+     ) STRICT;
+     CREATE INDEX manifests_image ON manifests (image);
+     CREATE TABLE manifest_blobs (      -- blobs that are kept for a manifest
+         manifest TEXT NOT NULL REFERENCES manifests (digest) ON DELETE CASCADE,
+         blob     TEXT NOT NULL REFERENCES blobs (digest),
+         PRIMARY KEY (manifest, blob)
+     ) STRICT, WITHOUT ROWID;
+     CREATE INDEX manifest_blobs_blob ON manifest_blobs (blob);
+     CREATE TABLE repo_digests (        -- what an image was called by digest: its manifest's, or an index's
+         repository TEXT NOT NULL,      -- docker.io/library/alpine
+         digest     TEXT NOT NULL,
+         image      TEXT NOT NULL REFERENCES images (id) ON DELETE CASCADE,
+         PRIMARY KEY (repository, digest, image)
+     ) STRICT, WITHOUT ROWID;
+     CREATE INDEX repo_digests_image ON repo_digests (image);",
 ];
 
 /// The newest schema this program knows.

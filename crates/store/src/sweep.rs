@@ -10,7 +10,7 @@ use std::ffi::OsStr;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use types::digest::{ChainId, Sha256};
+use types::digest::{Algorithm, ChainId, Digest, Sha256};
 
 /// What a sweep removed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub struct Swept {
     pub leftovers: usize,
     /// Layers.
     pub layers: usize,
+    /// Blobs.
+    pub blobs: usize,
 }
 
 impl Store {
@@ -26,13 +28,22 @@ impl Store {
     pub fn sweep(&self) -> Result<Swept, Error> {
         self.db.require_writable("sweep the store")?;
         let mut swept = Swept::default();
+        // Before the layers: a blob comes into its place after its layer, which its maker pins until both have rows.
+        let blobs = self.blobs_without_row()?;
+        let mut pinned = Vec::new();
         for name in names_in(&self.paths().layers())? {
             if let Some(chain) = name.to_str().and_then(Sha256::parse_hex).map(ChainId)
                 && !self.has_layer(&chain)?
-                && self.remove_unused_layer(&chain)?
             {
-                swept.layers += 1;
+                if self.remove_unused_layer(&chain)? {
+                    swept.layers += 1;
+                } else {
+                    pinned.extend(crate::ingest::kept_blob(&self.paths().layer(&chain)));
+                }
             }
+        }
+        for blob in blobs.iter().filter(|blob| !pinned.contains(blob)) {
+            swept.blobs += usize::from(self.remove_unused_blob(blob)?);
         }
         let path = self.paths().tmp();
         let tmp = open_directory(rustix::fs::CWD, &path).map_err(|e| files("open", &path, e))?;
@@ -48,6 +59,25 @@ impl Store {
             }
         }
         Ok(swept)
+    }
+
+    fn blobs_without_row(&self) -> Result<Vec<Digest>, Error> {
+        let mut found = Vec::new();
+        for algorithm in [Algorithm::Sha256, Algorithm::Sha384, Algorithm::Sha512] {
+            let path = self.paths().blobs(algorithm);
+            if !path.exists() {
+                continue;
+            }
+            for name in names_in(&path)? {
+                let text = format!("{}:{}", algorithm.name(), name.display());
+                if let Ok(digest) = Digest::parse(&text)
+                    && !self.has_blob(&digest)?
+                {
+                    found.push(digest);
+                }
+            }
+        }
+        Ok(found)
     }
 
     /// Removes the directory of a layer, unless it is held or a row names it after all; whether it was removed.
@@ -99,7 +129,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(&dir.path().join("store")).unwrap();
         let empty_archive = [0; 1024];
-        store.import(&mut &empty_archive[..], None, "test", &mut |_| {}).unwrap();
+        store.import(&mut &empty_archive[..], None, "test", &|_| {}).unwrap();
         let chain = ChainId(Sha256::of(&empty_archive));
         assert!(!store.remove_unused_layer(&chain).unwrap());
         assert!(store.paths().layer_fs(&chain).is_dir());

@@ -35,11 +35,11 @@ fn child_full() {
     mount_tmpfs(&disk, c"size=4m,mode=700");
     let store = Store::open(&disk.join("store")).unwrap();
     let big = tar(&[file("f", vec![1; 8 << 20])]);
-    let error = store.import(&mut &big[..], None, "test", &mut |_| {}).unwrap_err();
+    let error = store.import(&mut &big[..], None, "test", &|_| {}).unwrap_err();
     assert!(matches!(&error, Error::Unpack { call: "write", .. }), "{error}");
     assert!(error.hint().unwrap().contains("free some space"));
     assert_eq!(std::fs::read_dir(disk.join("store/tmp")).unwrap().count(), 0);
-    store.import(&mut &tar(&[file("f", "x")])[..], None, "test", &mut |_| {}).unwrap();
+    store.import(&mut &tar(&[file("f", "x")])[..], None, "test", &|_| {}).unwrap();
 
     std::fs::write(disk.join("filler"), vec![0; 16 << 20]).unwrap_err();
     let error = Store::open(&disk.join("another")).map(|_| ()).unwrap_err();

@@ -193,7 +193,7 @@ fn bombs_stop_at_the_limits() {
     let scratch = Scratch::new();
     let bomb = gzip(&tar(&[file("zeros", vec![0; 8 << 20])]));
     let limited = |limits: Limits, bytes: &[u8]| {
-        scratch.store.import_within(&limits, &mut &bytes[..], None, "test", &mut |_| {}).unwrap_err()
+        scratch.store.import_within(&limits, &mut &bytes[..], None, "test", &|_| {}).unwrap_err()
     };
     let small = Limits { bytes_max: 1 << 20, ..Limits::default() };
     assert!(matches!(limited(small, &bomb), Error::Limit { what: "bytes", .. }));

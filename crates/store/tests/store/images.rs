@@ -8,8 +8,7 @@ use store::{Durability, Error};
 fn images_are_found_by_name_id_and_prefix() {
     let scratch = Scratch::new();
     let name = reference("app");
-    let id =
-        scratch.store.import(&mut &tar(&[file("f", "1")])[..], Some(&name), "test", &mut |_| {}).unwrap();
+    let id = scratch.store.import(&mut &tar(&[file("f", "1")])[..], Some(&name), "test", &|_| {}).unwrap();
     let hex = id.hex();
     for given in ["app", "app:latest", "docker.io/library/app", &id.to_string(), &hex, &hex[..12], &hex[..1]]
     {
@@ -45,7 +44,7 @@ fn a_name_moves_to_the_newer_image() {
     let scratch = Scratch::new();
     let name = reference("app");
     let import = |content: &str| {
-        scratch.store.import(&mut &tar(&[file("f", content)])[..], Some(&name), "test", &mut |_| {}).unwrap()
+        scratch.store.import(&mut &tar(&[file("f", content)])[..], Some(&name), "test", &|_| {}).unwrap()
     };
     let (old, new) = (import("1"), import("2"));
     assert_eq!(scratch.store.resolve_image("app").unwrap().id, new);
@@ -59,7 +58,7 @@ fn an_image_goes_with_its_last_name() {
     let scratch = Scratch::new();
     let archive = tar(&[file("f", "1")]);
     let name = reference("app");
-    let id = scratch.store.import(&mut &archive[..], Some(&name), "test", &mut |_| {}).unwrap();
+    let id = scratch.store.import(&mut &archive[..], Some(&name), "test", &|_| {}).unwrap();
     scratch.store.tag(&id, &reference("app:v2")).unwrap();
     let by_id = scratch.store.remove_image(&id.hex());
     assert!(matches!(by_id, Err(Error::ImageHasNames { .. })));

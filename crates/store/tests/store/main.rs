@@ -10,6 +10,7 @@ mod disk;
 mod hostile;
 mod images;
 mod import;
+mod ingest;
 mod open;
 mod reader;
 mod support;

@@ -99,6 +99,6 @@ fn a_store_opened_for_reading_refuses_changes() {
     let refused = reader.insert_container(&container(2, "db"), Durability::Synced).unwrap_err();
     assert!(matches!(refused, Error::ReadOnly { .. }));
     assert!(matches!(reader.sweep(), Err(Error::ReadOnly { .. })));
-    let import = reader.import(&mut &b""[..], None, "test", &mut |_| {});
+    let import = reader.import(&mut &b""[..], None, "test", &|_| {});
     assert!(matches!(import, Err(Error::ReadOnly { .. })));
 }

@@ -23,7 +23,7 @@ impl Scratch {
 
     /// Imports without a name.
     pub fn import(&self, archive: &[u8]) -> Result<ImageId, Error> {
-        self.store.import(&mut &archive[..], None, "test", &mut |_| {})
+        self.store.import(&mut &archive[..], None, "test", &|_| {})
     }
 
     /// Imports and resolves; the image's only tree comes with it.
