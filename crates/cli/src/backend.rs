@@ -4,13 +4,13 @@ use std::io::IsTerminal;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use engine::request::{
-    EnterRequest, ExecRequest, ImportRequest, InspectRequest, KillRequest, LogsRequest, PsRequest, RmRequest,
-    RunRequest, StopRequest, TreeRequest, UnshareRequest,
+    EnterRequest, ExecRequest, ImportRequest, ImportSource, InspectRequest, KillRequest, LogsRequest,
+    PsRequest, RmRequest, RunRequest, StopRequest, TreeRequest, UnshareRequest,
 };
 use serde_json::Value as Json;
 
 use engine::ps::{Listed, ListedState};
-use engine::{Home, attach, pieces};
+use engine::{Home, attach, images, pieces};
 use linux::process::Exit;
 
 use crate::explain;
@@ -182,3 +182,33 @@ pub fn info() -> Result<Json, Failure> {
 }
 
 pub use crate::runtime_backend::runtime;
+
+/// The images of an archive.
+pub fn load(source: &ImportSource, progress: &dyn images::Progress) -> Result<Vec<images::Loaded>, Failure> {
+    images::load(&home()?, source, progress).map_err(failure)
+}
+
+/// All images, the newest first.
+pub fn images() -> Result<Vec<images::Listed>, Failure> {
+    images::list(&home()?).map_err(failure)
+}
+
+/// Gives an image another name.
+pub fn tag(source: &str, target: &str) -> Result<(), Failure> {
+    images::tag(&home()?, source, target).map_err(failure)
+}
+
+/// Removes a name, and with the last one the image.
+pub fn remove_image(given: &str, force: bool) -> Result<images::Removed, Failure> {
+    images::remove(&home()?, given, force).map_err(failure)
+}
+
+/// The steps that made an image.
+pub fn history(given: &str) -> Result<Vec<images::HistoryStep>, Failure> {
+    images::history(&home()?, given).map_err(failure)
+}
+
+/// Docker's document of an image.
+pub fn inspect_image(given: &str) -> Result<Json, Failure> {
+    images::inspect(&home()?, given).map_err(failure)
+}

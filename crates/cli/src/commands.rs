@@ -11,15 +11,20 @@ use crate::{help, suggest};
 
 mod enter;
 mod exec;
+mod history;
+mod images;
 mod import;
 mod info;
 mod inspect;
 mod kill;
+mod load;
 mod logs;
 mod ps;
 mod rm;
+mod rmi;
 mod run;
 mod stop;
+mod tag;
 mod tree;
 mod unshare;
 pub mod version;
@@ -28,14 +33,57 @@ pub mod version;
 pub struct Entry {
     /// Names, the first is shown.
     pub names: &'static [&'static str],
-    /// Names under `container`; none if it isn't there.
-    pub in_container: &'static [&'static str],
+    /// Names under an object, such as `ls` of `container ls`; none if it's under none.
+    pub under: Option<(Object, &'static [&'static str])>,
     /// Heading of the help.
     pub group: &'static str,
     /// Flags and arguments.
     pub spec: &'static CommandSpec,
     /// Does the work; answers the status to leave with.
     pub work: fn(&Parsed) -> Result<u8, Failure>,
+}
+
+/// What a command can be about, as its first word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Object {
+    /// `berth container …`
+    Container,
+    /// `berth image …`
+    Image,
+}
+
+impl Object {
+    const ALL: [Object; 2] = [Object::Container, Object::Image];
+
+    /// The word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Object::Container => "container",
+            Object::Image => "image",
+        }
+    }
+
+    /// What its commands do.
+    pub fn about(self) -> &'static str {
+        match self {
+            Object::Container => "Manage containers",
+            Object::Image => "Manage images",
+        }
+    }
+
+    fn of(word: &str) -> Option<Object> {
+        Object::ALL.into_iter().find(|object| object.word() == word)
+    }
+}
+
+impl Entry {
+    /// Its names under `object`.
+    pub fn names_under(&self, object: Object) -> &'static [&'static str] {
+        match self.under {
+            Some((own, names)) if own == object => names,
+            _ => &[],
+        }
+    }
 }
 
 const CONTAINERS: &str = "Containers";
@@ -45,11 +93,20 @@ const HOST: &str = "This host";
 
 const fn container(
     names: &'static [&'static str],
-    in_container: &'static [&'static str],
+    under: &'static [&'static str],
     spec: &'static CommandSpec,
     work: fn(&Parsed) -> Result<u8, Failure>,
 ) -> Entry {
-    Entry { names, in_container, group: CONTAINERS, spec, work }
+    Entry { names, under: Some((Object::Container, under)), group: CONTAINERS, spec, work }
+}
+
+const fn image(
+    names: &'static [&'static str],
+    under: &'static [&'static str],
+    spec: &'static CommandSpec,
+    work: fn(&Parsed) -> Result<u8, Failure>,
+) -> Entry {
+    Entry { names, under: Some((Object::Image, under)), group: IMAGES, spec, work }
 }
 
 const fn other(
@@ -58,7 +115,7 @@ const fn other(
     spec: &'static CommandSpec,
     work: fn(&Parsed) -> Result<u8, Failure>,
 ) -> Entry {
-    Entry { names: name, in_container: &[], group, spec, work }
+    Entry { names: name, under: None, group, spec, work }
 }
 
 /// All commands, in the order of the help.
@@ -72,7 +129,13 @@ pub static ENTRIES: &[Entry] = &[
     container(&["rm"], &["rm", "remove"], &rm::SPEC, rm::work),
     container(&["inspect"], &["inspect"], &inspect::SPEC, inspect::work),
     container(&["tree"], &[], &tree::SPEC, tree::work),
-    other(IMAGES, &["import"], &import::SPEC, import::work),
+    image(&["images"], &["ls", "list"], &images::SPEC, images::work),
+    image(&["load"], &["load"], &load::SPEC, load::work),
+    image(&["import"], &["import"], &import::SPEC, import::work),
+    image(&["tag"], &["tag"], &tag::SPEC, tag::work),
+    image(&["rmi"], &["rm", "remove"], &rmi::SPEC, rmi::work),
+    image(&["history"], &["history"], &history::SPEC, history::work),
+    image(&[], &["inspect"], &inspect::IMAGE_SPEC, inspect::image_work),
     other(PIECES, &["unshare"], &unshare::SPEC, unshare::work),
     other(PIECES, &["enter"], &enter::SPEC, enter::work),
     other(HOST, &["info"], &info::SPEC, info::work),
@@ -117,15 +180,17 @@ fn unknown(path: &str, word: &str, known: Vec<&'static str>) -> Failure {
 fn find(words: &[OsString]) -> Result<(&'static Entry, String, &[OsString]), Failure> {
     let word = |at: usize| words.get(at).map(|word| word.to_string_lossy()).unwrap_or_default();
     let first = word(0);
-    if first == "container" {
+    if let Some(object) = Object::of(&first) {
         let second = word(1);
-        let found = ENTRIES.iter().find(|entry| entry.in_container.contains(&&*second));
-        let known = || ENTRIES.iter().flat_map(|entry| entry.in_container).copied().collect();
-        let entry = found.ok_or_else(|| unknown("container ", &second, known()))?;
-        return Ok((entry, format!("berth container {second}"), &words[2..]));
+        let found = ENTRIES.iter().find(|entry| entry.names_under(object).contains(&&*second));
+        let known = || ENTRIES.iter().flat_map(|entry| entry.names_under(object)).copied().collect();
+        let entry = found.ok_or_else(|| unknown(&format!("{first} "), &second, known()))?;
+        return Ok((entry, format!("berth {first} {second}"), &words[2..]));
     }
     let found = ENTRIES.iter().find(|entry| entry.names.contains(&&*first));
-    let known = || ENTRIES.iter().flat_map(|entry| entry.names).copied().chain(["container"]).collect();
+    let known = || {
+        ENTRIES.iter().flat_map(|entry| entry.names).copied().chain(Object::ALL.map(Object::word)).collect()
+    };
     let entry = found.ok_or_else(|| unknown("", &first, known()))?;
     Ok((entry, format!("berth {first}"), &words[1..]))
 }
@@ -134,9 +199,9 @@ fn find(words: &[OsString]) -> Result<(&'static Entry, String, &[OsString]), Fai
 pub fn dispatch(words: &[OsString]) -> Result<u8, Failure> {
     let word = |at: usize| words.get(at).map(|word| word.to_string_lossy()).unwrap_or_default();
     match (&*word(0), &*word(1)) {
-        ("" | "--help" | "-h", _) | ("help", "") => return print(&help::root(false)).map(|()| 0),
-        ("container", "" | "--help") | ("help", "container") if word(2).is_empty() => {
-            return print(&help::root(true)).map(|()| 0);
+        ("" | "--help" | "-h", _) | ("help", "") => return print(&help::root(None)).map(|()| 0),
+        (object, "" | "--help") | ("help", object) if word(2).is_empty() && Object::of(object).is_some() => {
+            return print(&help::root(Object::of(object))).map(|()| 0);
         }
         ("--version" | "-v", _) => return print(&version::line()).map(|()| 0),
         ("help", _) => {

@@ -1,6 +1,9 @@
 //! How results are printed: docker's tables, templates and words.
 
+pub mod glob;
+pub mod images;
 pub mod ps;
+pub mod size;
 pub mod table;
 pub mod template;
 pub mod time;

@@ -1,16 +1,16 @@
 //! The help texts, made of the same tables that parsing reads.
 
-use crate::commands::{ENTRIES, Entry};
+use crate::commands::{ENTRIES, Entry, Object};
 use crate::flags::{CommandSpec, Flag, Takes};
 
-/// Help of `berth` itself, or of `berth container`.
-pub fn root(container: bool) -> String {
-    let path = if container { " container" } else { "" };
-    let about = if container { "Manage containers" } else { "Containers without a daemon" };
+/// Help of `berth` itself, or of the commands of one sort of object.
+pub fn root(object: Option<Object>) -> String {
+    let path = object.map(|object| format!(" {}", object.word())).unwrap_or_default();
+    let about = object.map_or("Containers without a daemon", Object::about);
     let mut text = format!("Usage:  berth{path} COMMAND\n\n{about}\n");
-    let name = |entry: &Entry| match container {
-        true => entry.in_container.first().copied(),
-        false => entry.names.first().copied(),
+    let name = |entry: &Entry| match object {
+        Some(object) => entry.names_under(object).first().copied(),
+        None => entry.names.first().copied(),
     };
     let mut group = "";
     for entry in ENTRIES {
@@ -22,7 +22,7 @@ pub fn root(container: bool) -> String {
         text += &format!("  {name:<10}{}\n", entry.spec.about);
     }
     text += &format!("\nRun 'berth{path} COMMAND --help' for the flags of a command.\n");
-    if !container {
+    if object.is_none() {
         text += "Try: berth run -it --rm @host bash\n";
     }
     text

@@ -7,6 +7,7 @@
 //! - [`runtime_cli`]: the OCI runtime's command line
 //! - [`flags`], [`parse`], [`unsupported`]: docker's flags, the grammar of their values, those to come
 //! - [`format`]: tables, templates and docker's words
+//! - [`progress`]: how far an image's layers are
 //! - [`failure`], [`suggest`]: how commands fail
 //! - [`backend`]: the engine's door
 #![forbid(unsafe_code)]
@@ -19,6 +20,7 @@ mod flags;
 mod format;
 mod help;
 mod parse;
+mod progress;
 mod runtime_backend;
 mod runtime_cli;
 mod suggest;

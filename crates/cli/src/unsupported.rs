@@ -116,6 +116,15 @@ pub static RM: &[Unsupported] = &[short('l', flag("link", NETWORKS))];
 pub static LOGS: &[Unsupported] = &[flag("details", "")];
 /// Of `inspect`.
 pub static INSPECT: &[Unsupported] = &[short('s', flag("size", ""))];
+/// Of `images`.
+pub static IMAGES_LIST: &[Unsupported] = &[flag("tree", "")];
+/// Of `rmi`.
+pub static RMI: &[Unsupported] =
+    &[flag("no-prune", "layers that no image has any more are always removed"), flag("platform", "")];
+/// Of `load`.
+pub static LOAD: &[Unsupported] = &[flag("platform", "")];
+/// Of `history`.
+pub static HISTORY: &[Unsupported] = &[flag("platform", "")];
 /// Of `import`.
 pub static IMPORT: &[Unsupported] =
     &[short('c', flag("change", "")), short('m', flag("message", "")), flag("platform", "")];

@@ -2,7 +2,9 @@
 
 use crate::request::RunRequest;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use types::image::config::Execution;
 use types::oci::Spec;
 
 /// Where the root comes from.
@@ -56,6 +58,9 @@ pub struct Config {
     pub image: String,
     /// Id of the image, if there is one.
     pub image_id: Option<String>,
+    /// What the image says about running it.
+    #[serde(default)]
+    pub image_config: Execution,
     /// Nanoseconds since the epoch.
     pub created_ns: i64,
     /// What was asked.
@@ -78,5 +83,12 @@ impl Config {
     /// Whether it's removed when it ends.
     pub fn rm(&self) -> bool {
         self.request.rm
+    }
+
+    /// Its labels: the image's, over which those that were asked for go.
+    pub fn labels(&self) -> BTreeMap<&str, &str> {
+        let own = self.request.labels.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        let all = self.image_config.labels.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        all.chain(own).collect()
     }
 }

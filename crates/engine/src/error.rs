@@ -84,6 +84,30 @@ pub enum Error {
         /// The kind.
         kind: Kind,
     },
+    /// An image that isn't used.
+    #[error("cannot use image {image}: {why}")]
+    Image {
+        /// What it was called.
+        image: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// An image whose parts aren't what they should be.
+    #[error("cannot take image {image}: {source}")]
+    ImageParts {
+        /// What it was called.
+        image: String,
+        /// What is wrong with which part.
+        source: Box<store::Error>,
+    },
+    /// An archive of images that isn't one.
+    #[error("cannot load {archive}: {why}")]
+    ImageArchive {
+        /// What was read.
+        archive: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The store.
     #[error(transparent)]
     Store(#[from] store::Error),
@@ -113,7 +137,8 @@ impl Error {
     pub fn kind(&self) -> Kind {
         match self {
             Error::NotRoot => Kind::Forbidden,
-            Error::Invalid { .. } => Kind::Invalid,
+            Error::Invalid { .. } | Error::Image { .. } | Error::ImageArchive { .. } => Kind::Invalid,
+            Error::ImageParts { source, .. } => source.kind(),
             Error::NameInUse { .. }
             | Error::State { .. }
             | Error::Refused { .. }
@@ -140,6 +165,10 @@ impl Error {
             Error::Ambiguous { .. } => Some("give more digits, or a name".to_owned()),
             Error::Start { source, .. } | Error::Exec { source, .. } => source.hint(),
             Error::Reported { hint, .. } => hint.clone(),
+            Error::ImageParts { source, .. } => source.hint(),
+            Error::ImageArchive { .. } => {
+                Some("a plain root file system is taken by berth import".to_owned())
+            }
             Error::Store(source) => source.hint(),
             Error::Runtime(source) => source.hint(),
             Error::System { errno: Errno::NOSPC, .. } => Some("make room on the disk".to_owned()),

@@ -6,10 +6,11 @@ mod security;
 use crate::cell::Ended;
 use crate::config::{RootSource, UserNamespace};
 use crate::find::{self, Container, State};
-use crate::ps::{labels, network_name};
+use crate::ps::network_name;
 use crate::request::{InspectRequest, MountKind, RunRequest};
 use crate::{Error, Home};
 use serde_json::{Map, Value as Json, json};
+use types::image::config::Execution;
 
 /// Docker's time of what has never happened.
 const NEVER: &str = "0001-01-01T00:00:00Z";
@@ -138,13 +139,12 @@ fn own_config(container: &Container) -> Json {
     let config = &container.config;
     let request = &config.request;
     let process = config.spec.process.clone().unwrap_or_default();
-    let (entrypoint, command) = entrypoint_and_command(request, &config.args);
-    let labels: Map<String, Json> =
-        labels(&request.labels).into_iter().map(|(key, value)| (key.to_owned(), value.into())).collect();
+    let image = &config.image_config;
+    let (entrypoint, command) = entrypoint_and_command(request, image);
     let mut shown = json!({
         "Hostname": config.spec.hostname.as_deref().unwrap_or_default(),
         "Domainname": request.domainname.as_deref().unwrap_or_default(),
-        "User": request.user.as_deref().unwrap_or_default(),
+        "User": request.user.as_ref().unwrap_or(&image.user),
         "AttachStdin": request.interactive && !request.detach,
         "AttachStdout": !request.detach,
         "AttachStderr": !request.detach,
@@ -154,30 +154,43 @@ fn own_config(container: &Container) -> Json {
         "Env": process.env,
         "Cmd": command,
         "Image": config.image,
-        "Volumes": null,
+        "Volumes": set(&image.volumes),
         "WorkingDir": process.cwd,
         "Entrypoint": entrypoint,
         "OnBuild": null,
-        "Labels": labels,
+        "Labels": config.labels(),
         "StopSignal": types::signal::name(config.stop_signal),
     });
-    if let Some(seconds) = request.stop_timeout_secs {
+    if let Some(seconds) = request.stop_timeout_secs.or(image.stop_timeout) {
         shown["StopTimeout"] = seconds.into();
+    }
+    if !image.exposed_ports.is_empty() {
+        shown["ExposedPorts"] = set(&image.exposed_ports);
+    }
+    if let Some(check) = &image.healthcheck {
+        shown["Healthcheck"] = json!(check);
     }
     shown
 }
 
-/// Splits the arguments as they were put together; what is the image's alone counts as command.
+/// Go's way to write a set; null if it's empty.
+fn set(members: &[String]) -> Json {
+    match members {
+        [] => Json::Null,
+        members => members.iter().map(|member| (member.clone(), json!({}))).collect(),
+    }
+}
+
+/// What stands for the two in docker's document: the request's over the image's.
 fn entrypoint_and_command<'a>(
     request: &'a RunRequest,
-    args: &'a [String],
+    image: &'a Execution,
 ) -> (Option<&'a [String]>, Option<&'a [String]>) {
     let some = |list: &'a [String]| Some(list).filter(|list| !list.is_empty());
-    let given = request.command.as_slice();
+    let given = some(&request.command);
     match &request.entrypoint {
-        Some(own) => (some(own), some(given)),
-        None if given.is_empty() => (None, some(args)),
-        None => (args.strip_suffix(given).and_then(some), some(given)),
+        Some(own) => (some(own), given),
+        None => (image.entrypoint.as_deref().and_then(some), given.or(image.cmd.as_deref().and_then(some))),
     }
 }
 
@@ -233,11 +246,14 @@ mod tests {
     fn arguments_split_into_entry_point_and_command() {
         let words = |list: &[&str]| list.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>();
         let mut request = RunRequest::new(Source::Host);
-        let args = words(&["sh", "-c", "x"]);
-        assert_eq!(entrypoint_and_command(&request, &args), (None, Some(&args[..])));
-        request.command = words(&["-c", "x"]);
-        assert_eq!(entrypoint_and_command(&request, &args), (Some(&args[..1]), Some(&args[1..])));
+        let image =
+            Execution { entrypoint: Some(words(&["e"])), cmd: Some(words(&["c"])), ..Execution::default() };
+        let (e, c, x) = (words(&["e"]), words(&["c"]), words(&["x"]));
+        assert_eq!(entrypoint_and_command(&request, &image), (Some(&e[..]), Some(&c[..])));
+        assert_eq!(entrypoint_and_command(&request, &Execution::default()), (None, None));
+        request.command = x.clone();
+        assert_eq!(entrypoint_and_command(&request, &image), (Some(&e[..]), Some(&x[..])));
         request.entrypoint = Some(Vec::new());
-        assert_eq!(entrypoint_and_command(&request, &args), (None, Some(&args[1..])));
+        assert_eq!(entrypoint_and_command(&request, &image), (None, Some(&x[..])));
     }
 }

@@ -24,6 +24,7 @@ pub mod find;
 mod holder;
 mod home;
 mod host_image;
+pub mod images;
 pub mod import;
 pub mod info;
 mod inherited;

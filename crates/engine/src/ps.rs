@@ -91,20 +91,14 @@ fn listed(container: &Container) -> Listed {
             State::Running(running) => ListedState::Running { since_ns: running.started_ns },
             State::Exited(ended) => ListedState::Exited { code: ended.code, at_ns: ended.finished_ns },
         },
-        labels: labels(&request.labels)
+        labels: config
+            .labels()
             .into_iter()
             .map(|(key, value)| (inert(key).into_owned(), inert(value).into_owned()))
             .collect(),
         mounts: mounts.collect(),
         networks: vec![network_name(&request.network)],
     }
-}
-
-/// Labels in order, a later one replacing an earlier one of its name.
-pub(crate) fn labels(given: &[(String, String)]) -> Vec<(&str, &str)> {
-    let last = |at: usize, key: &str| given[at + 1..].iter().all(|(later, _)| later != key);
-    let kept = given.iter().enumerate().filter(|(at, (key, _))| last(*at, key));
-    kept.map(|(_, (key, value))| (key.as_str(), value.as_str())).collect()
 }
 
 /// Docker's `HostConfig.NetworkMode`.
@@ -214,11 +208,5 @@ mod tests {
         let words = |list: &[&str]| command_line(&list.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>());
         assert_eq!(words(&["sh", "-c", "sleep 1; true"]), "sh -c 'sleep 1; true'");
         assert_eq!(words(&["true"]), "true");
-    }
-
-    #[test]
-    fn a_later_label_replaces_an_earlier_one() {
-        let pair = |k: &str, v: &str| (k.to_owned(), v.to_owned());
-        assert_eq!(labels(&[pair("a", "1"), pair("b", "2"), pair("a", "3")]), [("b", "2"), ("a", "3")]);
     }
 }

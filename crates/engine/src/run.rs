@@ -7,7 +7,7 @@ use crate::config::{RootSource, UserNamespace};
 use crate::holder::{self, Setup};
 use crate::request::{RunRequest, Source};
 use crate::shm::Shm;
-use crate::spec::{self, Given, ImageConfig, Neighbour, WantedUserns};
+use crate::spec::{self, Given, Neighbour, WantedUserns};
 use crate::wire::{self, FromClient, ToClient};
 use crate::{Config, Error, Home, find, host_image, names, root, teardown};
 use linux::fault;
@@ -17,6 +17,8 @@ use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use types::id::ContainerId;
+use types::image::ImageConfig;
+use types::image::config::Execution;
 
 /// A container that was started.
 #[derive(Debug)]
@@ -178,7 +180,7 @@ struct Found {
     root: RootSource,
     shown: String,
     image: Option<store::ImageId>,
-    config: ImageConfig,
+    config: Execution,
 }
 
 fn find_source(home: &Home, source: &Source) -> Result<Found, Error> {
@@ -187,7 +189,7 @@ fn find_source(home: &Home, source: &Source) -> Result<Found, Error> {
             root: RootSource::Host,
             shown: "@host".to_owned(),
             image: None,
-            config: ImageConfig::default(),
+            config: Execution::default(),
         }),
         Source::Rootfs(dir) => {
             let shown = dir.display().to_string();
@@ -200,39 +202,22 @@ fn find_source(home: &Home, source: &Source) -> Result<Found, Error> {
                 root: RootSource::Directory(absolute),
                 shown,
                 image: None,
-                config: ImageConfig::default(),
+                config: Execution::default(),
             })
         }
         Source::Image(reference) => {
             let store = store::Store::open(&home.root)?;
             let image = store.resolve_image(reference)?;
-            let config = parse_image_config(&image.config_json);
+            let config = ImageConfig::parse(image.config_json.as_bytes())
+                .map_err(|error| Error::Image { image: reference.clone(), why: error.to_string() })?;
+            let config = config.config;
             Ok(Found {
-                root: RootSource::Layers(image.layers),
+                root: RootSource::Layers(image.layers.into_iter().map(|layer| layer.tree).collect()),
                 shown: reference.clone(),
                 image: Some(image.id),
                 config,
             })
         }
-    }
-}
-
-/// What an image's configuration says about running it. Source: image-spec config.md.
-fn parse_image_config(json: &str) -> ImageConfig {
-    let document: serde_json::Value = serde_json::from_str(json).unwrap_or_default();
-    let config = &document["config"];
-    let list = |name: &str| -> Vec<String> {
-        let items = config[name].as_array().into_iter().flatten();
-        items.filter_map(|item| item.as_str().map(str::to_owned)).collect()
-    };
-    let text = |name: &str| config[name].as_str().filter(|text| !text.is_empty()).map(str::to_owned);
-    ImageConfig {
-        env: list("Env"),
-        entrypoint: list("Entrypoint"),
-        cmd: list("Cmd"),
-        workdir: text("WorkingDir"),
-        user: text("User"),
-        stop_signal: text("StopSignal"),
     }
 }
 

@@ -53,7 +53,11 @@ fn begin(home: &Home, request: &StopRequest, container: &find::Container) -> Res
     let Some(init) = running.init.open() else { return Ok(None) };
     let config = &container.config;
     let signal = request.signal.unwrap_or(config.stop_signal);
-    let timeout = request.timeout_secs.or(config.request.stop_timeout_secs).unwrap_or(TIMEOUT_SECS);
+    let timeout = request
+        .timeout_secs
+        .or(config.request.stop_timeout_secs)
+        .or(config.image_config.stop_timeout)
+        .unwrap_or(TIMEOUT_SECS);
     let wait = u64::try_from(timeout).ok().map(Duration::from_secs);
     let stopping = Stopping {
         cell: container.cell(home),

@@ -10,7 +10,7 @@ use crate::ingest::Blob;
 use crate::{SHORT_ID_DIGITS, Store};
 use rusqlite::{OptionalExtension, Transaction, params};
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use types::digest::{ChainId, DiffId, Digest, ImageId};
 use types::reference::{Reference, Repository};
 
@@ -26,14 +26,29 @@ pub struct Image {
     pub references: Vec<String>,
     /// What it was called by digest, as `docker.io/library/alpine@sha256:…`, sorted.
     pub repository_digests: Vec<String>,
-    /// Its layers' trees, the lowest first.
-    pub layers: Vec<PathBuf>,
+    /// Its layers, the lowest first.
+    pub layers: Vec<Layer>,
     /// Bytes of content in all layers.
     pub size_bytes: u64,
     /// Nanoseconds since the epoch.
     pub created_ns: i64,
     /// The configuration, byte for byte.
     pub config_json: String,
+}
+
+/// One layer of an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layer {
+    /// Identity of it and all below it.
+    pub chain: ChainId,
+    /// Identity of its content.
+    pub diff: DiffId,
+    /// Its tree.
+    pub tree: PathBuf,
+    /// Bytes of content.
+    pub bytes: u64,
+    /// The blob that holds its archive, if one is kept.
+    pub blob: Option<Blob>,
 }
 
 /// What [`Store::remove_image`] did.
@@ -85,7 +100,15 @@ struct RawImage {
     created_ns: i64,
     references: Vec<String>,
     repository_digests: Vec<String>,
-    layers: Vec<String>,
+    layers: Vec<RawLayer>,
+}
+
+struct RawLayer {
+    chain: String,
+    diff: String,
+    path: String,
+    bytes: i64,
+    blob: Option<(String, i64)>,
 }
 
 impl Store {
@@ -110,6 +133,22 @@ impl Store {
         raws.into_iter().map(|raw| self.image(raw)).collect()
     }
 
+    /// The manifests that the image came with, the newest first: media type and bytes.
+    pub fn manifests(&self, image: &ImageId) -> Result<Vec<(String, Vec<u8>)>, Error> {
+        self.db.read("look the image's manifests up", |tx| {
+            let mut query = tx.prepare_cached(
+                "SELECT media_type, bytes FROM manifests WHERE image = ?1 ORDER BY rowid DESC",
+            )?;
+            let rows = query.query_map([image.to_string()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// Opens a blob that is kept here; `None` if it isn't.
+    pub fn open_blob(&self, digest: &Digest) -> Option<std::fs::File> {
+        crate::ingest::open_blob(self.paths(), digest)
+    }
+
     /// Gives `image` the name `reference`, which is taken from another image that has it.
     ///
     /// Errors: [`Error::NoImage`].
@@ -124,10 +163,11 @@ impl Store {
     }
 
     /// Removes the name `given`, and with its last name the image and the layers that no other image has. An id
-    /// removes the image, unless it has several names.
+    /// removes the image, unless it has several names. With `force` several names are no obstacle, and an image that a
+    /// container was made from loses its names and stays.
     ///
     /// Errors: as [`Store::resolve_image`], and [`Error::ImageInUse`], [`Error::ImageHasNames`].
-    pub fn remove_image(&self, given: &str) -> Result<RemovedImage, Error> {
+    pub fn remove_image(&self, given: &str, force: bool) -> Result<RemovedImage, Error> {
         let (removed, unused) = self.db.write("remove the image", Durability::Synced, |tx| {
             let (id, name) = find(tx, given)?;
             let names = references(tx, &id)?;
@@ -137,7 +177,20 @@ impl Store {
                 tx.execute("DELETE FROM refs WHERE name = ?1", [&name])?;
                 return Ok((RemovedImage { untagged: vec![name], deleted: None }, Unused::default()));
             }
-            refuse_used(tx, &id, given, &names)?;
+            match refuse_used(tx, &id, given, &names) {
+                Err(Fault::Store(Error::ImageHasNames { .. })) if force => {
+                    if user_of(tx, &id)?.is_some() {
+                        tx.execute("DELETE FROM refs WHERE image = ?1", [&id])?;
+                        return Ok((RemovedImage { untagged: names, deleted: None }, Unused::default()));
+                    }
+                }
+                Err(Fault::Store(Error::ImageInUse { .. })) if force && !names.is_empty() => {
+                    tx.execute("DELETE FROM refs WHERE image = ?1", [&id])?;
+                    return Ok((RemovedImage { untagged: names, deleted: None }, Unused::default()));
+                }
+                other => other?,
+            }
+            let names = names.into_iter().chain(repository_digests(tx, &id)?).collect();
             let unused = delete(tx, &id)?;
             let deleted = Some(ImageId::parse(&id).ok_or_else(|| self.db.damaged("image id", &id))?);
             Ok((RemovedImage { untagged: names, deleted }, unused))
@@ -215,13 +268,30 @@ impl Store {
         ChainId::parse(text).ok_or_else(|| self.db.damaged("chain id", text))
     }
 
+    fn layer(&self, root: &Path, raw: &RawLayer) -> Result<Layer, Error> {
+        let blob = match &raw.blob {
+            None => None,
+            Some((text, bytes)) => {
+                let digest = Digest::parse(text).map_err(|_| self.db.damaged("digest", text))?;
+                Some(Blob { digest, bytes: u64::try_from(*bytes).unwrap_or_default() })
+            }
+        };
+        Ok(Layer {
+            chain: self.chain_id(&raw.chain)?,
+            diff: DiffId::parse(&raw.diff).ok_or_else(|| self.db.damaged("diff id", &raw.diff))?,
+            tree: root.join(&raw.path),
+            bytes: u64::try_from(raw.bytes).unwrap_or_default(),
+            blob,
+        })
+    }
+
     fn image(&self, raw: RawImage) -> Result<Image, Error> {
         let root = self.paths().root();
         Ok(Image {
             id: ImageId::parse(&raw.id).ok_or_else(|| self.db.damaged("image id", &raw.id))?,
             references: raw.references,
             repository_digests: raw.repository_digests,
-            layers: raw.layers.iter().map(|path| root.join(path)).collect(),
+            layers: raw.layers.iter().map(|raw| self.layer(root, raw)).collect::<Result<_, _>>()?,
             size_bytes: u64::try_from(raw.size).unwrap_or_default(),
             created_ns: raw.created_ns,
             config_json: raw.config_json,
@@ -337,13 +407,20 @@ fn load(tx: &Transaction<'_>, id: &str) -> rusqlite::Result<RawImage> {
         .prepare_cached("SELECT config_json, size, created_ns FROM images WHERE id = ?1")?
         .query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
     let mut query = tx.prepare_cached(
-        "SELECT path FROM image_layers JOIN layers USING (chain_id) WHERE image = ?1 ORDER BY position",
+        "SELECT chain_id, diff_id, path, layers.size, digest, blobs.size
+         FROM image_layers JOIN layers USING (chain_id) LEFT JOIN blobs ON digest = blob
+         WHERE image = ?1 ORDER BY position",
     )?;
-    let layers = query.query_map([id], |row| row.get(0))?.collect::<Result<_, _>>()?;
-    let mut query = tx.prepare_cached(
-        "SELECT repository || '@' || digest FROM repo_digests WHERE image = ?1 ORDER BY repository, digest",
-    )?;
-    let repository_digests = query.query_map([id], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let raw_layer = |row: &rusqlite::Row<'_>| {
+        let blob = match row.get::<_, Option<String>>(4)? {
+            Some(digest) => Some((digest, row.get(5)?)),
+            None => None,
+        };
+        let (chain, diff, path, bytes) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
+        Ok(RawLayer { chain, diff, path, bytes, blob })
+    };
+    let layers = query.query_map([id], raw_layer)?.collect::<Result<_, _>>()?;
+    let repository_digests = repository_digests(tx, id)?;
     let (id, references) = (id.to_owned(), references(tx, id)?);
     Ok(RawImage { id, config_json, size, created_ns, references, repository_digests, layers })
 }
@@ -365,14 +442,23 @@ fn refuse_used(tx: &Transaction<'_>, id: &str, given: &str, names: &[String]) ->
     if names.len() > 1 {
         return Err(Error::ImageHasNames { image: short(id), names: names.to_vec() }.into());
     }
-    let user: Option<String> = tx
-        .prepare_cached("SELECT name FROM containers WHERE image = ?1 LIMIT 1")?
-        .query_row([id], |row| row.get(0))
-        .optional()?;
-    match user {
+    match user_of(tx, id)? {
         Some(container) => Err(Error::ImageInUse { image: given.to_owned(), container }.into()),
         None => Ok(()),
     }
+}
+
+/// A container that was made from the image.
+fn user_of(tx: &Transaction<'_>, id: &str) -> rusqlite::Result<Option<String>> {
+    let mut query = tx.prepare_cached("SELECT name FROM containers WHERE image = ?1 LIMIT 1")?;
+    query.query_row([id], |row| row.get(0)).optional()
+}
+
+fn repository_digests(tx: &Transaction<'_>, id: &str) -> rusqlite::Result<Vec<String>> {
+    let mut query = tx.prepare_cached(
+        "SELECT repository || '@' || digest FROM repo_digests WHERE image = ?1 ORDER BY repository, digest",
+    )?;
+    query.query_map([id], |row| row.get(0))?.collect()
 }
 
 /// What no row needs any more.

@@ -9,6 +9,7 @@ use std::io::{self, Read};
 use std::sync::Mutex;
 use std::time::{SystemTime, UNIX_EPOCH};
 use types::digest::{DiffId, ImageId};
+use types::moment::rfc3339;
 use types::reference::Reference;
 
 impl Store {
@@ -121,34 +122,4 @@ pub fn architecture() -> &'static str {
 fn now_ns() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
-}
-
-/// Nanoseconds since the epoch as `2026-11-25T01:47:06.000000000Z`. Days to date: Howard Hinnant, "chrono-Compatible
-/// Low-Level Date Algorithms".
-pub fn rfc3339(ns: i64) -> String {
-    let (seconds, nanoseconds) = (ns.div_euclid(1_000_000_000), ns.rem_euclid(1_000_000_000));
-    let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = era * 400 + year_of_era + i64::from(month <= 2);
-    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{nanoseconds:09}Z")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_print_as_rfc_3339() {
-        assert_eq!(rfc3339(0), "1970-01-01T00:00:00.000000000Z");
-        assert_eq!(rfc3339(1_709_164_800_000_000_001), "2024-02-29T00:00:00.000000001Z");
-        assert_eq!(rfc3339(1_795_571_226_000_000_000), "2026-11-25T01:47:06.000000000Z");
-        assert_eq!(rfc3339(-1), "1969-12-31T23:59:59.999999999Z");
-    }
 }

@@ -48,12 +48,15 @@ mod unpack;
 pub use containers::ContainerRecord;
 pub use db::Durability;
 pub use error::Error;
-pub use images::{Image, RemovedImage};
-pub use import::{architecture, rfc3339};
-pub use ingest::{Blob, Configuration, Input, LayerState, ManifestBytes, NewLayer, Recipe, Watcher};
+pub use images::{Image, Layer, RemovedImage};
+pub use import::architecture;
+pub use ingest::{
+    Blob, Configuration, Input, LayerState, ManifestBytes, NewLayer, Recipe, Watcher, decompress,
+};
 pub use paths::Paths;
 pub use sweep::Swept;
 pub use types::digest::{ChainId, DiffId, ImageId, Sha256};
+pub use types::moment::rfc3339;
 pub use types::reference::Reference;
 pub use unpack::Limits;
 

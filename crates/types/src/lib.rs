@@ -10,7 +10,7 @@
 //! - [`caps`]: Linux capability names and sets
 //! - [`signal`]: signal names and numbers
 //! - [`inert`]: foreign text made harmless for a terminal
-//! - [`units`]: sizes and durations as docker writes them
+//! - [`units`]: sizes and durations as docker writes them; [`moment`]: moments as RFC 3339 does
 #![forbid(unsafe_code)]
 
 pub mod caps;
@@ -19,6 +19,7 @@ pub mod id;
 pub mod image;
 pub mod inert;
 pub mod kind;
+pub mod moment;
 pub mod oci;
 pub mod reference;
 pub mod signal;

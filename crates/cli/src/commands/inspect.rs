@@ -14,13 +14,13 @@ use crate::{backend, unsupported};
 
 /// Flags and arguments.
 pub static SPEC: CommandSpec = CommandSpec {
-    usage: "[OPTIONS] CONTAINER [CONTAINER...]",
-    about: "Show all that is known of containers",
+    usage: "[OPTIONS] NAME|ID [NAME|ID...]",
+    about: "Show all that is known of containers or images",
     flags: &[(
         "Options",
         &[
             Flag::one("format", "string", "json, or a Go template").short('f'),
-            Flag::one("type", "string", "Kind of object: container"),
+            Flag::one("type", "string", "Kind of object: container or image; else what has the name"),
             Flag::switch("security", "Show what the containers may really do"),
         ],
     )],
@@ -29,10 +29,30 @@ pub static SPEC: CommandSpec = CommandSpec {
     trailing: false,
 };
 
-fn kind(text: &str) -> Result<(), BadValue> {
+/// Flags and arguments of `image inspect`.
+pub static IMAGE_SPEC: CommandSpec = CommandSpec {
+    usage: "[OPTIONS] IMAGE [IMAGE...]",
+    about: "Show all that is known of images",
+    flags: &[("Options", &[Flag::one("format", "string", "json, or a Go template").short('f')])],
+    unsupported: unsupported::HISTORY,
+    args: (1, usize::MAX),
+    trailing: false,
+};
+
+/// What is inspected: what has the name, or only one kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Any,
+    Container,
+    Image,
+}
+
+fn kind(text: &str) -> Result<Kind, BadValue> {
     match text {
-        "" | "container" => Ok(()),
-        "image" | "network" | "node" | "plugin" | "secret" | "service" | "task" | "volume" => {
+        "" => Ok(Kind::Any),
+        "container" => Ok(Kind::Container),
+        "image" => Ok(Kind::Image),
+        "network" | "node" | "plugin" | "secret" | "service" | "task" | "volume" => {
             Err(BadValue::new("objects of this kind aren't supported yet"))
         }
         _ => Err(BadValue::new("no such kind of object")),
@@ -51,11 +71,40 @@ pub fn pretty(document: &Json) -> Result<String, Failure> {
 
 /// Prints the documents of those that exist, the failures of the others.
 pub fn work(parsed: &Parsed) -> Result<u8, Failure> {
-    parsed.parsed("type", kind)?;
+    let kind = parsed.parsed("type", kind)?.unwrap_or(Kind::Any);
+    if kind == Kind::Image {
+        return image_work(parsed);
+    }
     let request = InspectRequest { containers: parsed.args(), security: parsed.switch("security") };
+    let mut outcomes = backend::inspect(&request)?;
+    if kind == Kind::Any && !request.security {
+        for (given, result) in &mut outcomes {
+            if let Err(failure) = result
+                && failure.message.starts_with("no such container")
+            {
+                match backend::inspect_image(given) {
+                    Err(other) if other.message.starts_with("no such image") => {
+                        *failure = Failure::new(format!("no such object: {given}"))
+                            .hint("`berth ps -a` lists containers, `berth images` lists images");
+                    }
+                    other => *result = other,
+                }
+            }
+        }
+    }
+    show(parsed, outcomes)
+}
+
+/// The same for images alone.
+pub fn image_work(parsed: &Parsed) -> Result<u8, Failure> {
+    let inspect = |given: String| (given.clone(), backend::inspect_image(&given));
+    show(parsed, parsed.args().into_iter().map(inspect).collect())
+}
+
+fn show(parsed: &Parsed, outcomes: Vec<backend::Outcome<Json>>) -> Result<u8, Failure> {
     let mut found = Vec::new();
     let mut failures = Vec::new();
-    for (_, result) in backend::inspect(&request)? {
+    for (_, result) in outcomes {
         match result {
             Ok(document) => found.push(document),
             Err(failure) => failures.push(failure),

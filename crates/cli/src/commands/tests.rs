@@ -46,7 +46,12 @@ fn unknown_commands_name_the_nearest() {
 #[test]
 fn wrong_use_has_dockers_status_in_every_command() {
     for entry in ENTRIES {
-        let failure = failure(&format!("{} --no-such-flag-anywhere", entry.names[0]));
+        let name = match (entry.names, entry.under) {
+            ([name, ..], _) => (*name).to_owned(),
+            (_, Some((object, names))) => format!("{} {}", object.word(), names[0]),
+            _ => panic!("a command without a name"),
+        };
+        let failure = failure(&format!("{name} --no-such-flag-anywhere"));
         assert_eq!(failure.message, "unknown flag: --no-such-flag-anywhere");
         assert_eq!(failure.exit_code, 125);
     }
@@ -66,9 +71,10 @@ fn wrong_use_has_dockers_status_in_every_command() {
 fn every_command_and_flag_has_one_line_of_help() {
     for entry in ENTRIES {
         let mut seen = HashSet::new();
-        let mut once = |name: String| assert!(seen.insert(name.clone()), "{} {name}", entry.names[0]);
+        let own = entry.names.first().or_else(|| entry.under?.1.first()).copied().unwrap_or_default();
+        let mut once = |name: String| assert!(seen.insert(name.clone()), "{own} {name}");
         once("help".to_owned());
-        let help = crate::help::command(entry.names[0], entry.spec);
+        let help = crate::help::command(own, entry.spec);
         for Flag { name, short, alias, help: line, .. } in entry.spec.all_flags() {
             once((*name).to_owned());
             short.iter().for_each(|letter| once(letter.to_string()));
@@ -80,11 +86,12 @@ fn every_command_and_flag_has_one_line_of_help() {
             once(flag.name.to_owned());
             flag.short.iter().for_each(|letter| once(letter.to_string()));
         }
-        assert!(crate::help::root(false).contains(entry.spec.about));
+        let object = entry.under.filter(|_| entry.names.is_empty()).map(|(object, _)| object);
+        assert!(crate::help::root(object).contains(entry.spec.about));
     }
 }
 
 #[test]
 fn the_help_is_short() {
-    assert!(crate::help::root(false).lines().count() <= 32);
+    assert!(crate::help::root(None).lines().count() <= 45);
 }

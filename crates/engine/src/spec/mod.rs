@@ -18,24 +18,8 @@ use crate::{Error, root};
 use runtime::Plan;
 use std::collections::BTreeMap;
 use types::caps::CapSet;
+use types::image::config::Execution;
 use types::oci::{Capabilities, Linux, Process, Root, Spec, User};
-
-/// What an image says about running it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ImageConfig {
-    /// Environment as `NAME=value`.
-    pub env: Vec<String>,
-    /// Entry point.
-    pub entrypoint: Vec<String>,
-    /// Command.
-    pub cmd: Vec<String>,
-    /// Working directory.
-    pub workdir: Option<String>,
-    /// `user[:group]`.
-    pub user: Option<String>,
-    /// Stop signal, by name or number.
-    pub stop_signal: Option<String>,
-}
 
 /// What was found out beforehand.
 #[derive(Debug)]
@@ -51,7 +35,7 @@ pub struct Given {
     /// Id of the image.
     pub image_id: Option<String>,
     /// What the image says.
-    pub image_config: ImageConfig,
+    pub image_config: Execution,
     /// Root.
     pub root: RootSource,
     /// Its range, if it gets one of its own.
@@ -113,7 +97,7 @@ pub fn resolve(request: RunRequest, given: Given) -> Result<(Config, Plan), Erro
     let strict = request.isolation == Isolation::Strict;
     let image = &given.image_config;
     let args = command(&request, image)?;
-    let user_text = request.user.clone().or_else(|| image.user.clone()).unwrap_or_default();
+    let user_text = request.user.clone().unwrap_or_else(|| image.user.clone());
     let files = UserFiles {
         passwd: root::read_file(&given.root, "/etc/passwd"),
         group: root::read_file(&given.root, "/etc/group"),
@@ -131,7 +115,8 @@ pub fn resolve(request: RunRequest, given: Given) -> Result<(Config, Plan), Erro
     let caps = defaults::capabilities(&request.security)?;
     let hostname = hostname(&request, &given);
     let env = environment(&request, image, hostname.as_deref(), &given);
-    let workdir = request.workdir.clone().or_else(|| image.workdir.clone()).filter(|w| !w.is_empty());
+    let workdir =
+        request.workdir.clone().or_else(|| Some(image.working_dir.clone())).filter(|w| !w.is_empty());
     let process = Process {
         terminal: request.tty,
         console_size: given.terminal_size.map(|(height, width)| types::oci::ConsoleSize { height, width }),
@@ -190,16 +175,17 @@ pub fn resolve(request: RunRequest, given: Given) -> Result<(Config, Plan), Erro
     if request.init {
         plan.process_mut().run_under_init();
     }
-    let stop_signal = match (request.stop_signal, &image.stop_signal) {
+    let stop_signal = match (request.stop_signal, image.stop_signal.as_str()) {
         (Some(number), _) => number,
-        (None, Some(name)) => types::signal::parse(name).unwrap_or(15),
-        (None, None) => 15,
+        (None, "") => 15,
+        (None, name) => types::signal::parse(name).unwrap_or(15),
     };
     let config = Config {
         id: given.id,
         name: given.name,
         image: given.image,
         image_id: given.image_id,
+        image_config: given.image_config,
         created_ns: given.created_ns,
         args,
         root: given.root,
@@ -213,10 +199,10 @@ pub fn resolve(request: RunRequest, given: Given) -> Result<(Config, Plan), Erro
 }
 
 /// Program and arguments: docker's rule for entry point and command.
-fn command(request: &RunRequest, image: &ImageConfig) -> Result<Vec<String>, Error> {
+fn command(request: &RunRequest, image: &Execution) -> Result<Vec<String>, Error> {
     let (entrypoint, default) = match &request.entrypoint {
         Some(own) => (own.clone(), Vec::new()),
-        None => (image.entrypoint.clone(), image.cmd.clone()),
+        None => (image.entrypoint.clone().unwrap_or_default(), image.cmd.clone().unwrap_or_default()),
     };
     let rest = if request.command.is_empty() { default } else { request.command.clone() };
     let args: Vec<String> = entrypoint.into_iter().chain(rest).collect();
@@ -238,7 +224,7 @@ fn hostname(request: &RunRequest, given: &Given) -> Option<String> {
 
 fn environment(
     request: &RunRequest,
-    image: &ImageConfig,
+    image: &Execution,
     hostname: Option<&str>,
     given: &Given,
 ) -> Vec<String> {

@@ -44,6 +44,26 @@ impl Format {
             _ => Ok(Format::Plain),
         }
     }
+
+    fn decoder<'a>(self, input: impl BufRead + 'a) -> Result<Box<dyn Read + 'a>, Error> {
+        Ok(match self {
+            Format::Plain => Box::new(input),
+            Format::Gzip => Box::new(MultiGzDecoder::new(input)),
+            Format::Zstd => {
+                let mut decoder = zstd::Decoder::with_buffer(input).map_err(Error::ReadArchive)?;
+                decoder.window_log_max(ZSTD_WINDOW_LOG_MAX).map_err(Error::ReadArchive)?;
+                Box::new(decoder)
+            }
+        })
+    }
+}
+
+/// The plain archive of an input that is plain, gzip or zstd, told by its first bytes; and whether it was plain.
+///
+/// Errors: [`Error::Compression`], [`Error::ReadArchive`].
+pub fn decompress<'a>(mut input: impl BufRead + 'a) -> Result<(Box<dyn Read + 'a>, bool), Error> {
+    let format = Format::of(start_of(&mut input)?)?;
+    Ok((format.decoder(input)?, format == Format::Plain))
 }
 
 /// What was fed.
@@ -109,11 +129,7 @@ impl Feed<'_> {
         let mut diff = <sha2::Sha256 as sha2::Digest>::new();
         let (mut total, mut next_report) = (0, 0);
         {
-            let mut plain: Box<dyn Read + '_> = match format {
-                Format::Plain => Box::new(&mut input),
-                Format::Gzip => Box::new(MultiGzDecoder::new(&mut input)),
-                Format::Zstd => Box::new(zstd_decoder(&mut input)?),
-            };
+            let mut plain = format.decoder(&mut input)?;
             loop {
                 let mut buffer = chunks.buffer()?;
                 let filled = fill(&mut plain, &mut buffer).map_err(read_error)?;
@@ -185,12 +201,6 @@ fn start_of(input: &mut impl BufRead) -> Result<&[u8], Error> {
         }
     }
     input.fill_buf().map_err(read_error)
-}
-
-fn zstd_decoder<R: BufRead>(input: R) -> Result<zstd::Decoder<'static, R>, Error> {
-    let mut decoder = zstd::Decoder::with_buffer(input).map_err(Error::ReadArchive)?;
-    decoder.window_log_max(ZSTD_WINDOW_LOG_MAX).map_err(Error::ReadArchive)?;
-    Ok(decoder)
 }
 
 /// Reads until `buffer` is full or the input ends.

@@ -14,8 +14,9 @@ mod feed;
 mod layer;
 mod publish;
 
+pub use feed::decompress;
 pub(crate) use feed::read_error;
-pub(crate) use layer::kept_blob;
+pub(crate) use layer::{kept_blob, open_blob};
 
 use crate::error::Error;
 use crate::images::{NewImage, NewManifest};

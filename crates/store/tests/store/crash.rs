@@ -65,9 +65,9 @@ fn an_import_killed_at_any_time_is_whole_or_absent() {
         next.sweep().unwrap();
         scratch.assert_clean();
         for image in next.images().unwrap() {
-            assert_eq!(std::fs::metadata(image.layers[0].join("d/f")).unwrap().len(), 300_000);
+            assert_eq!(std::fs::metadata(image.layers[0].tree.join("d/f")).unwrap().len(), 300_000);
             finished += 1;
-            next.remove_image(&image.id.to_string()).unwrap();
+            next.remove_image(&image.id.to_string(), false).unwrap();
         }
     }
     println!("{finished} of 24 imports finished before they were killed");

@@ -26,7 +26,7 @@ fn import_beside_canary(make: impl Fn(&Path) -> Vec<Member>) -> (Scratch, Result
 }
 
 fn tree(scratch: &Scratch, id: store::ImageId) -> std::path::PathBuf {
-    scratch.store.resolve_image(&id.to_string()).unwrap().layers[0].clone()
+    scratch.store.resolve_image(&id.to_string()).unwrap().layers[0].tree.clone()
 }
 
 fn assert_refused(make: impl Fn(&Path) -> Vec<Member>) {
@@ -219,7 +219,7 @@ fn directories_without_end_unpack_and_go() {
         members.push(symlink(format!("l{level}"), "x"));
     }
     let (image, _) = scratch.imported(&tar(&members));
-    scratch.store.remove_image(&image.id.to_string()).unwrap();
+    scratch.store.remove_image(&image.id.to_string(), false).unwrap();
     scratch.assert_clean();
 }
 

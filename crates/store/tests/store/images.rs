@@ -60,14 +60,14 @@ fn an_image_goes_with_its_last_name() {
     let name = reference("app");
     let id = scratch.store.import(&mut &archive[..], Some(&name), "test", &|_| {}).unwrap();
     scratch.store.tag(&id, &reference("app:v2")).unwrap();
-    let by_id = scratch.store.remove_image(&id.hex());
+    let by_id = scratch.store.remove_image(&id.hex(), false);
     assert!(matches!(by_id, Err(Error::ImageHasNames { .. })));
-    assert_eq!(scratch.store.remove_image("app:v2").unwrap().deleted, None);
+    assert_eq!(scratch.store.remove_image("app:v2", false).unwrap().deleted, None);
     let other = scratch.import(&archive).unwrap();
-    assert_eq!(scratch.store.remove_image("app").unwrap().deleted, Some(id));
+    assert_eq!(scratch.store.remove_image("app", false).unwrap().deleted, Some(id));
     // The layer is the other image's as well.
-    assert!(scratch.store.resolve_image(&other.hex()).unwrap().layers[0].join("f").exists());
-    scratch.store.remove_image(&other.hex()).unwrap();
+    assert!(scratch.store.resolve_image(&other.hex()).unwrap().layers[0].tree.join("f").exists());
+    scratch.store.remove_image(&other.hex(), false).unwrap();
     assert!(scratch.store.images().unwrap().is_empty());
     scratch.assert_clean();
 }
@@ -79,10 +79,10 @@ fn an_image_in_use_stays() {
     let mut record = container(1, "user");
     record.image = Some(id);
     scratch.store.insert_container(&record, Durability::Synced).unwrap();
-    let refused = scratch.store.remove_image(&id.hex());
+    let refused = scratch.store.remove_image(&id.hex(), false);
     assert!(matches!(refused, Err(Error::ImageInUse { container, .. }) if container == "user"));
     scratch.store.remove_container(&record.id, Durability::Synced).unwrap();
-    scratch.store.remove_image(&id.hex()).unwrap();
+    scratch.store.remove_image(&id.hex(), false).unwrap();
     assert!(matches!(
         scratch.store.insert_container(&record, Durability::Synced),
         Err(Error::NoImage { .. })

@@ -92,7 +92,7 @@ fn layers_of_all_compressions_are_stacked_and_their_blobs_kept() {
     assert_eq!((image.id, image.layers.len(), image.created_ns), (id, 3, 7));
     assert_eq!(image.size_bytes, 3_300_001);
     assert!(image.repository_digests[0].starts_with("registry.example/app@sha256:"));
-    assert_eq!(std::fs::read(image.layers[2].join("top")).unwrap(), b"3");
+    assert_eq!(std::fs::read(image.layers[2].tree.join("top")).unwrap(), b"3");
     for layer in &made {
         assert_eq!(std::fs::read(scratch.store.paths().blob(&layer.digest())).unwrap(), layer.blob);
     }
@@ -101,7 +101,7 @@ fn layers_of_all_compressions_are_stacked_and_their_blobs_kept() {
     assert_eq!(by_digest.id, id);
     scratch.assert_clean();
     // With the image everything goes.
-    scratch.store.remove_image("registry.example/app:1").unwrap();
+    scratch.store.remove_image("registry.example/app:1", false).unwrap();
     assert!(names(&scratch.store.paths().layers()).is_empty());
     assert!(names(&scratch.root().join("blobs/sha256")).is_empty());
 }
@@ -269,5 +269,5 @@ fn five_hundred_layers() {
     make(&scratch.store, made.iter().map(Made::layer).collect()).unwrap();
     let image = scratch.store.resolve_image("registry.example/app:1").unwrap();
     assert_eq!(image.layers.len(), 500);
-    assert_eq!(std::fs::read(image.layers[499].join("f")).unwrap(), b"499");
+    assert_eq!(std::fs::read(image.layers[499].tree.join("f")).unwrap(), b"499");
 }

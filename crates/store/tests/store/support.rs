@@ -30,7 +30,7 @@ impl Scratch {
     pub fn imported(&self, archive: &[u8]) -> (Image, PathBuf) {
         let id = self.import(archive).unwrap();
         let image = self.store.resolve_image(&id.to_string()).unwrap();
-        let tree = image.layers[0].clone();
+        let tree = image.layers[0].tree.clone();
         (image, tree)
     }
 
@@ -43,7 +43,7 @@ impl Scratch {
             .unwrap()
             .iter()
             .flat_map(|image| &image.layers)
-            .map(|tree| tree.parent().unwrap().file_name().unwrap().to_string_lossy().into_owned())
+            .map(|layer| layer.tree.parent().unwrap().file_name().unwrap().to_string_lossy().into_owned())
             .collect();
         wanted.sort();
         wanted.dedup();

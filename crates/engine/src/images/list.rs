@@ -1,0 +1,161 @@
+//! What images are here, and all that is known of one.
+
+use super::look_at_store;
+use crate::{Error, Home};
+use serde_json::{Value as Json, json};
+use store::Image;
+use types::image::ImageConfig;
+use types::moment::{parse_rfc3339, rfc3339};
+use types::reference::Reference;
+
+/// One image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// `sha256:…`
+    pub id: String,
+    /// Its names: repository in docker's short form, and tag.
+    pub names: Vec<(String, String)>,
+    /// What it was called by digest: repository in docker's short form, and digest.
+    pub digests: Vec<(String, String)>,
+    /// Nanoseconds since the epoch.
+    pub created_ns: i64,
+    /// Bytes of content in all layers.
+    pub size_bytes: u64,
+    /// Labels.
+    pub labels: Vec<(String, String)>,
+    /// Containers made from it that have a record.
+    pub containers: usize,
+}
+
+/// One step of an image's making, with the layer that it made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HistoryStep {
+    /// The image's id for the newest step; the others have none.
+    pub id: Option<String>,
+    /// Nanoseconds since the epoch.
+    pub created_ns: i64,
+    /// What made it.
+    pub created_by: String,
+    /// Bytes of its layer.
+    pub size_bytes: u64,
+    /// A remark.
+    pub comment: String,
+}
+
+/// All images, the newest first.
+pub fn list(home: &Home) -> Result<Vec<Listed>, Error> {
+    let Some(store) = look_at_store(home)? else { return Ok(Vec::new()) };
+    let containers = store.containers()?;
+    let listed = |image: Image| {
+        let used_by = |record: &&store::ContainerRecord| record.image == Some(image.id);
+        let containers = containers.iter().filter(used_by).count();
+        let labels = config(&image).map(|config| config.config.labels).unwrap_or_default();
+        Listed {
+            id: image.id.to_string(),
+            names: image.references.iter().filter_map(|name| split(name, ':')).collect(),
+            digests: image.repository_digests.iter().filter_map(|name| split(name, '@')).collect(),
+            created_ns: image.created_ns,
+            size_bytes: image.size_bytes,
+            labels: labels.into_iter().collect(),
+            containers,
+        }
+    };
+    Ok(store.images()?.into_iter().map(listed).collect())
+}
+
+/// A stored name in docker's short form, cut at the tag or the digest.
+fn split(name: &str, at: char) -> Option<(String, String)> {
+    let familiar = Reference::parse(name).ok()?.familiar();
+    let (repository, rest) = match at {
+        '@' => familiar.split_once('@')?,
+        _ => familiar.rsplit_once(':')?,
+    };
+    Some((repository.to_owned(), rest.to_owned()))
+}
+
+fn config(image: &Image) -> Result<ImageConfig, Error> {
+    ImageConfig::parse(image.config_json.as_bytes())
+        .map_err(|error| Error::Image { image: image.id.to_string(), why: error.to_string() })
+}
+
+/// The image that a user calls `given`.
+fn find(home: &Home, given: &str) -> Result<Image, Error> {
+    let store = look_at_store(home)?.ok_or_else(|| store::Error::NoImage { given: given.to_owned() })?;
+    Ok(store.resolve_image(given)?)
+}
+
+/// The steps that made an image, the newest first.
+pub fn history(home: &Home, given: &str) -> Result<Vec<HistoryStep>, Error> {
+    let image = find(home, given)?;
+    let config = config(&image)?;
+    let mut sizes = image.layers.iter().map(|layer| layer.bytes);
+    let mut steps = Vec::new();
+    for step in &config.history {
+        let size_bytes = if step.empty_layer { 0 } else { sizes.next().unwrap_or(0) };
+        steps.push(HistoryStep {
+            id: None,
+            created_ns: step.created.as_deref().and_then(parse_rfc3339).unwrap_or(0),
+            created_by: step.created_by.clone(),
+            size_bytes,
+            comment: step.comment.clone(),
+        });
+    }
+    // Layers that the history doesn't speak of.
+    for size_bytes in sizes {
+        let (created_by, comment) = (String::new(), String::new());
+        steps.push(HistoryStep { id: None, created_ns: image.created_ns, created_by, size_bytes, comment });
+    }
+    steps.reverse();
+    if let Some(newest) = steps.first_mut() {
+        newest.id = Some(image.id.to_string());
+    }
+    Ok(steps)
+}
+
+/// Docker's document of an image. Source: docker's Engine API, `GET /images/{name}/json`.
+pub fn inspect(home: &Home, given: &str) -> Result<Json, Error> {
+    let image = find(home, given)?;
+    let parsed = config(&image)?;
+    // As it stands in the image: what berth doesn't know of it is shown too.
+    let raw: Json = serde_json::from_str(&image.config_json).unwrap_or_default();
+    let familiar =
+        |name: &String| Reference::parse(name).map(|known| known.familiar()).unwrap_or(name.clone());
+    let digest_of =
+        |name: &String| split(name, '@').map(|(repository, digest)| format!("{repository}@{digest}"));
+    let trees: Vec<String> =
+        image.layers.iter().rev().map(|layer| layer.tree.to_string_lossy().into_owned()).collect();
+    let (upper, lower) =
+        trees.split_first().map_or((None, String::new()), |(top, rest)| (Some(top), rest.join(":")));
+    let mut data = json!({ "UpperDir": upper });
+    if !lower.is_empty() {
+        data["LowerDir"] = lower.into();
+    }
+    let created = match image.created_ns {
+        0 => parsed.created.clone().unwrap_or_default(),
+        ns => rfc3339(ns),
+    };
+    let mut document = json!({
+        "Id": image.id.to_string(),
+        "RepoTags": image.references.iter().map(familiar).collect::<Vec<_>>(),
+        "RepoDigests": image.repository_digests.iter().filter_map(digest_of).collect::<Vec<_>>(),
+        "Parent": "",
+        "Comment": parsed.history.last().map(|step| step.comment.clone()).unwrap_or_default(),
+        "Created": created,
+        "DockerVersion": raw["docker_version"].as_str().unwrap_or_default(),
+        "Author": parsed.author.unwrap_or_default(),
+        "Config": raw["config"],
+        "Architecture": parsed.architecture,
+        "Os": parsed.os,
+        "Size": image.size_bytes,
+        "GraphDriver": { "Data": data, "Name": "overlay2" },
+        "RootFS": {
+            "Type": "layers",
+            "Layers": image.layers.iter().map(|layer| layer.diff.to_string()).collect::<Vec<_>>(),
+        },
+        "Metadata": { "LastTagTime": "0001-01-01T00:00:00Z" },
+    });
+    if !parsed.variant.is_empty() {
+        document["Variant"] = parsed.variant.into();
+    }
+    Ok(document)
+}

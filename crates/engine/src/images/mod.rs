@@ -1,0 +1,48 @@
+//! Images: what is here, and how it comes and goes.
+//!
+//! - [`list`]: what is here, and all that is known of it
+//! - [`name`]: giving names and taking them away, and with the last one the image
+//! - [`load`]: from an archive; `archive`: what is in one
+//! - [`install`]: from a manifest and where its blobs are
+//! - [`progress`]: how far layers are
+//!
+//! Nothing here is visible to anybody before it is complete: see crate `store`.
+
+mod archive;
+mod install;
+pub mod list;
+pub mod load;
+pub mod name;
+pub mod progress;
+
+pub use list::{HistoryStep, Listed, history, inspect, list};
+pub use load::{Loaded, load};
+pub use name::{Removed, remove, tag};
+pub use progress::Progress;
+
+use crate::{Error, Home};
+use types::image::Platform;
+
+/// The machine that berth runs on.
+pub fn host_platform() -> Platform {
+    Platform::host(std::env::consts::ARCH)
+}
+
+/// Opens the store to change it, made with what is above it where that is missing.
+pub(crate) fn open_store(home: &Home) -> Result<store::Store, Error> {
+    if let Some(above) = home.root.parent() {
+        crate::claims::make_private_dir(above)?;
+    }
+    Ok(store::Store::open(&home.root)?)
+}
+
+/// Opens the store to look at it; `None` if there is none yet.
+fn look_at_store(home: &Home) -> Result<Option<store::Store>, Error> {
+    match store::Store::open_read_only(&home.root) {
+        Ok(store) => Ok(Some(store)),
+        Err(store::Error::NoStore { .. }) => Ok(None),
+        // One of an older berth is upgraded.
+        Err(store::Error::OlderSchema { .. }) => Ok(Some(store::Store::open(&home.root)?)),
+        Err(error) => Err(error.into()),
+    }
+}

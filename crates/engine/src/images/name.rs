@@ -1,0 +1,63 @@
+//! Giving images names and taking them away.
+
+use super::open_store;
+use crate::{Error, Home, find};
+use types::reference::Reference;
+
+/// What `rmi` did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// Names that are gone, in docker's short form.
+    pub untagged: Vec<String>,
+    /// The image that is gone.
+    pub deleted: Option<String>,
+}
+
+/// A name that a user gives to an image: no digest in it.
+pub(super) fn new_name(text: &str) -> Result<Reference, Error> {
+    let reference = Reference::parse(text).map_err(store::Error::Reference)?;
+    if reference.digest().is_some() {
+        let (text, reason) = (text.to_owned(), "a name for an image can't say its digest");
+        return Err(store::Error::Reference(types::reference::Invalid { text, reason }).into());
+    }
+    Ok(reference)
+}
+
+/// Gives the image called `source` the name `target`.
+pub fn tag(home: &Home, source: &str, target: &str) -> Result<(), Error> {
+    let target = new_name(target)?;
+    let store = open_store(home)?;
+    let image = store.resolve_image(source)?;
+    Ok(store.tag(&image.id, &target)?)
+}
+
+/// Removes a name, and the image with its last one. With `force` several names of an id go together; an image that only
+/// containers that don't run were made from loses its names.
+///
+/// Errors: as [`store::Store::remove_image`]; [`Error::Refused`] where a running container uses it.
+pub fn remove(home: &Home, given: &str, force: bool) -> Result<Removed, Error> {
+    let store = open_store(home)?;
+    let image = store.resolve_image(given)?;
+    let id = image.id.to_string();
+    // Those that are removed with their end have no row; and none that runs can be left without its files.
+    let is_user = |container: &find::Container| container.config.image_id.as_ref() == Some(&id);
+    let by_name = Reference::parse(given).is_ok_and(|name| image.references.contains(&name.to_string()));
+    let only_a_name = by_name && image.references.len() > 1;
+    if !only_a_name
+        && let Some(user) = find::present(home).into_iter().find(is_user)
+        && matches!(user.state, find::State::Running(_) | find::State::Created)
+    {
+        let name = user.config.name;
+        return Err(Error::Refused {
+            what: format!("remove image {given}"),
+            why: format!("container {name} runs from it"),
+            hint: format!("berth rm -f {name}"),
+        });
+    }
+    let removed = store.remove_image(given, force)?;
+    let familiar = |name: String| Reference::parse(&name).map(|known| known.familiar()).unwrap_or(name);
+    Ok(Removed {
+        untagged: removed.untagged.into_iter().map(familiar).collect(),
+        deleted: removed.deleted.map(|id| id.to_string()),
+    })
+}
