@@ -28,9 +28,12 @@
 //! - `containers`, `images`: the rows
 //! - `ingest`: layers' archives to an image; `import`: a root file system's archive to one; `tar`: an archive's entries;
 //!   `unpack`: entries to files
+//! - `overlay`: overlayfs's marks, and what a stack of layers shows; `confined`, `attributes`: files of layers
 //! - `locked`, `remove`, `sweep`: work in `tmp/`, and what is left of it
 #![forbid(unsafe_code)]
 
+mod attributes;
+mod confined;
 mod containers;
 mod db;
 mod error;
@@ -38,12 +41,13 @@ mod images;
 mod import;
 mod ingest;
 mod locked;
+mod overlay;
 mod paths;
 mod remove;
 mod schema;
 mod sweep;
 pub mod tar;
-mod unpack;
+pub mod unpack;
 
 pub use containers::ContainerRecord;
 pub use db::Durability;

@@ -5,7 +5,7 @@ use super::{Blob, LayerState, NewLayer, chunks};
 use crate::error::Error;
 use crate::locked::{WorkDir, open_directory, pin};
 use crate::paths::{BLOB_FILE, LAYER_TREE, META_FILE, Paths};
-use crate::unpack::unpack;
+use crate::unpack::{Whiteouts, pending, unpack};
 use crate::{Limits, tar};
 use rustix::fs::{CWD, Mode};
 use rustix::io::Errno;
@@ -138,11 +138,14 @@ impl Maker<'_> {
         };
         let (writer, reader) = chunks::pair();
         let input: Input<'_> = Box::new(Stoppable { input, stop: self.stop });
+        let whiteouts = if layer.has_whiteouts { Whiteouts::OfLayer } else { Whiteouts::AreFiles };
         let (fed, unpacked) = std::thread::scope(|scope| {
             let limits = self.limits;
             let unpacking = scope.spawn(move || {
                 let mut archive = tar::Reader::new(reader);
-                let unpacked = unpack(&mut archive, tree.as_fd(), limits)?;
+                let unpacked = unpack(&mut archive, tree.as_fd(), whiteouts, limits)?;
+                // As docker does, without the layers below: a hard link into one of them is refused.
+                pending::complete(tree.as_fd(), &[], &unpacked.pending)?;
                 // The digest covers the padding after the archive's end as well.
                 io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(super::read_error)?;
                 Ok(unpacked)

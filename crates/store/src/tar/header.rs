@@ -1,5 +1,6 @@
 //! One header block. Sources: POSIX pax(1), "ustar Interchange Format"; GNU tar manual, "Basic Tar Format".
 
+use super::sparse::OldMap;
 use super::{BLOCK_BYTES, Fault};
 
 /// One block of an archive.
@@ -20,6 +21,8 @@ pub struct Header {
     pub mtime: Result<i64, Fault>,
     pub major: u32,
     pub minor: u32,
+    /// The map of a sparse file, type `S`.
+    pub sparse: Option<OldMap>,
 }
 
 /// Whether the checksum of `block` is right, summed as unsigned bytes or, as some old writers do, as signed ones.
@@ -58,12 +61,13 @@ pub fn parse(block: &Block) -> Result<Header, Fault> {
         link: text(&block[157..257]).to_vec(),
         flag,
         mode: (number(&block[100..108], "mode")? & 0o7777) as u32,
-        size: u64::try_from(number(&block[124..136], "size")?).map_err(|_| Fault::Number("size"))?,
+        size: unsigned(&block[124..136], "size")?,
         uid: owner(&block[108..116], "uid"),
         gid: owner(&block[116..124], "gid"),
         mtime: number(&block[136..148], "mtime"),
         major: if is_device { device(329, "devmajor")? } else { 0 },
         minor: if is_device { device(337, "devminor")? } else { 0 },
+        sparse: if flag == b'S' && gnu { Some(OldMap::parse(block)?) } else { None },
     })
 }
 
@@ -82,6 +86,11 @@ fn owner(field: &[u8], name: &'static str) -> Result<u32, Fault> {
 fn bounded(field: &[u8], name: &'static str, max: u32) -> Result<u32, Fault> {
     let value = number(field, name)?;
     u32::try_from(value).ok().filter(|value| *value <= max).ok_or(Fault::Number(name))
+}
+
+/// A numeric field that can't be negative.
+pub fn unsigned(field: &[u8], name: &'static str) -> Result<u64, Fault> {
+    u64::try_from(number(field, name)?).map_err(|_| Fault::Number(name))
 }
 
 /// A numeric field: octal digits between blanks and NULs (an empty field is 0), or GNU's base 256, marked by the first

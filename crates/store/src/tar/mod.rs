@@ -1,18 +1,20 @@
-//! Tar archives as a stream of entries: ustar, GNU long names and pax.
+//! Tar archives as a stream of entries: ustar, GNU long names, pax, and sparse files of both.
 //!
 //! The reader believes nothing. Whatever a header says, memory is bounded by the constants here, an entry has one size
 //! (pax before header, and a header that readers of the world disagree about is refused), and the content is delivered
-//! as it comes. What it does not know, it refuses by name: sparse files, multi-volume archives, dump directories.
+//! as it comes. What it does not know, it refuses by name: multi-volume archives, dump directories.
 //!
 //! - [`header`]: one block of 512 bytes
 //! - [`pax`]: extended records
+//! - [`sparse`]: maps of files with holes
 //! - [`reader`]: entries and their content
 
 mod header;
 mod pax;
 mod reader;
+mod sparse;
 
-pub use reader::{Entry, EntryKind, Reader};
+pub use reader::{Entry, EntryKind, Reader, Xattrs};
 
 /// Bytes of a block.
 pub const BLOCK_BYTES: usize = 512;
@@ -57,6 +59,9 @@ pub enum Fault {
     /// Extended records that break their grammar.
     #[error("extended header: {0}")]
     Pax(&'static str),
+    /// A sparse file whose map can't be right.
+    #[error("sparse file: {0}")]
+    Sparse(&'static str),
     /// More bytes than berth takes.
     #[error("{what} has more than {max} bytes")]
     TooLong {

@@ -1,7 +1,7 @@
 //! Extended records. Source: POSIX pax(1), "pax Extended Header"; star's `SCHILY.xattr.` for extended attributes.
 
 use super::header::OWNER_MAX;
-use super::{Fault, NAME_BYTES_MAX};
+use super::{Fault, NAME_BYTES_MAX, Xattrs, sparse};
 
 /// What the records before one entry say. `None` leaves the field to the header.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -14,7 +14,9 @@ pub struct Records {
     /// Seconds since the epoch and nanoseconds after them.
     pub mtime: Option<(i64, u32)>,
     /// Extended attributes, names without the prefix, each name once.
-    pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    pub xattrs: Xattrs,
+    /// What is said of a sparse file.
+    pub sparse: Option<sparse::Records>,
 }
 
 /// Parses a whole extended header. Of a keyword given twice the last counts; an empty value takes the keyword back.
@@ -32,10 +34,11 @@ pub fn parse(mut bytes: &[u8]) -> Result<Records, Fault> {
 /// every entry: readers disagree about that.
 pub fn check_global(bytes: &[u8]) -> Result<(), Fault> {
     let records = parse(bytes)?;
-    match records.path.is_some() || records.link.is_some() || records.size.is_some() {
-        true => Err(Fault::Ambiguous("a global extended header sets path, linkpath or size")),
-        false => Ok(()),
+    if records.path.is_some() || records.link.is_some() || records.size.is_some() || records.sparse.is_some()
+    {
+        return Err(Fault::Ambiguous("a global extended header sets path, linkpath or size"));
     }
+    Ok(())
 }
 
 /// Keyword and value of one record, and what follows it.
@@ -66,11 +69,14 @@ impl Records {
             b"uid" => self.uid = optional(value, "uid", owner)?,
             b"gid" => self.gid = optional(value, "gid", owner)?,
             b"mtime" => self.mtime = optional(value, "mtime", time)?,
-            _ if key.starts_with(b"GNU.sparse.") => {
-                return Err(Fault::Unsupported("a sparse file (GNU.sparse)".to_owned()));
+            b"GNU.sparse.name" => {
+                let name = name(value, "GNU.sparse.name")?.ok_or(Fault::Pax("a sparse file has no name"))?;
+                self.sparse.get_or_insert_default().set(b"name", &name, None)?;
             }
             _ => {
-                if let Some(attribute) = key.strip_prefix(b"SCHILY.xattr.") {
+                if let Some(key) = key.strip_prefix(b"GNU.sparse.") {
+                    self.sparse.get_or_insert_default().set(key, value, decimal(value))?;
+                } else if let Some(attribute) = key.strip_prefix(b"SCHILY.xattr.") {
                     self.set_xattr(attribute, value)?;
                 }
             }
@@ -111,7 +117,8 @@ fn optional<T>(value: &[u8], field: &'static str, parse: fn(&[u8]) -> Option<T>)
     }
 }
 
-fn decimal(digits: &[u8]) -> Option<u64> {
+/// A number below 2^63.
+pub fn decimal(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;
     }

@@ -1,6 +1,7 @@
 //! The archive as a sequence of entries.
 
 use super::header::{self, Block, Header};
+use super::sparse::{self, Extent, MapText};
 use super::{BLOCK_BYTES, EXTENDED_BYTES_MAX, Error, Fault, NAME_BYTES_MAX, pax};
 use std::io::{BufRead, ErrorKind, Read};
 
@@ -20,15 +21,18 @@ pub struct Entry {
     /// Modification time: seconds since the epoch, and nanoseconds after them.
     pub mtime: (i64, u32),
     /// Extended attributes, each name once.
-    pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    pub xattrs: Xattrs,
 }
+
+/// Extended attributes, by name.
+pub type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// The kinds of members that a file system can hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EntryKind {
-    /// A regular file of `size` bytes.
+    /// A regular file.
     File {
-        /// Bytes of content that follow.
+        /// Bytes of the file, with the holes that a sparse one has.
         size: u64,
     },
     /// Another name of the member called `target`.
@@ -70,8 +74,14 @@ pub struct Reader<R> {
     /// Where the current entry's header stands, and its name once known.
     entry_offset: u64,
     entry_name: Option<String>,
+    /// Bytes of content, as the archive holds it, not taken yet.
     content_left: u64,
     padding_left: u64,
+    /// Where the content belongs in the file.
+    extents: Vec<Extent>,
+    /// How many of them are behind us, and how many bytes of the next one.
+    extents_done: usize,
+    extent_bytes: u64,
     ended: bool,
 }
 
@@ -99,6 +109,9 @@ impl<R: BufRead> Reader<R> {
             entry_name: None,
             content_left: 0,
             padding_left: 0,
+            extents: Vec::new(),
+            extents_done: 0,
+            extent_bytes: 0,
             ended: false,
         }
     }
@@ -108,24 +121,44 @@ impl<R: BufRead> Reader<R> {
         self.next_inner().map_err(|fault| self.error(fault))
     }
 
-    /// Some more bytes of the current entry's content, to be taken with [`Reader::consume`]; empty at its end.
+    /// Some more bytes of the current entry's content, to be taken with [`Reader::consume`]; empty at its end. They
+    /// belong at [`Reader::position`] of the file: between the pieces of a sparse one, and after the last, are holes.
     pub fn fill(&mut self) -> Result<&[u8], Error> {
-        if self.content_left == 0 {
-            return Ok(&[]);
-        }
+        let Some(extent) = self.extent() else { return Ok(&[]) };
+        let left = extent.length - self.extent_bytes;
         // Asked twice, because the borrow of a returned slice can't end on the other paths; the second call is free.
         if let Err(fault) = fill_buf(&mut self.stream, "an entry's content") {
             return Err(self.error(fault));
         }
         let bytes = self.stream.fill_buf().unwrap_or_default();
-        let length = bytes.len().min(usize::try_from(self.content_left).unwrap_or(usize::MAX));
+        let length = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
         Ok(&bytes[..length])
+    }
+
+    /// Where in the file the bytes belong that [`Reader::fill`] shows.
+    pub fn position(&mut self) -> u64 {
+        let extent = self.extent().unwrap_or_default();
+        extent.offset + self.extent_bytes
+    }
+
+    /// The extent that the next byte belongs to.
+    fn extent(&mut self) -> Option<Extent> {
+        while let Some(extent) = self.extents.get(self.extents_done) {
+            if self.extent_bytes < extent.length {
+                return Some(*extent);
+            }
+            self.extents_done += 1;
+            self.extent_bytes = 0;
+        }
+        None
     }
 
     /// Takes `length` bytes that [`Reader::fill`] showed.
     pub fn consume(&mut self, length: usize) {
-        assert!(length as u64 <= self.content_left, "consumed more than the entry holds");
+        let left = self.extent().map_or(0, |extent| extent.length - self.extent_bytes);
+        assert!(length as u64 <= left, "consumed more than was shown");
         self.stream.consume(length);
+        self.extent_bytes += length as u64;
         self.content_left -= length as u64;
         self.offset += length as u64;
     }
@@ -193,19 +226,27 @@ impl<R: BufRead> Reader<R> {
     }
 
     fn begin(&mut self, header: Header, preceding: Preceding) -> Result<Entry, Fault> {
-        let pax = preceding.pax.unwrap_or_default();
-        let name = choose(header.name, pax.path, preceding.long_name)?;
+        let mut pax = preceding.pax.unwrap_or_default();
+        let sparse = pax.sparse.take();
+        if header.flag == b'S' && (pax.size.is_some() || sparse.is_some()) {
+            return Err(Fault::Ambiguous("a sparse file has two maps or sizes"));
+        }
+        let real_name = sparse.as_ref().and_then(|sparse| sparse.name.clone());
+        let name = real_name.map_or_else(|| choose(header.name, pax.path, preceding.long_name), Ok)?;
         self.entry_name = Some(name.escape_ascii().to_string());
         let link = choose(header.link, pax.link, preceding.long_link)?;
-        let size = pax.size.unwrap_or(header.size);
-        let kind = match header.flag {
-            0 | b'0' | b'7' if name.ends_with(b"/") && (header.flag != 0 || size != 0) => {
+        let archived = pax.size.unwrap_or(header.size);
+        let file = matches!(header.flag, 0 | b'0' | b'7');
+        let mut kind = match header.flag {
+            _ if sparse.is_some() && !file => return Err(Fault::Ambiguous("what is no file is sparse")),
+            b'S' if header.sparse.is_none() => return Err(Fault::Unsupported(unsupported(header.flag))),
+            0 | b'0' | b'7' | b'S' if name.ends_with(b"/") && (header.flag != 0 || archived != 0) => {
                 return Err(Fault::Ambiguous("a file has the name of a directory"));
             }
             // Before POSIX, a directory was a file whose name ends in a slash.
             0 if name.ends_with(b"/") => EntryKind::Directory,
-            0 | b'0' | b'7' => EntryKind::File { size },
-            b'1' if size != 0 => return Err(Fault::Ambiguous("a hard link has a size")),
+            0 | b'0' | b'7' | b'S' => EntryKind::File { size: archived },
+            b'1' if archived != 0 => return Err(Fault::Ambiguous("a hard link has a size")),
             b'1' => EntryKind::HardLink { target: link },
             b'2' => EntryKind::Symlink { target: link },
             b'3' => EntryKind::CharDevice { major: header.major, minor: header.minor },
@@ -214,9 +255,9 @@ impl<R: BufRead> Reader<R> {
             b'6' => EntryKind::Fifo,
             flag => return Err(Fault::Unsupported(unsupported(flag))),
         };
-        // Every reader agrees that only files have content, whatever size the others give.
-        let content = if let EntryKind::File { size } = kind { size } else { 0 };
-        self.set_content(content)?;
+        if let EntryKind::File { size } = &mut kind {
+            *size = self.begin_content(archived, header.sparse, sparse)?;
+        }
         Ok(Entry {
             name,
             kind,
@@ -229,6 +270,62 @@ impl<R: BufRead> Reader<R> {
             },
             xattrs: pax.xattrs,
         })
+    }
+
+    /// Prepares for a file's content, which only files have, whatever size the others give: all readers agree about
+    /// that. Reads the map of a sparse file. Returns the size of the file.
+    fn begin_content(
+        &mut self,
+        archived: u64,
+        old: Option<sparse::OldMap>,
+        records: Option<sparse::Records>,
+    ) -> Result<u64, Fault> {
+        let (size, extents) = match (old, records.map(sparse::Records::finish).transpose()?) {
+            (Some(mut map), _) => {
+                let mut block = [0; BLOCK_BYTES];
+                while map.continues {
+                    if !self.read_block(&mut block, "the map of a sparse file")? {
+                        return Err(Fault::Truncated("the map of a sparse file"));
+                    }
+                    map.extend(&block)?;
+                }
+                self.set_content(archived)?;
+                (map.size, map.extents)
+            }
+            (None, Some((size, sparse::Map::Here(extents)))) => {
+                self.set_content(archived)?;
+                (size, extents)
+            }
+            (None, Some((size, sparse::Map::InContent))) => {
+                self.set_content(archived)?;
+                (size, self.read_map()?)
+            }
+            (None, None) => {
+                self.set_content(archived)?;
+                self.extents.push(Extent { offset: 0, length: archived });
+                return Ok(archived);
+            }
+        };
+        sparse::check(&extents, size, self.content_left)?;
+        self.extents = extents;
+        Ok(size)
+    }
+
+    fn read_map(&mut self) -> Result<Vec<Extent>, Fault> {
+        let mut map = MapText::default();
+        let mut block = [0; BLOCK_BYTES];
+        loop {
+            if self.content_left < BLOCK_BYTES as u64 {
+                return Err(Fault::Sparse("its map is longer than its content"));
+            }
+            if !self.read_block(&mut block, "the map of a sparse file")? {
+                return Err(Fault::Truncated("the map of a sparse file"));
+            }
+            self.content_left -= BLOCK_BYTES as u64;
+            if map.take(&block)? {
+                return Ok(map.extents);
+            }
+        }
     }
 
     fn set_content(&mut self, size: u64) -> Result<(), Fault> {
@@ -267,6 +364,8 @@ impl<R: BufRead> Reader<R> {
     }
 
     fn skip_rest(&mut self) -> Result<(), Fault> {
+        self.extents.clear();
+        (self.extents_done, self.extent_bytes) = (0, 0);
         self.skip(self.content_left, "an entry's content")?;
         self.content_left = 0;
         self.skip(self.padding_left, "an entry's padding")?;
@@ -332,7 +431,7 @@ fn choose(short: Vec<u8>, pax: Option<Vec<u8>>, gnu: Option<Vec<u8>>) -> Result<
 
 fn unsupported(flag: u8) -> String {
     match flag {
-        b'S' => "a sparse file".to_owned(),
+        b'S' => "a sparse file that GNU tar didn't write".to_owned(),
         b'M' | b'V' => "a multi-volume archive".to_owned(),
         b'D' | b'N' => "an incremental dump".to_owned(),
         _ => format!("an entry of type '{}'", flag.escape_ascii()),

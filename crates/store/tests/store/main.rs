@@ -11,6 +11,7 @@ mod hostile;
 mod images;
 mod import;
 mod ingest;
+mod layers;
 mod open;
 mod reader;
 mod support;

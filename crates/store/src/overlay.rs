@@ -1,0 +1,214 @@
+//! overlayfs's marks on disk, and what a stack of layers shows. Source: kernel, Documentation/filesystems/overlayfs.rst.
+
+use crate::confined;
+use rustix::fs::{AtFlags, Dir, FileType, Mode, Stat, XattrFlags};
+use rustix::io::Errno;
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+
+/// The attribute of directories that hide all that lower layers have there, with the value `y`.
+pub const OPAQUE_XATTR: &str = "trusted.overlay.opaque";
+
+/// Hides `name` in `parent`: a character device 0:0.
+pub fn make_whiteout(parent: BorrowedFd<'_>, name: &OsStr) -> Result<(), Errno> {
+    rustix::fs::mknodat(parent, name, FileType::CharacterDevice, Mode::empty(), 0)
+}
+
+/// Whether this is the mark of something removed.
+pub fn is_whiteout(stat: &Stat) -> bool {
+    is(stat, FileType::CharacterDevice) && stat.st_rdev == 0
+}
+
+/// Whether this is a file of type `kind`.
+pub fn is(stat: &Stat, kind: FileType) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == kind
+}
+
+/// Marks a directory, open for reading, as hiding all of lower layers.
+pub fn make_opaque(dir: impl AsFd) -> Result<(), Errno> {
+    rustix::fs::fsetxattr(dir, OPAQUE_XATTR, b"y", XattrFlags::empty())
+}
+
+/// Whether the directory `name` in `parent` hides all that lower layers have there.
+pub fn is_opaque(parent: BorrowedFd<'_>, name: &[u8]) -> Result<bool, Errno> {
+    let dir = confined::open_directory(parent, name)?;
+    has_xattr(dir.as_fd(), OPAQUE_XATTR, b"y")
+}
+
+/// Whether the file has this attribute with this value.
+pub fn has_xattr(fd: BorrowedFd<'_>, name: &str, value: &[u8]) -> Result<bool, Errno> {
+    let mut buffer = [0u8; 16];
+    match rustix::fs::fgetxattr(fd, name, &mut buffer) {
+        Ok(length) => Ok(&buffer[..length] == value),
+        Err(Errno::NODATA | Errno::RANGE | Errno::OPNOTSUPP) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// A directory that a stack of layers shows: the same path in each of some of them.
+#[derive(Debug, Clone)]
+pub struct Merged<'a> {
+    path: Vec<u8>,
+    /// Topmost first.
+    layers: Vec<BorrowedFd<'a>>,
+}
+
+/// What a stack of layers shows by one name.
+#[derive(Debug)]
+pub enum Shown<'a> {
+    /// A directory, with the attributes of the topmost layer that has it.
+    Directory(Merged<'a>, Stat),
+    /// Something else, which lies in one layer.
+    Other(Lone<'a>),
+}
+
+/// A file, link, device or FIFO of one layer.
+#[derive(Debug)]
+pub struct Lone<'a> {
+    /// The layer's tree.
+    pub layer: BorrowedFd<'a>,
+    /// The path in it.
+    pub path: Vec<u8>,
+    /// What it is.
+    pub stat: Stat,
+}
+
+/// Symbolic links followed on one path, as many as the kernel does.
+const LINKS_MAX: usize = 40;
+
+impl<'a> Merged<'a> {
+    /// The root of these layers, topmost first. That one's root is opaque means nothing to overlayfs.
+    pub fn root(layers: &[BorrowedFd<'a>]) -> Merged<'a> {
+        Merged { path: Vec::new(), layers: layers.to_vec() }
+    }
+
+    /// Opens the directory in each of its layers.
+    pub fn open(&self) -> Result<Opened<'a, '_>, Errno> {
+        let open = |layer: &BorrowedFd<'a>| confined::open_directory(*layer, &self.path);
+        Ok(Opened { merged: self, directories: self.layers.iter().map(open).collect::<Result<_, _>>()? })
+    }
+
+    /// The directory as its topmost layer has it, to read attributes from.
+    pub fn open_topmost(&self) -> Result<OwnedFd, Errno> {
+        confined::open_directory(*self.layers.first().ok_or(Errno::NOENT)?, &self.path)
+    }
+
+    /// What is at a clean `path` below this root; links before the last component are followed, and lead nowhere but
+    /// below it.
+    pub fn find(&self, path: &[u8]) -> Result<Option<Shown<'a>>, Errno> {
+        let components = |path: &[u8]| -> Vec<Vec<u8>> {
+            let all = path.split(|byte| *byte == b'/').rev();
+            all.filter(|name| !matches!(*name, b"" | b".")).map(<[u8]>::to_vec).collect()
+        };
+        let mut todo = components(path);
+        let (mut here, mut above, mut links) = (self.clone(), Vec::new(), 0);
+        while let Some(name) = todo.pop() {
+            if name == b".." {
+                here = above.pop().unwrap_or_else(|| self.clone());
+                continue;
+            }
+            let found = here.open()?.lookup(&name)?;
+            match found {
+                _ if todo.is_empty() => return Ok(found),
+                Some(Shown::Directory(below, _)) => above.push(std::mem::replace(&mut here, below)),
+                Some(Shown::Other(link)) if is(&link.stat, FileType::Symlink) && links < LINKS_MAX => {
+                    links += 1;
+                    let target = link.target()?;
+                    if target.starts_with(b"/") {
+                        here = self.clone();
+                        above.clear();
+                    }
+                    todo.append(&mut components(&target));
+                }
+                _ => return Ok(None),
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Lone<'_> {
+    /// Opens it as a path.
+    pub fn open(&self) -> Result<OwnedFd, Errno> {
+        confined::open_path(self.layer, &self.path)
+    }
+
+    /// What a symbolic link holds.
+    pub fn target(&self) -> Result<Vec<u8>, Errno> {
+        Ok(rustix::fs::readlinkat(self.open()?, "", Vec::new())?.into_bytes())
+    }
+}
+
+/// An open [`Merged`].
+#[derive(Debug)]
+pub struct Opened<'a, 'm> {
+    merged: &'m Merged<'a>,
+    directories: Vec<OwnedFd>,
+}
+
+impl<'a> Opened<'a, '_> {
+    /// What is shown by this name.
+    pub fn lookup(&self, name: &[u8]) -> Result<Option<Shown<'a>>, Errno> {
+        let path = match self.merged.path.as_slice() {
+            b"" => name.to_vec(),
+            path => [path, b"/", name].concat(),
+        };
+        let mut layers = Vec::new();
+        let mut topmost = None;
+        for (layer, directory) in self.merged.layers.iter().zip(&self.directories) {
+            match rustix::fs::statat(directory, OsStr::from_bytes(name), AtFlags::SYMLINK_NOFOLLOW) {
+                Err(Errno::NOENT | Errno::NAMETOOLONG) => {}
+                Err(error) => return Err(error),
+                Ok(stat) if is(&stat, FileType::Directory) => {
+                    layers.push(*layer);
+                    topmost.get_or_insert(stat);
+                    if is_opaque(directory.as_fd(), name)? {
+                        break;
+                    }
+                }
+                Ok(stat) if topmost.is_none() && !is_whiteout(&stat) => {
+                    return Ok(Some(Shown::Other(Lone { layer: *layer, path, stat })));
+                }
+                Ok(_) => break,
+            }
+        }
+        Ok(topmost.map(|stat| Shown::Directory(Merged { path, layers }, stat)))
+    }
+
+    /// All names that are shown, sorted.
+    pub fn names(&self) -> Result<BTreeSet<Vec<u8>>, Errno> {
+        let (mut shown, mut hidden) = (BTreeSet::new(), BTreeSet::new());
+        for directory in &self.directories {
+            let mut hidden_here = Vec::new();
+            for name in names(directory.as_fd())? {
+                if shown.contains(&name) || hidden.contains(&name) {
+                    continue;
+                }
+                let stat =
+                    rustix::fs::statat(directory, OsStr::from_bytes(&name), AtFlags::SYMLINK_NOFOLLOW)?;
+                match is_whiteout(&stat) {
+                    true => hidden_here.push(name),
+                    false => drop(shown.insert(name)),
+                }
+            }
+            hidden.extend(hidden_here);
+        }
+        Ok(shown)
+    }
+}
+
+/// The names in an open directory, sorted, without `.` and `..`.
+pub fn names(directory: BorrowedFd<'_>) -> Result<Vec<Vec<u8>>, Errno> {
+    let mut names = Vec::new();
+    for entry in Dir::read_from(directory)? {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if !matches!(name, b"." | b"..") {
+            names.push(name.to_vec());
+        }
+    }
+    names.sort_unstable();
+    Ok(names)
+}
