@@ -68,7 +68,6 @@ pub(crate) struct PlacedLayer {
     /// What holds its archive, if that is kept.
     pub blob: Option<Blob>,
     /// Closed once its row is committed.
-    #[expect(dead_code, reason = "it is open, that is all")]
     pub held: OwnedFd,
 }
 

@@ -1,11 +1,11 @@
 //! One layer: found, waited for, or made in `tmp/`.
 
 use super::feed::{Fed, Feed, Stopped, create_blob};
-use super::{Blob, LayerState, NewLayer, chunks};
+use super::{Blob, Input, LayerState, NewLayer, chunks};
 use crate::error::Error;
 use crate::locked::{WorkDir, open_directory, pin};
 use crate::paths::{BLOB_FILE, LAYER_TREE, META_FILE, Paths};
-use crate::unpack::{Whiteouts, pending, unpack};
+use crate::unpack::{Pending, Whiteouts, unpack};
 use crate::{Limits, tar};
 use rustix::fs::{CWD, Mode};
 use rustix::io::Errno;
@@ -33,6 +33,8 @@ pub(super) struct Unpacked {
     pub work: WorkDir,
     pub meta: Meta,
     pub diff: DiffId,
+    /// What needs the layers below.
+    pub pending: Pending,
 }
 
 pub(super) enum Found {
@@ -104,12 +106,11 @@ impl Maker<'_> {
                     work.clear()?;
                 }
                 Err(other) => return Err(other),
-                Ok((diff, meta)) => return Ok(unpacked(work, diff, meta)),
+                Ok(made) => return Ok(made.found(work)),
             }
         }
         let input = (layer.open)().map_err(Error::ReadArchive)?;
-        let (diff, meta) = self.unpack(&work, layer, input, true, report)?;
-        Ok(unpacked(work, diff, meta))
+        Ok(self.unpack(&work, layer, input, true, report)?.found(work))
     }
 
     fn placed(&self, chain: &ChainId) -> Result<Option<OwnedFd>> {
@@ -123,10 +124,10 @@ impl Maker<'_> {
         &self,
         work: &WorkDir,
         layer: &NewLayer<'_>,
-        input: super::Input<'_>,
+        input: Input<'_>,
         keep: bool,
         report: &dyn Fn(LayerState),
-    ) -> Result<(DiffId, Meta)> {
+    ) -> Result<Made> {
         let in_work = |doing, name: &str| {
             let path = self.paths.tmp().join(name);
             move |errno: Errno| files(doing, &path, errno.into())
@@ -144,8 +145,6 @@ impl Maker<'_> {
             let unpacking = scope.spawn(move || {
                 let mut archive = tar::Reader::new(reader);
                 let unpacked = unpack(&mut archive, tree.as_fd(), whiteouts, limits)?;
-                // As docker does, without the layers below: a hard link into one of them is refused.
-                pending::complete(tree.as_fd(), &[], &unpacked.pending)?;
                 // The digest covers the padding after the archive's end as well.
                 io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(super::read_error)?;
                 Ok(unpacked)
@@ -179,7 +178,8 @@ impl Maker<'_> {
             let (expected, found) = (expected.to_string(), diff.to_string());
             return Err(Error::WrongDigest { what: "archive", expected, found }.into());
         }
-        let bytes = unpacked.map(|unpacked| unpacked.bytes).unwrap_or_default();
+        let (bytes, pending) =
+            unpacked.map(|unpacked| (unpacked.bytes, unpacked.pending)).unwrap_or_default();
         let blob = blob.or_else(|| layer.blob.clone());
         let meta = Meta { diff: diff.digest(), bytes, blob: blob.map(|blob| (blob.digest, blob.bytes)) };
         let text = serde_json::to_vec(&meta).expect("strings and numbers always serialise");
@@ -188,14 +188,22 @@ impl Maker<'_> {
             create_blob(work.fd(), META_FILE).map_err(|errno| files("make", &path, errno.into()))?;
         io::Write::write_all(&mut file, &text).map_err(|source| files("write", &path, source))?;
         report(LayerState::Unpacked);
-        Ok((diff, meta))
+        Ok(Made { diff, meta, pending })
     }
 }
 
-use super::Input;
+/// What came of unpacking.
+struct Made {
+    diff: DiffId,
+    meta: Meta,
+    pending: Pending,
+}
 
-fn unpacked(work: WorkDir, diff: DiffId, meta: Meta) -> Found {
-    Found::Unpacked(Box::new(Unpacked { work, meta, diff }))
+impl Made {
+    fn found(self, work: WorkDir) -> Found {
+        let Made { diff, meta, pending } = self;
+        Found::Unpacked(Box::new(Unpacked { work, meta, diff, pending }))
+    }
 }
 
 /// An input that fails once another layer has.

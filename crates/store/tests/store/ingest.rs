@@ -1,6 +1,6 @@
 //! Images of several layers, from inputs as registries and archives give them.
 
-use crate::archive::{dir, file, gzip, tar};
+use crate::archive::{dir, file, gzip, hard_link, tar};
 use crate::support::{Scratch, names, reference};
 use std::io::{self, Cursor, Read};
 use std::sync::Mutex;
@@ -270,4 +270,32 @@ fn five_hundred_layers() {
     let image = scratch.store.resolve_image("registry.example/app:1").unwrap();
     assert_eq!(image.layers.len(), 500);
     assert_eq!(std::fs::read(image.layers[499].tree.join("f")).unwrap(), b"499");
+}
+
+#[test]
+fn a_layer_links_to_files_of_lower_ones_and_keeps_their_directories() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    let scratch = Scratch::new();
+    let lowest = tar(&[dir("d").mode(0o1777).owner(5, 6), file("d/f", "content").mode(0o640).owner(7, 8)]);
+    // The middle one is slower than the one that needs it.
+    let middle = Made::gzip(tar(&[file("big", vec![3; 20_000_000])]));
+    let top = Made::gzip(tar(&[hard_link("d/linked", "d/f"), file(".wh.big", "")]));
+    let lowest = Made::gzip(lowest);
+    make(&scratch.store, vec![lowest.layer(), middle.layer(), top.layer()]).unwrap();
+    let image = scratch.store.resolve_image("registry.example/app:1").unwrap();
+    let tree = &image.layers[2].tree;
+    let linked = std::fs::metadata(tree.join("d/linked")).unwrap();
+    assert_eq!((linked.uid(), linked.gid(), linked.permissions().mode() & 0o7777), (7, 8, 0o640));
+    assert_eq!(std::fs::read(tree.join("d/linked")).unwrap(), b"content");
+    let implied = std::fs::metadata(tree.join("d")).unwrap();
+    assert_eq!((implied.uid(), implied.gid(), implied.permissions().mode() & 0o7777), (5, 6, 0o1777));
+    let whiteout = std::fs::symlink_metadata(tree.join("big")).unwrap();
+    assert_eq!((whiteout.mode() & 0o170_000, whiteout.rdev()), (0o020_000, 0));
+    scratch.assert_clean();
+    // A link to nothing is refused, also beside layers that are there.
+    let bad = Made::gzip(tar(&[hard_link("x", "d/nothing")]));
+    let error = make(&scratch.store, vec![lowest.layer(), bad.layer()]).unwrap_err().to_string();
+    assert!(error.contains("hard link") && error.contains(&bad.digest().to_string()), "{error}");
+    scratch.store.sweep().unwrap();
+    scratch.assert_clean();
 }
