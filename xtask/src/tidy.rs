@@ -21,6 +21,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("linux", &[]),
     ("runtime", &["types", "linux"]),
     ("store", &["types", "linux"]),
+    ("registry", &["types", "linux"]),
     ("engine", &["types", "linux", "runtime", "store"]),
     // `berth-runtime` is dispatched before anything else exists: cli reaches past engine.
     ("cli", &["types", "linux", "runtime", "engine"]),

@@ -11,6 +11,7 @@
 //! - [`bundle`]: OCI bundles for `berth-runtime`
 //! - [`rootfs`]: a root file system from busybox, as a directory or a tar
 //! - [`elf`]: programs of a few instructions
+//! - [`http`]: a server that does what a test tells it to
 //! - [`facts`]: what this machine can do; [`skip!`]: how a test says that it can't
 //! - [`leaks`]: what must not be left
 #![forbid(unsafe_code)]
@@ -20,6 +21,7 @@ pub mod cmd;
 pub mod elf;
 pub mod facts;
 pub mod host;
+pub mod http;
 mod ids;
 pub mod leaks;
 pub mod pty;
