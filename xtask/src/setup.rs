@@ -17,9 +17,18 @@ anything is missing. `cargo xtask test` does this by itself.
 const BUILD_PACKAGES: &[&str] = &["gcc", "libc6-dev", "musl-tools"];
 
 /// Debian packages that tests and benchmarks need: a static shell for root file systems, a terminal that can be driven,
-/// and the classic tools to compare with.
-const TEST_PACKAGES: &[&str] =
-    &["busybox-static", "iproute2", "libcap2-bin", "passwd", "procps", "tmux", "util-linux"];
+/// a registry with certificates, and the classic tools to compare with.
+const TEST_PACKAGES: &[&str] = &[
+    "busybox-static",
+    "docker-registry",
+    "iproute2",
+    "libcap2-bin",
+    "openssl",
+    "passwd",
+    "procps",
+    "tmux",
+    "util-linux",
+];
 
 pub fn main(args: &[String]) -> Result {
     match args {

@@ -244,18 +244,16 @@ impl Client {
             let mut reply = self.send_followed(endpoint, request, proof.as_deref())?;
             let is_repeatable = !matches!(request.payload, Payload::Stream(..));
             // Only the registry itself may ask for proof; a store that it redirects to may not.
-            if reply.status != 401
-                || reply.url.origin != endpoint.origin
-                || challenges == CHALLENGES_MAX
-                || !is_repeatable
-            {
+            if reply.status != 401 || reply.url.origin != endpoint.origin || challenges == CHALLENGES_MAX {
                 return Ok(reply);
             }
             challenges += 1;
             let values = reply.headers.get_all("www-authenticate").iter();
             let found: Vec<_> =
                 values.filter_map(|value| value.to_str().ok()).flat_map(challenge::parse).take(16).collect();
-            if !proofs.challenged(transport, party, &request.scopes, &found, proof.as_deref())? {
+            if !proofs.challenged(transport, party, &request.scopes, &found, proof.as_deref())?
+                || !is_repeatable
+            {
                 return Ok(reply);
             }
             reply.drain();

@@ -3,6 +3,7 @@
 //! Texts of registries that stand in an error are cut to a length and made inert where they are taken in
 //! ([`crate::client`]), so that every error may be printed.
 
+use crate::transport::{NO_TLS, UNKNOWN_ISSUER};
 use std::io;
 use std::path::PathBuf;
 use types::digest::Digest;
@@ -290,10 +291,10 @@ impl Error {
             Error::Helper { program, .. } => {
                 format!("try `{program} list`, or take it out of ~/.docker/config.json")
             }
-            Error::Tls { host, reason } if reason.contains("UnknownIssuer") => format!(
+            Error::Tls { host, reason } if reason == UNKNOWN_ISSUER => format!(
                 "if {host} has a certificate of its own, put its issuer's into /etc/berth/certs.d/{host}/ca.crt"
             ),
-            Error::Tls { host, reason } if reason.contains("InvalidMessage") => format!(
+            Error::Tls { host, reason } if reason == NO_TLS => format!(
                 "if {host} only speaks plain HTTP, set \"http\": true for it in /etc/berth/registries.json"
             ),
             Error::Plaintext { host } => {

@@ -6,6 +6,7 @@
 //!
 //! - [`client`]: [`Client`], which asks registries: authorisation, redirects, retries, mirrors
 //! - [`manifest`]: documents by reference; [`blob`]: content by digest, resumed after a broken link
+//! - [`push`]: sending blobs and manifests; [`tags`]: what tags there are; [`login`]: signing in and out
 //! - [`settings`]: how each registry is reached; [`credentials`]: whose name and password
 //! - `url`, `transport`: origins and connections, and which may be plain; `challenge`, `token`: who may have a password;
 //!   `retry`: when to ask again
@@ -18,7 +19,6 @@
 //!    dialled is a loopback one.
 //! 4. All that a registry sends has a bound: heads, documents, hops, waits, and each blob its own size.
 #![forbid(unsafe_code)]
-#![allow(dead_code)] // Pushing and signing in follow.
 
 pub mod blob;
 mod challenge;
@@ -26,9 +26,12 @@ pub mod client;
 pub mod credentials;
 mod error;
 mod helper;
+pub mod login;
 pub mod manifest;
+pub mod push;
 mod retry;
 pub mod settings;
+pub mod tags;
 mod token;
 mod transport;
 mod url;
@@ -37,5 +40,7 @@ pub use blob::Blob;
 pub use client::Client;
 pub use credentials::{Credentials, Login, Secret};
 pub use error::Error;
+pub use login::Kept;
 pub use manifest::{Fetched, Resolved};
+pub use push::Pushed;
 pub use settings::{RegistrySettings, Settings, Timing};

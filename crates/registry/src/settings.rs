@@ -220,7 +220,8 @@ pub(crate) fn is_loopback_name(host: &str) -> bool {
 impl RegistrySettings {
     /// The ways to speak to `host`, the preferred first. Where there are two, the second is for a host without TLS.
     pub(crate) fn schemes(&self, host: &str) -> &'static [Scheme] {
-        match (self.http, self.insecure || is_loopback_name(host)) {
+        let is_as_good = self.insecure || is_loopback_name(host) && !self.has_own_tls();
+        match (self.http, is_as_good) {
             (true, _) => &[Scheme::Http],
             (false, true) => &[Scheme::Https, Scheme::Http],
             (false, false) => &[Scheme::Https],
@@ -328,6 +329,8 @@ mod tests {
         for host in ["localhost", "127.0.0.1", "127.9.9.9", "[::1]", "[::ffff:127.0.0.1]", "a.localhost"] {
             assert_eq!(default.schemes(host), [Scheme::Https, Scheme::Http], "{host}");
         }
+        let verified = RegistrySettings { ca: vec!["/ca".into()], ..RegistrySettings::default() };
+        assert_eq!(verified.schemes("localhost"), [Scheme::Https]);
         for host in ["a.io", "10.0.0.1", "localhost.evil.io", "127.0.0.1.evil.io", "[::2]", "notlocalhost"] {
             assert_eq!(default.schemes(host), [Scheme::Https], "{host}");
         }

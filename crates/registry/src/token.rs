@@ -137,11 +137,6 @@ impl Proofs {
         Ok(false)
     }
 
-    /// Whether there is a login for `host`, without asking for it anew.
-    pub(crate) fn has_login(&self, host: &str) -> bool {
-        matches!(lock(&self.logins).get(host), Some(Some(_)))
-    }
-
     fn login(&self, host: &str) -> Result<Option<Login>, Error> {
         if let Some(known) = lock(&self.logins).get(host) {
             return Ok(known.clone());

@@ -30,6 +30,10 @@ const OUTPUT_BUFFER_BYTES: usize = 64 << 10;
 /// Addresses of a host that are tried.
 const ADDRESSES_MAX: usize = 8;
 
+/// Reasons that hints look for.
+pub(crate) const NO_TLS: &str = "it does not speak TLS";
+pub(crate) const UNKNOWN_ISSUER: &str = "its certificate is from an issuer that this machine does not trust";
+
 /// Makes connections by the settings.
 #[derive(Debug)]
 pub(crate) struct Transport {
@@ -63,6 +67,8 @@ pub(crate) enum Payload<'a> {
 pub(crate) enum Failure {
     /// Nobody there.
     Connect(String),
+    /// What came was no TLS.
+    NoTls,
     /// No agreement on protection.
     Tls(String),
     /// The connection was made, and broke.
@@ -77,6 +83,7 @@ impl Failure {
         let host = url.origin.authority();
         match self {
             Failure::Connect(reason) => Error::Connect { host, reason },
+            Failure::NoTls => Error::Tls { host, reason: NO_TLS.into() },
             Failure::Tls(reason) => Error::Tls { host, reason },
             Failure::Broken(reason) => Error::Broken { doing: doing.to_owned(), host, reason },
             Failure::Never(error) => error,
@@ -135,7 +142,7 @@ impl Transport {
         answer.map_err(|error| failure(error, url))
     }
 
-    /// Whether the TLS of `authority` speaks TLS at all; asked where plain HTTP is as good.
+    /// Whether there is TLS at `url` at all; asked where plain HTTP is as good.
     pub(crate) fn speaks_tls(&self, url: &Url) -> Result<bool, Failure> {
         let message = Message {
             method: "GET",
@@ -145,7 +152,7 @@ impl Transport {
         };
         match self.send(url, message) {
             Ok(_) => Ok(true),
-            Err(Failure::Tls(_) | Failure::Broken(_)) => Ok(false),
+            Err(Failure::NoTls | Failure::Broken(_)) => Ok(false),
             Err(other) => Err(other),
         }
     }
@@ -410,7 +417,7 @@ fn failure(error: ureq::Error, url: &Url) -> Failure {
         }
         ureq::Error::Timeout(_) => Failure::Broken("no answer in time".into()),
         ureq::Error::Tls(reason) => Failure::Tls(reason.into()),
-        ureq::Error::Rustls(reason) => Failure::Tls(tls_reason(&reason)),
+        ureq::Error::Rustls(reason) => tls_failure(&reason),
         ureq::Error::TlsRequired | ureq::Error::RequireHttpsOnly(_) => {
             Failure::Never(Error::Plaintext { host: url.origin.authority() })
         }
@@ -430,7 +437,7 @@ fn io_failure(error: &std::io::Error, url: &Url) -> Failure {
         return Failure::Connect(look_up.to_string());
     }
     if let Some(tls) = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-        return Failure::Tls(tls_reason(tls));
+        return tls_failure(tls);
     }
     match error.kind() {
         ErrorKind::ConnectionRefused
@@ -463,14 +470,15 @@ fn error_text(error: &std::io::Error) -> String {
     first.into_iter().chain(characters).collect()
 }
 
-fn tls_reason(error: &rustls::Error) -> String {
-    match error {
-        rustls::Error::InvalidMessage(_) => "InvalidMessage: it does not speak TLS".into(),
-        rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer) => {
-            "its certificate is from an issuer that this machine does not trust (UnknownIssuer)".into()
-        }
+fn tls_failure(error: &rustls::Error) -> Failure {
+    Failure::Tls(match error {
+        rustls::Error::InvalidMessage(_) => return Failure::NoTls,
+        // A bad signature is another issuer of the same name.
+        rustls::Error::InvalidCertificate(
+            rustls::CertificateError::UnknownIssuer | rustls::CertificateError::BadSignature,
+        ) => UNKNOWN_ISSUER.into(),
         other => types::inert::inert(&other.to_string()).into_owned(),
-    }
+    })
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@
 //! - [`rootfs`]: a root file system from busybox, as a directory or a tar
 //! - [`elf`]: programs of a few instructions
 //! - [`http`]: a server that does what a test tells it to
+//! - [`registry`]: Debian's docker-registry
 //! - [`facts`]: what this machine can do; [`skip!`]: how a test says that it can't
 //! - [`leaks`]: what must not be left
 #![forbid(unsafe_code)]
@@ -25,6 +26,7 @@ pub mod http;
 mod ids;
 pub mod leaks;
 pub mod pty;
+pub mod registry;
 pub mod rootfs;
 pub mod skip;
 mod wait;
