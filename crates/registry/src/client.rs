@@ -3,6 +3,7 @@
 use crate::challenge;
 use crate::credentials::Credentials;
 use crate::error::Error;
+use crate::headers;
 use crate::retry;
 use crate::settings::{DOCKER_REGISTRY, Settings, parse_mirror};
 use crate::token::{Party, Proofs, Scopes};
@@ -89,7 +90,7 @@ impl Reply {
     }
 
     pub(crate) fn retry_after(&self) -> Option<Duration> {
-        retry::retry_after(self.header("retry-after")?, self.header("date"))
+        headers::retry_after(self.header("retry-after")?, self.header("date"))
     }
 
     /// Who answered.

@@ -1,15 +1,15 @@
 //! The client of registries: OCI distribution 1.1 and docker's practice.
 //!
 //! This crate knows no disk but configuration files, no store, no image's meaning: it carries documents and blobs, whose
-//! digests it has verified, between registries and its caller. It blocks, and starts no threads: callers fetch several
-//! blobs at once from threads of their own, sharing one [`Client`].
+//! digests it has verified, between registries and its caller. It blocks, and no thread of its outlives a call: callers
+//! fetch several blobs at once from threads of their own, sharing one [`Client`].
 //!
 //! - [`client`]: [`Client`], which asks registries: authorisation, redirects, retries, mirrors
 //! - [`manifest`]: documents by reference; [`blob`]: content by digest, resumed after a broken link
 //! - [`push`]: sending blobs and manifests; [`tags`]: what tags there are; [`login`]: signing in and out
 //! - [`settings`]: how each registry is reached; [`credentials`]: whose name and password
 //! - `url`, `transport`: origins and connections, and which may be plain; `challenge`, `token`: who may have a password;
-//!   `retry`: when to ask again
+//!   `headers`, `retry`: what answers say beside their content, and when to ask again
 //!
 //! Invariants (security.md T7, T8):
 //! 1. Bytes leave this crate only with the digest asked for, or as a prefix of a stream that ends in an error.
@@ -25,6 +25,7 @@ mod challenge;
 pub mod client;
 pub mod credentials;
 mod error;
+mod headers;
 mod helper;
 pub mod login;
 pub mod manifest;

@@ -14,6 +14,7 @@
 
 use crate::client::{Client, Endpoint, Reply, Request};
 use crate::error::Error;
+use crate::headers::session_end;
 use crate::manifest::{Action, refusal};
 use crate::retry;
 use crate::transport::Payload;
@@ -260,7 +261,7 @@ impl Upload<'_> {
                 return Err(self.stop(&mut reply));
             }
             session.url = self.next(&reply).map_err(Stop::Final)?;
-            let arrived = reply.header("range").and_then(parse_range).map_or(size, |end| end + 1);
+            let arrived = reply.header("range").and_then(session_end).map_or(size, |end| end + 1);
             session.offset = arrived.min(size);
             if arrived < size {
                 let (doing, host) = (self.doing.clone(), reply.host());
@@ -325,7 +326,7 @@ impl Upload<'_> {
         let reply = self.client.send(&self.endpoint, request)?;
         // Nothing has arrived if there is no range. (`0-0` is one byte, but some say it for none: the blob is sent anew.)
         let arrived =
-            reply.header("range").and_then(parse_range).filter(|end| *end > 0).map_or(0, |end| end + 1);
+            reply.header("range").and_then(session_end).filter(|end| *end > 0).map_or(0, |end| end + 1);
         match reply.status {
             204 if (1..=self.descriptor.size).contains(&arrived) => {
                 Ok(Some(Session { url: self.next(&reply)?, offset: arrived }))
@@ -378,26 +379,5 @@ fn confirm(reply: &Reply, what: &'static str, digest: &Digest) -> Result<(), Err
             Err(Error::WrongDigest { what, host: reply.host(), expected: digest.clone(), actual })
         }
         None => Ok(()),
-    }
-}
-
-/// The last byte's number in `0-N`, with or without `bytes=`.
-fn parse_range(text: &str) -> Option<u64> {
-    let text = text.strip_prefix("bytes=").unwrap_or(text);
-    let (start, end) = text.split_once('-')?;
-    (start == "0").then(|| end.parse().ok())?
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ranges_of_sessions_are_read() {
-        assert_eq!(parse_range("0-99"), Some(99));
-        assert_eq!(parse_range("bytes=0-99"), Some(99));
-        for bad in ["", "1-9", "0-", "0-x", "-1"] {
-            assert_eq!(parse_range(bad), None, "{bad}");
-        }
     }
 }

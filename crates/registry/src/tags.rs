@@ -2,6 +2,7 @@
 
 use crate::client::{Client, Request, read_bounded, registry_words};
 use crate::error::Error;
+use crate::headers::next_link;
 use crate::manifest::{Action, refusal};
 use crate::transport::Payload;
 use types::reference::{Repository, check_tag};
@@ -71,47 +72,5 @@ impl Client {
         }
         let host = endpoint.origin.authority();
         Err(Error::Protocol { doing, host, reason: format!("has more than {PAGES_MAX} pages") })
-    }
-}
-
-/// The target of the link with `rel="next"`.
-fn next_link(value: &str) -> Option<&str> {
-    let mut rest = value;
-    while let Some((_, after)) = rest.split_once('<') {
-        let (target, after) = after.split_once('>')?;
-        let (parameters, following) = after.split_at(after.find('<').unwrap_or(after.len()));
-        let is_next = |parameter: &str| {
-            let (name, value) = parameter.split_once('=').unwrap_or_default();
-            let value = value.trim().trim_end_matches(',').trim().trim_matches('"');
-            name.trim().eq_ignore_ascii_case("rel") && value.eq_ignore_ascii_case("next")
-        };
-        if parameters.split(';').any(is_next) {
-            return Some(target);
-        }
-        rest = following;
-    }
-    None
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_next_page_is_found() {
-        let check = |value: &str, next: Option<&str>| assert_eq!(next_link(value), next, "{value}");
-        check(r#"</v2/r/tags/list?n=1&last=a>; rel="next""#, Some("/v2/r/tags/list?n=1&last=a"));
-        check("<x>;REL=next", Some("x"));
-        check(r#"<a>; rel="prev", <b>; title="t"; rel="next""#, Some("b"));
-        check(r#"<a>; rel="prev""#, None);
-        check("<a", None);
-        check("", None);
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn any_link_is_survived(text in "[<>;=,\"a-z ]{0,60}") {
-            next_link(&text);
-        }
     }
 }
