@@ -219,6 +219,8 @@ impl Blob {
                     self.source = Some(source);
                     return Ok(());
                 }
+                // A registry that was there will be again.
+                Err(Error::Connect { reason, .. }) if self.offset > 0 => self.broken(reason)?,
                 Err(error) => self.give_up(error)?,
             }
         }

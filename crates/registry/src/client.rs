@@ -12,7 +12,7 @@ use crate::url::{Origin, Scheme, Url};
 use std::collections::{HashMap, HashSet};
 use std::io::Read;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use types::inert::inert;
 use types::reference::Repository;
 
@@ -24,6 +24,12 @@ const CHALLENGES_MAX: usize = 2;
 
 /// Largest error document that is read, in bytes.
 const ERROR_BYTES_MAX: usize = 64 << 10;
+
+/// What is read of a document between two looks at the clock, in bytes.
+const READ_BYTES: u64 = 4 << 10;
+
+/// Longest time that a document may take to come, once it has begun. Blobs have none: they are as large as they are.
+const DOCUMENT_TIME_MAX: Duration = Duration::from_secs(300);
 
 /// Longest text of a registry in an error, in characters.
 const WORDS_MAX: usize = 300;
@@ -321,12 +327,15 @@ fn is_redirect(status: u16, method: &str) -> bool {
 
 /// At most `max` bytes of `body`; more is an error, as the end of a sentence about who sent it.
 pub(crate) fn read_bounded(body: &mut impl Read, max: usize) -> Result<Vec<u8>, String> {
-    let mut bytes = Vec::new();
-    let read = body.take(max as u64 + 1).read_to_end(&mut bytes);
-    read.map_err(|error| format!("broke off: {}", crate::transport::body_reason(&error)))?;
-    match bytes.len() > max {
-        true => Err(format!("answered with more than {max} bytes")),
-        false => Ok(bytes),
+    let (mut bytes, start) = (Vec::new(), Instant::now());
+    loop {
+        let count = body.by_ref().take(READ_BYTES).read_to_end(&mut bytes);
+        match count.map_err(|error| format!("broke off: {}", crate::transport::body_reason(&error)))? {
+            _ if bytes.len() > max => return Err(format!("answered with more than {max} bytes")),
+            0 => return Ok(bytes),
+            _ if start.elapsed() > DOCUMENT_TIME_MAX => return Err("sends its answer too slowly".into()),
+            _ => {}
+        }
     }
 }
 

@@ -24,6 +24,20 @@ pub enum Kept {
     File(PathBuf),
 }
 
+/// The registry that a user means by the argument of `login` and `logout`, named as in references: docker's own by
+/// `index.docker.io` and the URL in its file; others with or without scheme and path.
+///
+/// Errors: which rule `text` breaks, as the end of a sentence about it.
+pub fn host_of(text: &str) -> Result<String, &'static str> {
+    let bare = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or(text);
+    let host = bare.split('/').next().unwrap_or_default();
+    types::reference::check_host(host)?;
+    Ok(match is_key_of(text, "docker.io") {
+        true => "docker.io".to_owned(),
+        false => host.to_ascii_lowercase(),
+    })
+}
+
 impl Client {
     /// Whether the registry accepts this client's credentials for it.
     ///

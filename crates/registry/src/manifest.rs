@@ -117,8 +117,10 @@ impl Client {
         };
         self.ask_each(reference.repository(), |endpoint| {
             let mut reply = self.ask_manifest(endpoint, "HEAD", reference, name)?;
-            if reply.status != 200 {
-                return Err(not_found(&mut reply, reference));
+            match reply.status {
+                200 => {}
+                405 | 501 => return Ok(None),
+                _ => return Err(not_found(&mut reply, reference)),
             }
             let digest = reply.header("docker-content-digest").and_then(|text| Digest::parse(text).ok());
             let size = reply.header("content-length").and_then(|text| text.parse().ok());

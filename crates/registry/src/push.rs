@@ -237,16 +237,25 @@ impl Upload<'_> {
                 Ok(()) => return Ok(()),
                 Err(failure) => failure,
             };
-            let (error, wait) = match failure {
+            let (mut error, mut wait) = match failure {
                 Stop::Final(error) => return Err(error),
                 Stop::Again(error, wait) => (error, wait),
             };
-            session = self.progress(current)?;
-            let has_moved = session.as_ref().is_some_and(|session| session.offset > before);
-            attempts = if has_moved { 1 } else { attempts + 1 };
-            match retry::wait(self.timing(), attempts, wait) {
-                Some(pause) => std::thread::sleep(pause),
-                None => return Err(error),
+            // First a pause: the registry may not have noticed yet that the connection is gone.
+            session = loop {
+                attempts += 1;
+                match retry::wait(self.timing(), attempts, wait.take()) {
+                    Some(pause) => std::thread::sleep(pause),
+                    None => return Err(error),
+                }
+                match self.progress(&current) {
+                    Ok(session) => break session,
+                    Err(again @ (Error::Connect { .. } | Error::Broken { .. })) => error = again,
+                    Err(other) => return Err(other),
+                }
+            };
+            if session.as_ref().is_some_and(|session| session.offset > before) {
+                attempts = 0;
             }
         }
     }
@@ -321,8 +330,8 @@ impl Upload<'_> {
     }
 
     /// How far a session has come; `None` if the registry has forgotten it.
-    fn progress(&self, session: Session) -> Result<Option<Session>, Error> {
-        let request = self.request("GET", session.url, Payload::None, self.timing().stall);
+    fn progress(&self, session: &Session) -> Result<Option<Session>, Error> {
+        let request = self.request("GET", session.url.clone(), Payload::None, self.timing().stall);
         let reply = self.client.send(&self.endpoint, request)?;
         // Nothing has arrived if there is no range. (`0-0` is one byte, but some say it for none: the blob is sent anew.)
         let arrived =

@@ -168,7 +168,11 @@ impl Proofs {
         }
         let settings = transport.settings.of(party.host)?;
         if realm.origin.scheme == Scheme::Http && party.origin.scheme == Scheme::Https {
-            return Err(Error::Plaintext { host: realm.origin.authority() });
+            return Err(Error::Protocol {
+                doing: format!("sign in to {}", party.host),
+                host: party.origin.authority(),
+                reason: "names a token server in plain HTTP".into(),
+            });
         }
         if login.is_some() && !may_have_password(party, realm, &settings) {
             return Err(Error::ForeignRealm { host: party.host.to_owned(), realm: realm.origin.authority() });

@@ -201,6 +201,7 @@ impl Transport {
             .https_only(matches!(rules, Rules::Verified | Rules::Own(_)))
             .tls_config(tls_config(rules, entry)?)
             .timeout_connect(Some(timing.connect))
+            .timeout_recv_response(Some(timing.finish))
             .timeout_per_read(Some(timing.stall))
             .timeout_per_write(Some(timing.stall))
             .max_response_header_size(HEAD_BYTES_MAX)

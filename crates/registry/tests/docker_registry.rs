@@ -81,6 +81,27 @@ fn an_image_is_pushed_and_pulled() {
 }
 
 #[test]
+fn an_upload_whose_wire_is_cut_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Registry::start(dir.path(), Demands::default());
+    let relay = testkit::relay::Relay::cut_after(&server.host(), 3_000_000);
+    let (client, layer) = (client(), content(5_000_000));
+    let repository = Repository::parse(&format!("{}/a/b", relay.host())).unwrap();
+    let mut begun = Vec::new();
+    let mut open = |offset: u64| -> io::Result<Box<dyn Read>> {
+        begun.push(offset);
+        Ok(Box::new(Cursor::new(layer[offset as usize..].to_vec())))
+    };
+    let pushed = client.push_blob(&repository, &descriptor_of(&layer), &[], &mut open).unwrap();
+    assert_eq!((pushed, relay.cuts()), (Pushed::Uploaded, 1));
+    assert!(begun.len() == 2 && begun[0] == 0, "{begun:?}");
+    eprintln!("went on at {}", begun[1]);
+    let mut bytes = Vec::new();
+    client.blob(&repository, &descriptor_of(&layer)).unwrap().read_to_end(&mut bytes).unwrap();
+    assert!(bytes == layer, "the layer has changed");
+}
+
+#[test]
 fn a_blob_that_is_read_from_the_middle_comes_by_range() {
     let dir = tempfile::tempdir().unwrap();
     let server = Registry::start(dir.path(), Demands::default());

@@ -226,3 +226,35 @@ fn mirrors_are_asked_first_and_may_fail() {
     let error = with(&mirrors[..2]).resolve(&reference, &amd64()).unwrap_err();
     assert!(error.to_string().contains("cannot look up registry.invalid"), "{error}");
 }
+
+#[test]
+fn a_proxy_is_asked_to_connect() {
+    let bytes = manifest();
+    // After its own answer to CONNECT it plays the registry on the same connection.
+    let proxy = Server::start(move |request| match request.method.as_str() {
+        "CONNECT" => Answer::new(200, ""),
+        _ => manifest_answer(&bytes, media::OCI_MANIFEST),
+    });
+    let address = format!("http://u:p@{}", proxy.host());
+    let with = |none: &'static str| {
+        let environment = |name: &str| match name {
+            "HTTP_PROXY" => Some(address.clone()),
+            "NO_PROXY" => Some(none.to_owned()),
+            _ => None,
+        };
+        let plain = RegistrySettings { http: true, ..RegistrySettings::default() };
+        let settings = registry::Settings::load(&environment).unwrap().with("registry.invalid", plain);
+        Client::new(
+            settings.with_timing(registry::Timing { attempts: 1, ..registry::Timing::default() }),
+            Credentials::none(),
+        )
+    };
+    let reference = Reference::parse("registry.invalid/r:t").unwrap();
+    with("").resolve(&reference, &amd64()).unwrap();
+    let asked = proxy.requests();
+    assert_eq!((asked[0].method.as_str(), asked[0].target.as_str()), ("CONNECT", "registry.invalid:80"));
+    assert_eq!(asked[0].header("proxy-authorization"), Some("Basic dTpw"));
+    assert_eq!(asked[1].target, "/v2/r/manifests/t");
+    let error = with("invalid").resolve(&reference, &amd64()).unwrap_err();
+    assert!(error.to_string().contains("cannot look up registry.invalid"), "{error}");
+}

@@ -12,7 +12,7 @@
 //! - [`rootfs`]: a root file system from busybox, as a directory or a tar
 //! - [`elf`]: programs of a few instructions
 //! - [`http`]: a server that does what a test tells it to
-//! - [`registry`]: Debian's docker-registry
+//! - [`registry`]: Debian's docker-registry; [`relay`]: a wire to a server that is cut
 //! - [`facts`]: what this machine can do; [`skip!`]: how a test says that it can't
 //! - [`leaks`]: what must not be left
 #![forbid(unsafe_code)]
@@ -27,6 +27,7 @@ mod ids;
 pub mod leaks;
 pub mod pty;
 pub mod registry;
+pub mod relay;
 pub mod rootfs;
 pub mod skip;
 mod wait;

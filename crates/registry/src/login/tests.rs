@@ -18,6 +18,18 @@ fn document(home: &Path) -> Value {
 }
 
 #[test]
+fn registries_are_named_in_many_ways() {
+    for text in ["docker.io", "index.docker.io", "https://index.docker.io/v1/", "registry-1.docker.io"] {
+        assert_eq!(host_of(text).unwrap(), "docker.io", "{text}");
+    }
+    assert_eq!(host_of("https://R.io:5000/v2/").unwrap(), "r.io:5000");
+    assert_eq!(host_of("localhost").unwrap(), "localhost");
+    for bad in ["", "https://", "a b", "u@r.io", "r.io:x"] {
+        assert!(host_of(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
 fn a_login_is_kept_and_forgotten() {
     let dir = tempfile::tempdir().unwrap();
     let credentials = at(dir.path());
