@@ -80,8 +80,9 @@ fn an_image_is_pushed_and_pulled() {
     assert_eq!((found.index.unwrap().bytes, found.manifest.bytes), (index, manifest));
 }
 
+/// distribution 2.8 forgets a session whose request broke off, so that it is begun anew; `push.rs` has one that doesn't.
 #[test]
-fn an_upload_whose_wire_is_cut_goes_on() {
+fn an_upload_whose_wire_is_cut_succeeds() {
     let dir = tempfile::tempdir().unwrap();
     let server = Registry::start(dir.path(), Demands::default());
     let relay = testkit::relay::Relay::cut_after(&server.host(), 3_000_000);
@@ -95,7 +96,6 @@ fn an_upload_whose_wire_is_cut_goes_on() {
     let pushed = client.push_blob(&repository, &descriptor_of(&layer), &[], &mut open).unwrap();
     assert_eq!((pushed, relay.cuts()), (Pushed::Uploaded, 1));
     assert!(begun.len() == 2 && begun[0] == 0, "{begun:?}");
-    eprintln!("went on at {}", begun[1]);
     let mut bytes = Vec::new();
     client.blob(&repository, &descriptor_of(&layer)).unwrap().read_to_end(&mut bytes).unwrap();
     assert!(bytes == layer, "the layer has changed");
