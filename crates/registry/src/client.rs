@@ -236,9 +236,16 @@ impl Client {
             };
             match pause.filter(|_| is_repeatable) {
                 Some(pause) => std::thread::sleep(pause),
-                None => return result,
+                None => return self.or_fault(endpoint, result?),
             }
         }
+    }
+
+    /// The reply, unless it is a refusal for the lack of a login that there would be.
+    fn or_fault(&self, endpoint: &Endpoint, reply: Reply) -> Result<Reply, Error> {
+        let is_refused = matches!(reply.status, 401 | 403);
+        let fault = is_refused.then(|| self.shared.proofs.take_fault(&endpoint.host)).flatten();
+        fault.map_or(Ok(reply), Err)
     }
 
     /// One attempt, with as many rounds of proof as it needs.

@@ -14,6 +14,9 @@ use std::time::Duration;
 /// Where the machine's settings are.
 pub const FILE: &str = "/etc/berth/registries.json";
 
+/// The variable that names another file.
+pub const FILE_VARIABLE: &str = "BERTH_REGISTRIES";
+
 /// Where certificates are looked for, each in a directory called as the registry.
 pub const CERTS_DIRS: [&str; 2] = ["/etc/berth/certs.d", "/etc/docker/certs.d"];
 
@@ -118,16 +121,16 @@ struct File {
 }
 
 impl Settings {
-    /// The machine's settings, with proxies from `environment`.
+    /// The machine's settings, or those in the file that `BERTH_REGISTRIES` names, with proxies from `environment`.
     ///
-    /// Errors: a file that is there and can't be read or understood.
+    /// Errors: a file that can't be read or understood. Only the machine's may be missing.
     pub fn load(environment: &dyn Fn(&str) -> Option<String>) -> Result<Settings, Error> {
-        let mut settings = match read_bounded(Path::new(FILE)) {
-            Ok(text) => Settings::parse(&text, Path::new(FILE))?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Settings::default(),
-            Err(error) => {
-                return Err(Error::Settings { path: FILE.into(), reason: error.to_string() });
-            }
+        let named = environment(FILE_VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from);
+        let path = named.clone().unwrap_or_else(|| FILE.into());
+        let mut settings = match read_bounded(&path) {
+            Ok(text) => Settings::parse(&text, &path)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound && named.is_none() => Settings::default(),
+            Err(error) => return Err(Error::Settings { path, reason: error.to_string() }),
         };
         settings.certs_dirs = CERTS_DIRS.iter().map(PathBuf::from).collect();
         settings.proxies = Proxies::of_environment(environment);
@@ -307,6 +310,19 @@ mod tests {
             let error = parse(bad).unwrap_err().to_string();
             assert!(error.contains(reason), "{bad}: {error}");
         }
+    }
+
+    #[test]
+    fn another_file_may_be_named_and_must_be_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("r.json");
+        let load = || {
+            let text = path.display().to_string();
+            Settings::load(&move |name: &str| (name == FILE_VARIABLE).then(|| text.clone()))
+        };
+        assert!(matches!(load(), Err(Error::Settings { .. })));
+        std::fs::write(&path, r#"{"registries": {"a.io": {"http": true}}}"#).unwrap();
+        assert!(load().unwrap().of("a.io").unwrap().http);
     }
 
     #[test]

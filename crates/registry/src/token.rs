@@ -47,6 +47,8 @@ pub(crate) struct Party<'a> {
 pub(crate) struct Proofs {
     credentials: Credentials,
     logins: Mutex<HashMap<String, Option<Login>>>,
+    /// Why there is no login for a host, where one was looked for in vain.
+    faults: Mutex<HashMap<String, Error>>,
     ways: Mutex<HashMap<Origin, Way>>,
     tokens: Mutex<HashMap<(Origin, Scopes), Token>>,
 }
@@ -86,7 +88,7 @@ impl Proofs {
         let way = lock(&self.ways).get(party.origin).cloned();
         match way {
             None => Ok(None),
-            Some(Way::Basic) => Ok(self.login(party.host)?.as_ref().and_then(basic)),
+            Some(Way::Basic) => Ok(self.login(party.host).as_ref().and_then(basic)),
             Some(Way::Bearer { realm, service }) => {
                 if let Some(token) = self.kept_token(party, scopes) {
                     return Ok(Some(format!("Bearer {token}")));
@@ -131,19 +133,29 @@ impl Proofs {
         }
         if challenges.contains(&Challenge::Basic) {
             lock(&self.ways).insert(party.origin.clone(), Way::Basic);
-            let proof = self.login(party.host)?.as_ref().and_then(basic);
+            let proof = self.login(party.host).as_ref().and_then(basic);
             return Ok(proof.is_some() && proof.as_deref() != sent);
         }
         Ok(false)
     }
 
-    fn login(&self, host: &str) -> Result<Option<Login>, Error> {
+    /// The reason why there is no login for `host`, if that is a fault. Given once.
+    pub(crate) fn take_fault(&self, host: &str) -> Option<Error> {
+        lock(&self.faults).remove(host)
+    }
+
+    /// The login for `host`. A broken file or a missing helper is no reason not to try without: most images are for
+    /// everybody. It is told if that wasn't enough.
+    fn login(&self, host: &str) -> Option<Login> {
         if let Some(known) = lock(&self.logins).get(host) {
-            return Ok(known.clone());
+            return known.clone();
         }
-        let login = self.credentials.get(host)?;
+        let login = self.credentials.get(host).unwrap_or_else(|error| {
+            lock(&self.faults).insert(host.to_owned(), error);
+            None
+        });
         lock(&self.logins).insert(host.to_owned(), login.clone());
-        Ok(login)
+        login
     }
 
     fn kept_token(&self, party: Party<'_>, scopes: &Scopes) -> Option<String> {
@@ -162,7 +174,7 @@ impl Proofs {
         wanted: &Scopes,
         scopes: &Scopes,
     ) -> Result<Option<String>, Error> {
-        let login = self.login(party.host)?;
+        let login = self.login(party.host);
         if let Some(Login::Bearer { token }) = &login {
             return Ok(visible(token.reveal()));
         }

@@ -266,3 +266,21 @@ fn a_token_server_that_misbehaves_is_an_error() {
     check(Answer::new(302, "").with("location", "http://localhost/"), "answered 302");
     check(Answer::new(500, ""), "answered 500");
 }
+
+#[test]
+fn a_missing_helper_matters_only_where_a_password_is_needed() {
+    use std::os::unix::fs::PermissionsExt;
+    let home = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(home.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::fs::create_dir(home.path().join(".docker")).unwrap();
+    std::fs::write(home.path().join(".docker/config.json"), r#"{"credsStore": "no-such-helper"}"#).unwrap();
+    let text = home.path().display().to_string();
+    let credentials = || Credentials::of_caller(&|name: &str| (name == "HOME").then(|| text.clone()));
+    let tokens = token_server();
+    let open = registry(format!("http://{}/token", tokens.host()), |proof| proof == "Bearer token-0");
+    Client::new(settings(), credentials()).resolve(&reference(&open.host()), &platform()).unwrap();
+    let closed = registry(format!("http://{}/token", tokens.host()), |_| false);
+    let error =
+        Client::new(settings(), credentials()).resolve(&reference(&closed.host()), &platform()).unwrap_err();
+    assert!(error.to_string().ends_with("docker-credential-no-such-helper: it is not installed"), "{error}");
+}
