@@ -196,3 +196,30 @@ fn small_blobs_come_whole() {
     blob.finish().unwrap();
     assert_eq!(blob.offset(), 100_000);
 }
+
+#[test]
+fn several_blobs_come_at_once_with_one_token() {
+    let tokens = always(Answer::new(200, r#"{"token": "t", "expires_in": 300}"#));
+    let realm = format!(r#"Bearer realm="http://{}/""#, tokens.host());
+    let blobs: Vec<Vec<u8>> = (0..8).map(|number| content(LENGTH + number)).collect();
+    let served: std::collections::HashMap<_, _> =
+        blobs.iter().map(|bytes| (format!("/v2/r/blobs/{}", Digest::of(bytes)), bytes.clone())).collect();
+    let server = Server::start(move |request| match request.header("authorization") {
+        Some("Bearer t") => {
+            served.get(&request.target).map_or(Answer::new(404, ""), |bytes| Answer::new(200, &bytes[..]))
+        }
+        _ => Answer::new(401, "").with("www-authenticate", &realm),
+    });
+    let (client, reference) = (client(), reference(&server.host()));
+    assert!(client.document(&reference).is_err());
+    let fetch = &|bytes: &Vec<u8>| {
+        let mut found = Vec::new();
+        client.blob(reference.repository(), &descriptor_of(bytes)).unwrap().read_to_end(&mut found).unwrap();
+        found == *bytes
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = blobs.iter().map(|bytes| scope.spawn(move || fetch(bytes))).collect();
+        assert!(threads.into_iter().all(|thread| thread.join().unwrap()));
+    });
+    assert_eq!(tokens.requests().len(), 1);
+}
