@@ -210,6 +210,27 @@ pub enum Error {
         /// What the kernel said.
         source: io::Error,
     },
+    /// A tree that is archived or compared can't be read.
+    #[error("cannot read \"{entry}\": {call}: {source}")]
+    ReadTree {
+        /// The path in the tree, escaped.
+        entry: String,
+        /// The system call.
+        call: &'static str,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// A file that can't be archived.
+    #[error("cannot archive \"{entry}\": {reason}")]
+    Unarchivable {
+        /// The path in the tree, escaped.
+        entry: String,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// What an archive is written to failed.
+    #[error("cannot write the archive: {0}")]
+    WriteArchive(io::Error),
     /// Files of the store can't be made, moved or removed.
     #[error("cannot {doing} {}: {source}", path.display())]
     Files {
@@ -226,12 +247,14 @@ impl Error {
     /// Class of the failure.
     pub fn kind(&self) -> Kind {
         match self {
-            Error::OpenRoot { source, .. } | Error::Unpack { source, .. } | Error::Files { source, .. } => {
-                match source.kind() {
-                    io::ErrorKind::PermissionDenied => Kind::Forbidden,
-                    _ => Kind::System,
-                }
-            }
+            Error::OpenRoot { source, .. }
+            | Error::Unpack { source, .. }
+            | Error::ReadTree { source, .. }
+            | Error::WriteArchive(source)
+            | Error::Files { source, .. } => match source.kind() {
+                io::ErrorKind::PermissionDenied => Kind::Forbidden,
+                _ => Kind::System,
+            },
             Error::Layer { source, .. } => source.kind(),
             Error::InsecureRoot { .. } => Kind::Forbidden,
             Error::Database { .. } | Error::ReadOnly { .. } | Error::Damaged { .. } => Kind::System,
@@ -250,7 +273,8 @@ impl Error {
             | Error::ImageInUse { .. }
             | Error::ImageHasNames { .. } => Kind::Conflict,
             Error::NoStore { .. } | Error::NoContainer { .. } | Error::NoImage { .. } => Kind::NotFound,
-            Error::Archive(tar::Error { fault: tar::Fault::Unsupported(_), .. }) => Kind::Unsupported,
+            Error::Archive(tar::Error { fault: tar::Fault::Unsupported(_), .. })
+            | Error::Unarchivable { .. } => Kind::Unsupported,
             Error::ContainerName { .. }
             | Error::Ambiguous { .. }
             | Error::Reference(_)
@@ -270,7 +294,8 @@ impl Error {
             Error::OpenRoot { source, path } => return open_hint(source, path),
             Error::InsecureRoot { path, .. } => return Some(format!("chmod go-w {}", path.display())),
             Error::Unpack { source, call, .. } => return unpack_hint(source, call),
-            Error::Files { source, .. } => return space_hint(source),
+            Error::Files { source, .. } | Error::WriteArchive(source) => return space_hint(source),
+            Error::Unarchivable { .. } => "remove or rename it; pause the container if it is being changed",
             Error::Database { source, .. } => return database_hint(source),
             Error::NoStore { .. } => "the first command run as root makes it",
             Error::NewerSchema { .. } => "use the berth that wrote it, or a newer one",
@@ -295,7 +320,8 @@ impl Error {
             | Error::ReadArchive(_)
             | Error::Archive(_)
             | Error::Limit { .. }
-            | Error::Entry { .. } => return None,
+            | Error::Entry { .. }
+            | Error::ReadTree { .. } => return None,
         };
         Some(text.to_owned())
     }

@@ -28,11 +28,13 @@
 //! - `containers`, `images`: the rows
 //! - `ingest`: layers' archives to an image; `import`: a root file system's archive to one; `tar`: an archive's entries;
 //!   `unpack`: entries to files
+//! - `pack`: trees and changes to archives; `changes`: what an overlay changed
 //! - `overlay`: overlayfs's marks, and what a stack of layers shows; `confined`, `attributes`: files of layers
 //! - `locked`, `remove`, `sweep`: work in `tmp/`, and what is left of it
 #![forbid(unsafe_code)]
 
 mod attributes;
+pub mod changes;
 mod confined;
 mod containers;
 mod db;
@@ -42,6 +44,7 @@ mod import;
 mod ingest;
 mod locked;
 mod overlay;
+pub mod pack;
 mod paths;
 mod remove;
 mod schema;

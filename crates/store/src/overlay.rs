@@ -127,6 +127,17 @@ impl<'a> Merged<'a> {
         }
         Ok(None)
     }
+
+    /// The directory at a clean `path` below this root, if it is one.
+    pub fn find_directory(&self, path: &[u8]) -> Result<Option<Merged<'a>>, Errno> {
+        if path.is_empty() {
+            return Ok(Some(self.clone()));
+        }
+        Ok(match self.find(path)? {
+            Some(Shown::Directory(directory, _)) => Some(directory),
+            _ => None,
+        })
+    }
 }
 
 impl Lone<'_> {
@@ -211,4 +222,23 @@ pub fn names(directory: BorrowedFd<'_>) -> Result<Vec<Vec<u8>>, Errno> {
     }
     names.sort_unstable();
     Ok(names)
+}
+
+/// Whether a directory stands for one of another name in lower layers, as `redirect_dir` has it.
+pub fn is_redirected(dir: BorrowedFd<'_>) -> Result<bool, Errno> {
+    is_there(dir, "trusted.overlay.redirect")
+}
+
+/// Whether a file's content is in a lower layer, as `metacopy` has it.
+pub fn is_metacopy(file: BorrowedFd<'_>) -> Result<bool, Errno> {
+    is_there(file, "trusted.overlay.metacopy")
+}
+
+fn is_there(fd: BorrowedFd<'_>, xattr: &str) -> Result<bool, Errno> {
+    let mut nothing = [0u8; 0];
+    match rustix::fs::fgetxattr(fd, xattr, &mut nothing) {
+        Ok(_) => Ok(true),
+        Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(false),
+        Err(error) => Err(error),
+    }
 }

@@ -8,13 +8,16 @@
 //! - [`pax`]: extended records
 //! - [`sparse`]: maps of files with holes
 //! - [`reader`]: entries and their content
+//! - [`writer`]: the other way
 
 mod header;
 mod pax;
 mod reader;
 mod sparse;
+mod writer;
 
 pub use reader::{Entry, EntryKind, Reader, Xattrs};
+pub use writer::{WriteError, Writer};
 
 /// Bytes of a block.
 pub const BLOCK_BYTES: usize = 512;

@@ -23,6 +23,7 @@ mod names;
 mod parents;
 pub mod pending;
 
+pub(crate) use names::{OPAQUE, WHITEOUT};
 pub use pending::Pending;
 
 use crate::attributes;
@@ -372,16 +373,23 @@ impl Unpacker<'_> {
 
     /// A whiteout: hides what lower layers have, unless something of this layer stands there and does it already.
     fn hide(&mut self, parent: &[u8], name: &OsStr) -> Result<(), Fault> {
+        let path = crate::pack::join(parent, name.as_bytes());
         let parent = self.open_parent(parent)?;
         match overlay::make_whiteout(parent.as_fd(), name) {
             Err(Errno::EXIST) => {}
-            made => return call("mknodat", made),
+            Err(error) => return Err(Fault::Call("mknodat", error)),
+            Ok(()) => {
+                self.count_name(path.len())?;
+                self.unpacked.pending.add_whiteout(path);
+                return Ok(());
+            }
         }
         let stat = call("fstatat", rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW))?;
-        match overlay::is(&stat, FileType::Directory) {
-            true => mark_opaque(parent.as_fd(), name),
-            false => Ok(()),
+        if !overlay::is(&stat, FileType::Directory) {
+            return Ok(());
         }
+        self.unpacked.pending.forget_implied(&path);
+        mark_opaque(parent.as_fd(), name)
     }
 
     /// The whiteout of all that lower layers have in `directory`.

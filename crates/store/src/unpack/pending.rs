@@ -9,7 +9,7 @@ use crate::tar::{Entry, EntryKind};
 use crate::{attributes, confined};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, SeekFrom, Stat, Timespec, Timestamps};
 use rustix::io::Errno;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -21,6 +21,8 @@ pub struct Pending {
     links: Vec<Link>,
     /// Directories that the archive doesn't name, but names things in.
     implied: BTreeSet<Vec<u8>>,
+    /// Whiteouts: those with nothing below to be hidden have to go, as overlayfs lists their names.
+    whiteouts: BTreeSet<Vec<u8>>,
     /// Whether the layer hides all of what lies below: overlayfs doesn't look for the mark in a root.
     hides_all: bool,
 }
@@ -35,7 +37,7 @@ struct Link {
 impl Pending {
     /// Whether the tree is as it shall be.
     pub fn is_empty(&self) -> bool {
-        self.links.is_empty() && self.implied.is_empty() && !self.hides_all
+        self.links.is_empty() && self.implied.is_empty() && self.whiteouts.is_empty() && !self.hides_all
     }
 
     pub(super) fn add_link(&mut self, path: Vec<u8>, target: Vec<u8>) {
@@ -48,6 +50,10 @@ impl Pending {
 
     pub(super) fn forget_implied(&mut self, path: &[u8]) {
         self.implied.remove(path);
+    }
+
+    pub(super) fn add_whiteout(&mut self, path: Vec<u8>) {
+        self.whiteouts.insert(path);
     }
 
     pub(super) fn hide_all(&mut self) {
@@ -67,7 +73,7 @@ impl Pending {
 
 /// Does what is left for the layer at `tree`, with the trees of the layers below it, topmost first: makes hard links to
 /// their files, as copies; gives directories that the archive doesn't name the attributes they have below; hides all of
-/// what is below where a whiteout asks for it.
+/// what is below where a whiteout asks for it; removes whiteouts that hide nothing.
 ///
 /// Whiteouts and opaque directories among the parents count, those of the layer itself don't: a link's target is what
 /// was there before. Nobody else changes the trees. Errors: [`Error::Entry`] for a link to nothing, [`Error::Unpack`].
@@ -77,13 +83,13 @@ pub fn complete(tree: BorrowedFd<'_>, parents: &[BorrowedFd<'_>], pending: &Pend
     for link in &pending.links {
         place_link(tree, &below, link, &mut copies).map_err(|fault| fault.at(&link.path))?;
     }
-    for path in &pending.implied {
+    for path in pending.implied.iter().filter(|_| !pending.hides_all) {
         take_over(tree, &below, path).map_err(|fault| fault.at(path))?;
     }
     if pending.hides_all {
         hide_all(tree, &below).map_err(|fault| fault.at(names::OPAQUE))?;
     }
-    Ok(())
+    remove_idle_whiteouts(tree, &below, &pending.whiteouts)
 }
 
 /// `copies` leads from targets in lower layers to the first link to each in this one.
@@ -210,8 +216,12 @@ fn copy_content(source: &OwnedFd, copy: &OwnedFd) -> Result<(), Fault> {
     call("ftruncate", rustix::fs::ftruncate(copy, size))
 }
 
-/// Gives a directory that the archive doesn't name the attributes that it has below.
+/// Gives a directory that the archive doesn't name the attributes that it has below, if that is what it continues.
 fn take_over(tree: BorrowedFd<'_>, below: &Merged<'_>, path: &[u8]) -> Result<(), Fault> {
+    let (parent, _) = split(path).unwrap_or_default();
+    if is_hidden(tree, parent)? {
+        return Ok(());
+    }
     let dir = match confined::open_directory(tree, path) {
         // Replaced by a later entry.
         Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(()),
@@ -242,6 +252,65 @@ fn hide_all(tree: BorrowedFd<'_>, below: &Merged<'_>) -> Result<(), Fault> {
         }
     }
     restore_times(&root, &stat)
+}
+
+/// Removes whiteouts that hide nothing. overlayfs only looks for them where it merges directories: in one that lies in
+/// one layer alone, or is opaque, it lists the name of a whiteout like any other.
+fn remove_idle_whiteouts(
+    tree: BorrowedFd<'_>,
+    below: &Merged<'_>,
+    whiteouts: &BTreeSet<Vec<u8>>,
+) -> Result<(), Error> {
+    let mut by_parent: BTreeMap<&[u8], Vec<&[u8]>> = BTreeMap::new();
+    for (parent, name) in whiteouts.iter().filter_map(|path| split(path)) {
+        by_parent.entry(parent).or_default().push(name);
+    }
+    for (parent, names) in by_parent {
+        remove_idle_in(tree, below, parent, &names).map_err(|fault| fault.at(parent))?;
+    }
+    Ok(())
+}
+
+fn remove_idle_in(
+    tree: BorrowedFd<'_>,
+    below: &Merged<'_>,
+    parent: &[u8],
+    names: &[&[u8]],
+) -> Result<(), Fault> {
+    let dir = match confined::resolve(tree, parent) {
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(()),
+        dir => call("openat2", dir)?,
+    };
+    let stat = call("fstat", rustix::fs::fstat(&dir))?;
+    let below = match is_hidden(tree, parent)? {
+        true => None,
+        false => call("openat2", below.find_directory(parent))?,
+    };
+    let below = call("openat2", below.as_ref().map(Merged::open).transpose())?;
+    for name in names {
+        let hides = call("fstatat", below.as_ref().map(|below| below.lookup(name)).transpose())?.flatten();
+        let name = OsStr::from_bytes(name);
+        let here = rustix::fs::statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW);
+        if hides.is_none() && here.is_ok_and(|here| overlay::is_whiteout(&here)) {
+            call("unlinkat", rustix::fs::unlinkat(&dir, name, AtFlags::empty()))?;
+        }
+    }
+    restore_times(&dir, &stat)
+}
+
+/// Whether `path` of the layer, or a directory it lies in, hides what is below.
+fn is_hidden(tree: BorrowedFd<'_>, path: &[u8]) -> Result<bool, Fault> {
+    let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+    for end in ends.chain((!path.is_empty()).then_some(path.len())) {
+        match overlay::is_opaque(tree, &path[..end]) {
+            Ok(false) => {}
+            Ok(true) => return Ok(true),
+            // Named through a symbolic link, or replaced.
+            Err(Errno::LOOP | Errno::NOTDIR | Errno::NOENT) => return Ok(false),
+            Err(error) => return Err(Fault::Call("openat2", error)),
+        }
+    }
+    Ok(false)
 }
 
 fn set_all(fd: BorrowedFd<'_>, entry: &Entry) -> Result<(), Fault> {

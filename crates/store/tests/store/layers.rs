@@ -43,6 +43,11 @@ impl Layers {
         pending::complete(trees[0].as_fd(), &parents, pending)
     }
 
+    /// The trees, topmost first.
+    pub fn topmost_first(&self) -> Vec<PathBuf> {
+        self.trees.iter().rev().cloned().collect()
+    }
+
     /// Unpacks an archive as the next layer, all of it.
     pub fn add(&mut self, archive: &[u8]) -> Result<PathBuf, Error> {
         let (tree, unpacked) = self.unpack(archive)?;
@@ -69,11 +74,22 @@ fn is_opaque(path: &Path) -> bool {
 
 #[test]
 fn whiteouts_become_overlayfss() {
-    let (_layers, tree) =
-        layer(&[dir("d"), file("d/.wh.gone", ""), file(".wh..wh.aufs", ""), file("d/.wh..wh..opq", "")]);
+    let mut layers = Layers::new();
+    layers.add(&tar(&[dir("d"), file("d/gone", ""), dir("e"), file("e/gone", "")])).unwrap();
+    let top = [
+        dir("d"),
+        file("d/.wh.gone", ""),
+        file("d/.wh.never", ""),
+        file(".wh..wh.aufs", ""),
+        file("e/.wh..wh..opq", ""),
+        file("e/.wh.gone", ""),
+    ];
+    let tree = layers.add(&tar(&top)).unwrap();
     assert!(is_whiteout(&tree.join("d/gone")));
-    assert!(is_opaque(&tree.join("d")));
-    assert_eq!((names(&tree), names(&tree.join("d"))), (vec!["d".to_owned()], vec!["gone".to_owned()]));
+    assert!(is_opaque(&tree.join("e")) && !is_opaque(&tree.join("d")));
+    // Whiteouts that hide nothing are gone: overlayfs would list their names.
+    assert_eq!(names(&tree), ["d", "e"]);
+    assert_eq!((names(&tree.join("d")), names(&tree.join("e"))), (vec!["gone".to_owned()], vec![]));
 }
 
 #[test]

@@ -13,5 +13,7 @@ mod import;
 mod ingest;
 mod layers;
 mod open;
+mod overlay;
 mod reader;
+mod roundtrip;
 mod support;

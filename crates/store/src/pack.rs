@@ -1,0 +1,338 @@
+//! Archiving trees that somebody else filled, and may be changing: an overlay's upper directory as a layer, or a whole
+//! root file system.
+//!
+//! Invariants:
+//! 1. Every directory is opened by `openat2` from the root, beneath it, through no symbolic link and no mount; every
+//!    file from its directory in the same way. Whoever swaps names meanwhile gets an archive of other things of the same
+//!    tree.
+//! 2. Nothing is opened but directories and regular files; what it is was seen on the very file that is opened.
+//! 3. The same tree gives the same bytes: sorted, no names of users, no times but those of the files. A directory comes
+//!    before what is in it, its files before its directories; a file's first name in this order is the file, the others
+//!    are hard links to it.
+//! 4. Descriptors and memory don't grow with the depth of the tree, but with a path's length, which is bounded.
+
+use crate::error::Error;
+use crate::overlay::{self, Merged, Opened, Shown};
+use crate::tar::{Entry, EntryKind, NAME_BYTES_MAX, WriteError, Writer};
+use crate::unpack::{OPAQUE, WHITEOUT};
+use crate::{attributes, confined};
+use rustix::fs::{AtFlags, FileType, Stat};
+use rustix::io::Errno;
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+
+/// What was written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Entries, whiteouts among them.
+    pub entries: u64,
+    /// Bytes of the archive.
+    pub archive_bytes: u64,
+    /// Bytes of files' content.
+    pub bytes: u64,
+    /// Sockets, which no archive holds.
+    pub sockets_skipped: u64,
+}
+
+/// Archives an overlay's upper directory as a layer over `lowers`, the trees below it, topmost first.
+///
+/// Removed files become whiteouts, emptied directories opaque ones, where there is something below to be hidden.
+/// Attributes of overlayfs and of the host's security modules stay behind. The root's own attributes are no part of a
+/// layer, as with docker. What is written can be hashed on its way into `out`, which gives the diff id.
+///
+/// Errors: [`Error::ReadTree`], [`Error::WriteArchive`]; [`Error::Unarchivable`] for a file that is called like a
+/// whiteout, and for what an overlay with `redirect_dir` or `metacopy` leaves. Source: image-spec layer.md.
+pub fn write_layer(
+    upper: BorrowedFd<'_>,
+    lowers: &[BorrowedFd<'_>],
+    out: impl Write,
+) -> Result<Written, Error> {
+    Packer::new(upper, true, out).run(Some(Merged::root(lowers)))
+}
+
+/// Archives the tree below `root`, without what other file systems are mounted on in it. Sockets are left out.
+///
+/// Errors: [`Error::ReadTree`], [`Error::WriteArchive`], [`Error::Unarchivable`].
+pub fn write_tree(root: BorrowedFd<'_>, out: impl Write) -> Result<Written, Error> {
+    Packer::new(root, false, out).run(None)
+}
+
+struct Packer<'a, W> {
+    root: BorrowedFd<'a>,
+    of_layer: bool,
+    writer: Writer<W>,
+    /// First names of files that have several.
+    links: HashMap<(u64, u64), Vec<u8>>,
+    written: Written,
+}
+
+/// A directory to be archived, and what the layers below have in its place.
+struct Todo<'a> {
+    path: Vec<u8>,
+    below: Option<Merged<'a>>,
+}
+
+/// Why a tree's entry isn't archived.
+enum Fault {
+    Call(&'static str, Errno),
+    Write(WriteError),
+    Refused(&'static str),
+}
+
+impl Fault {
+    fn at(self, path: &[u8]) -> Error {
+        let entry = path.escape_ascii().to_string();
+        match self {
+            Fault::Call(call, source) => Error::ReadTree { entry, call, source: source.into() },
+            Fault::Write(WriteError::Write(source)) => Error::WriteArchive(source),
+            Fault::Write(WriteError::Content(source)) => Error::ReadTree { entry, call: "read", source },
+            Fault::Write(WriteError::Shrunk) => {
+                Error::Unarchivable { entry, reason: "it became shorter while it was read" }
+            }
+            Fault::Write(WriteError::Unwritable(reason)) | Fault::Refused(reason) => {
+                Error::Unarchivable { entry, reason }
+            }
+        }
+    }
+}
+
+fn call<T>(name: &'static str, result: Result<T, Errno>) -> Result<T, Fault> {
+    result.map_err(|error| Fault::Call(name, error))
+}
+
+/// `None` for what isn't there any more, or lies on another mount.
+fn if_there<T>(name: &'static str, result: Result<T, Errno>) -> Result<Option<T>, Fault> {
+    match result {
+        Ok(there) => Ok(Some(there)),
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV) => Ok(None),
+        Err(error) => Err(Fault::Call(name, error)),
+    }
+}
+
+impl<W: Write> Packer<'_, W> {
+    fn new(root: BorrowedFd<'_>, of_layer: bool, out: W) -> Packer<'_, W> {
+        let (writer, written) = (Writer::new(out), Written::default());
+        Packer { root, of_layer, writer, links: HashMap::new(), written }
+    }
+
+    fn run(mut self, below: Option<Merged<'_>>) -> Result<Written, Error> {
+        let mut todo = vec![Todo { path: Vec::new(), below }];
+        while let Some(Todo { path, below }) = todo.pop() {
+            let mut found = self.directory(&path, below.as_ref()).map_err(|(fault, at)| fault.at(&at))?;
+            todo.append(&mut found);
+        }
+        self.written.archive_bytes = self.writer.bytes() + 2 * crate::tar::BLOCK_BYTES as u64;
+        self.writer
+            .finish()
+            .map_err(|fault| Fault::Write(fault).at(b""))?
+            .flush()
+            .map_err(Error::WriteArchive)?;
+        Ok(self.written)
+    }
+
+    /// Archives a directory and what is in it but directories; returns those, the first one last.
+    fn directory<'b>(
+        &mut self,
+        path: &[u8],
+        below: Option<&Merged<'b>>,
+    ) -> Result<Vec<Todo<'b>>, (Fault, Vec<u8>)> {
+        let here = |fault| (fault, path.to_vec());
+        let opened = confined::open_directory(self.root, path);
+        if opened.as_ref().is_err_and(|error| *error == Errno::XDEV) {
+            self.mount_point(path).map_err(here)?;
+        }
+        let Some(dir) = (match path {
+            b"" => Some(call("openat2", opened).map_err(here)?),
+            _ => if_there("openat2", opened).map_err(here)?,
+        }) else {
+            return Ok(Vec::new());
+        };
+        let hides = self.directory_itself(path, dir.as_fd(), below).map_err(here)?;
+        let below = below.filter(|_| !hides).map(Merged::open).transpose();
+        let below = call("openat2", below).map_err(here)?;
+        let mut directories = Vec::new();
+        for name in call("getdents64", overlay::names(dir.as_fd())).map_err(here)? {
+            let path = join(path, &name);
+            match self.child(dir.as_fd(), &name, &path, below.as_ref()) {
+                Ok(found) => directories.extend(found),
+                Err(fault) => return Err((fault, path)),
+            }
+        }
+        directories.reverse();
+        Ok(directories)
+    }
+
+    /// The directory's own entry; says whether it hides what is below.
+    fn directory_itself(
+        &mut self,
+        path: &[u8],
+        dir: BorrowedFd<'_>,
+        below: Option<&Merged<'_>>,
+    ) -> Result<bool, Fault> {
+        if self.of_layer && call("fgetxattr", overlay::is_redirected(dir))? {
+            return Err(Fault::Refused(
+                "it was renamed by an overlay with redirect_dir, which is not supported",
+            ));
+        }
+        if path.is_empty() {
+            return Ok(false);
+        }
+        let stat = call("fstat", rustix::fs::fstat(dir))?;
+        let xattrs = call("fgetxattr", attributes::portable_xattrs(dir))?;
+        let entry = attributes::entry_of(path.to_vec(), EntryKind::Directory, &stat, xattrs);
+        self.append(&entry, &mut io::empty())?;
+        let hides =
+            below.is_some() && call("fgetxattr", overlay::has_xattr(dir, overlay::OPAQUE_XATTR, b"y"))?;
+        if hides {
+            self.whiteout(join(path, OPAQUE))?;
+        }
+        Ok(hides)
+    }
+
+    /// The directory of this tree that another file system is mounted on can't be seen: its place is kept.
+    fn mount_point(&mut self, path: &[u8]) -> Result<(), Fault> {
+        let entry = Entry {
+            name: path.to_vec(),
+            kind: EntryKind::Directory,
+            mode: 0o755,
+            uid: 0,
+            gid: 0,
+            mtime: (0, 0),
+            xattrs: Vec::new(),
+        };
+        self.append(&entry, &mut io::empty())
+    }
+
+    /// Archives what `dir` has by `name`; returns it if it is a directory.
+    fn child<'b>(
+        &mut self,
+        dir: BorrowedFd<'_>,
+        name: &[u8],
+        path: &[u8],
+        below: Option<&Opened<'b, '_>>,
+    ) -> Result<Option<Todo<'b>>, Fault> {
+        if path.len() >= NAME_BYTES_MAX {
+            return Err(Fault::Refused("its path is longer than 4094 bytes"));
+        }
+        let stat = rustix::fs::statat(dir, OsStr::from_bytes(name), AtFlags::SYMLINK_NOFOLLOW);
+        let Some(stat) = if_there("fstatat", stat)? else { return Ok(None) };
+        if self.of_layer && name.starts_with(WHITEOUT) {
+            return Err(Fault::Refused("its name would mean in a layer that another file is removed"));
+        }
+        let lookup =
+            || call("fstatat", below.map(|below| below.lookup(name)).transpose()).map(Option::flatten);
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => {
+                let below = match lookup()? {
+                    Some(Shown::Directory(below, _)) => Some(below),
+                    _ => None,
+                };
+                return Ok(Some(Todo { path: path.to_vec(), below }));
+            }
+            FileType::RegularFile => self.file(dir, name, path)?,
+            FileType::Symlink => {
+                let target = rustix::fs::readlinkat(dir, OsStr::from_bytes(name), Vec::new());
+                // Something else has its name by now.
+                if let Some(target) = if_there("readlinkat", target)? {
+                    self.other(path, EntryKind::Symlink { target: target.into_bytes() }, &stat)?;
+                }
+            }
+            FileType::CharacterDevice if self.of_layer && overlay::is_whiteout(&stat) => {
+                if lookup()?.is_some() {
+                    let hidden = path.len() - name.len();
+                    self.whiteout([&path[..hidden], WHITEOUT, name].concat())?;
+                }
+            }
+            FileType::CharacterDevice => {
+                let (major, minor) = device(&stat);
+                self.other(path, EntryKind::CharDevice { major, minor }, &stat)?;
+            }
+            FileType::BlockDevice => {
+                let (major, minor) = device(&stat);
+                self.other(path, EntryKind::BlockDevice { major, minor }, &stat)?;
+            }
+            FileType::Fifo => self.other(path, EntryKind::Fifo, &stat)?,
+            FileType::Socket | FileType::Unknown => self.written.sockets_skipped += 1,
+        }
+        Ok(None)
+    }
+
+    fn file(&mut self, dir: BorrowedFd<'_>, name: &[u8], path: &[u8]) -> Result<(), Fault> {
+        let Some(found) = if_there("openat2", confined::open_path(dir, name))? else { return Ok(()) };
+        let stat = call("fstat", rustix::fs::fstat(&found))?;
+        // Something else has its name by now.
+        if !overlay::is(&stat, FileType::RegularFile) {
+            return Ok(());
+        }
+        if let Some(first) = self.first_name(path, &stat) {
+            return self.hard_link(path, first, &stat);
+        }
+        let file: OwnedFd = call("open", confined::reopen(found.as_fd()))?;
+        if self.of_layer && call("fgetxattr", overlay::is_metacopy(file.as_fd()))? {
+            return Err(Fault::Refused("its content is elsewhere: overlays with metacopy are not supported"));
+        }
+        let xattrs = call("fgetxattr", attributes::portable_xattrs(file.as_fd()))?;
+        let size = stat.st_size as u64;
+        let entry = attributes::entry_of(path.to_vec(), EntryKind::File { size }, &stat, xattrs);
+        self.append(&entry, &mut File::from(file))?;
+        self.written.bytes += size;
+        Ok(())
+    }
+
+    fn other(&mut self, path: &[u8], kind: EntryKind, stat: &Stat) -> Result<(), Fault> {
+        match self.first_name(path, stat) {
+            Some(first) => self.hard_link(path, first, stat),
+            None => {
+                let entry = attributes::entry_of(path.to_vec(), kind, stat, Vec::new());
+                self.append(&entry, &mut io::empty())
+            }
+        }
+    }
+
+    /// The name under which the file is in the archive already; remembers this one otherwise.
+    fn first_name(&mut self, path: &[u8], stat: &Stat) -> Option<Vec<u8>> {
+        if stat.st_nlink < 2 {
+            return None;
+        }
+        let file = (stat.st_dev, stat.st_ino);
+        match self.links.get(&file) {
+            Some(first) => Some(first.clone()),
+            None => {
+                self.links.insert(file, path.to_vec());
+                None
+            }
+        }
+    }
+
+    fn hard_link(&mut self, path: &[u8], target: Vec<u8>, stat: &Stat) -> Result<(), Fault> {
+        let entry = attributes::entry_of(path.to_vec(), EntryKind::HardLink { target }, stat, Vec::new());
+        self.append(&entry, &mut io::empty())
+    }
+
+    fn whiteout(&mut self, name: Vec<u8>) -> Result<(), Fault> {
+        let kind = EntryKind::File { size: 0 };
+        let entry = Entry { name, kind, mode: 0o600, uid: 0, gid: 0, mtime: (0, 0), xattrs: Vec::new() };
+        self.append(&entry, &mut io::empty())
+    }
+
+    fn append(&mut self, entry: &Entry, content: &mut dyn io::Read) -> Result<(), Fault> {
+        self.written.entries += 1;
+        self.writer.append(entry, content).map_err(Fault::Write)
+    }
+}
+
+fn device(stat: &Stat) -> (u32, u32) {
+    (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev))
+}
+
+/// A path below the root, which is empty.
+pub(crate) fn join(parent: &[u8], name: &[u8]) -> Vec<u8> {
+    match parent {
+        b"" => name.to_vec(),
+        _ => [parent, b"/", name].concat(),
+    }
+}
