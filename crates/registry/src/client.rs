@@ -140,7 +140,7 @@ impl Client {
         let entry = self.shared.transport.settings.of(host)?;
         let unusable = |reason: &str| Error::Connect { host: host.to_owned(), reason: reason.to_owned() };
         let origin = |scheme| Origin::of(scheme, authority).map_err(unusable);
-        let schemes = entry.schemes(&origin(Scheme::Https)?.host);
+        let schemes = entry.schemes(&origin(Scheme::Https)?);
         if let [scheme] = schemes {
             return origin(*scheme);
         }
@@ -310,9 +310,6 @@ impl Client {
             let target = reply.header("location").ok_or_else(|| fault("redirects to nowhere".into()))?;
             let next =
                 url.join(target).map_err(|reason| fault(format!("redirects to a bad URL: {reason}")))?;
-            if url.origin.scheme == Scheme::Https && next.origin.scheme == Scheme::Http {
-                return Err(fault(format!("redirects to plain HTTP at {}", next.origin.authority())));
-            }
             reply.drain();
             url = next;
         }

@@ -205,18 +205,16 @@ impl Upload<'_> {
         }
     }
 
-    /// Where the session goes on, by the last answer.
+    /// Where the session goes on, by the last answer. (Registries behind a proxy that ends TLS may name their plain selves.)
     fn next(&self, reply: &Reply) -> Result<Url, Error> {
         let fault =
             |reason: String| Error::Protocol { doing: self.doing.clone(), host: reply.host(), reason };
         let location =
             reply.header("location").ok_or_else(|| fault("names no place for the upload".into()))?;
-        let next = reply.url.join(location).map_err(|reason| fault(format!("names a bad URL: {reason}")));
-        // Behind a proxy that ends TLS, registries name their plain selves.
-        next.and_then(|url| match self.endpoint.origin.scheme > url.origin.scheme {
-            true => Err(fault(format!("wants the upload in plain HTTP at {}", url.origin.authority()))),
-            false => Ok(url),
-        })
+        reply
+            .url
+            .follow(location)
+            .map_err(|reason| fault(format!("wants the upload where it may not go: {reason}")))
     }
 
     /// Sends all bytes, through as many sessions and requests as it takes.

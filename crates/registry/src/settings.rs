@@ -211,19 +211,10 @@ pub(crate) fn parse_mirror(text: &str) -> Result<(Origin, String), &'static str>
     }
 }
 
-/// Whether a host is this machine by its name alone.
-pub(crate) fn is_loopback_name(host: &str) -> bool {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    match bare.parse::<std::net::IpAddr>() {
-        Ok(address) => address.to_canonical().is_loopback(),
-        Err(_) => bare == "localhost" || bare.ends_with(".localhost"),
-    }
-}
-
 impl RegistrySettings {
-    /// The ways to speak to `host`, the preferred first. Where there are two, the second is for a host without TLS.
-    pub(crate) fn schemes(&self, host: &str) -> &'static [Scheme] {
-        let is_as_good = self.insecure || is_loopback_name(host) && !self.has_own_tls();
+    /// The ways to speak to who is at `origin`, the preferred first. Where there are two, the second is for a host without TLS.
+    pub(crate) fn schemes(&self, origin: &Origin) -> &'static [Scheme] {
+        let is_as_good = self.insecure || origin.is_loopback() && !self.has_own_tls();
         match (self.http, is_as_good) {
             (true, _) => &[Scheme::Http],
             (false, true) => &[Scheme::Https, Scheme::Http],
@@ -287,6 +278,10 @@ mod tests {
         Settings::parse(text.as_bytes(), Path::new("/f"))
     }
 
+    fn origin(host: &str) -> Origin {
+        Origin::of(Scheme::Https, host).unwrap()
+    }
+
     #[test]
     fn the_file_is_read() {
         let settings = parse(
@@ -296,7 +291,7 @@ mod tests {
         .unwrap();
         assert_eq!(settings.of("docker.io").unwrap().mirrors.len(), 2);
         assert_eq!(settings.of("r.io:5000").unwrap().key, Some("/k".into()));
-        assert_eq!(settings.of("OLD").unwrap().schemes("old"), [Scheme::Http]);
+        assert_eq!(settings.of("OLD").unwrap().schemes(&origin("old")), [Scheme::Http]);
         assert_eq!(settings.of("other").unwrap(), RegistrySettings::default());
         for (bad, reason) in [
             ("", "EOF"),
@@ -343,12 +338,12 @@ mod tests {
     fn plain_http_is_for_this_machine_unless_said_otherwise() {
         let default = RegistrySettings::default();
         for host in ["localhost", "127.0.0.1", "127.9.9.9", "[::1]", "[::ffff:127.0.0.1]", "a.localhost"] {
-            assert_eq!(default.schemes(host), [Scheme::Https, Scheme::Http], "{host}");
+            assert_eq!(default.schemes(&origin(host)), [Scheme::Https, Scheme::Http], "{host}");
         }
         let verified = RegistrySettings { ca: vec!["/ca".into()], ..RegistrySettings::default() };
-        assert_eq!(verified.schemes("localhost"), [Scheme::Https]);
+        assert_eq!(verified.schemes(&origin("localhost")), [Scheme::Https]);
         for host in ["a.io", "10.0.0.1", "localhost.evil.io", "127.0.0.1.evil.io", "[::2]", "notlocalhost"] {
-            assert_eq!(default.schemes(host), [Scheme::Https], "{host}");
+            assert_eq!(default.schemes(&origin(host)), [Scheme::Https], "{host}");
         }
     }
 

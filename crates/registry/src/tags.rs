@@ -68,7 +68,10 @@ impl Client {
             }
             let next = reply.header("link").and_then(next_link).filter(|_| !is_empty);
             let Some(next) = next else { return Ok(tags) };
-            url = reply.url.join(next).map_err(|reason| fault(format!("names a bad next page: {reason}")))?;
+            url = reply
+                .url
+                .follow(next)
+                .map_err(|reason| fault(format!("names a next page that will not be asked for: {reason}")))?;
         }
         let host = endpoint.origin.authority();
         Err(Error::Protocol { doing, host, reason: format!("has more than {PAGES_MAX} pages") })

@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::retry;
 use crate::settings::RegistrySettings;
 use crate::transport::{Message, Payload, Transport};
-use crate::url::{Origin, Scheme, Url, escape};
+use crate::url::{Origin, Url, escape};
 use serde::Deserialize;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -113,10 +113,10 @@ impl Proofs {
             _ => None,
         });
         if let Some((realm, service, scope)) = bearer {
-            let realm = party.origin.url("/v2/").join(realm).map_err(|reason| Error::Protocol {
+            let realm = party.origin.url("/v2/").follow(realm).map_err(|reason| Error::Protocol {
                 doing: "sign in".into(),
                 host: party.origin.authority(),
-                reason: format!("names a token server whose URL is not valid: {reason}"),
+                reason: format!("names a token server that will not be asked: {reason}"),
             })?;
             let way = Way::Bearer { realm: realm.clone(), service: service.clone() };
             lock(&self.ways).insert(party.origin.clone(), way);
@@ -179,13 +179,6 @@ impl Proofs {
             return Ok(visible(token.reveal()));
         }
         let settings = transport.settings.of(party.host)?;
-        if realm.origin.scheme == Scheme::Http && party.origin.scheme == Scheme::Https {
-            return Err(Error::Protocol {
-                doing: format!("sign in to {}", party.host),
-                host: party.origin.authority(),
-                reason: "names a token server in plain HTTP".into(),
-            });
-        }
         if login.is_some() && !may_have_password(party, realm, &settings) {
             return Err(Error::ForeignRealm { host: party.host.to_owned(), realm: realm.origin.authority() });
         }
@@ -366,6 +359,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::url::Scheme;
 
     /// CVE-2020-15157's class: a realm elsewhere gets no password.
     #[test]

@@ -4,7 +4,7 @@
 //! here, keeps no cookies and decodes nothing: one call is one request and its answer.
 
 use crate::error::Error;
-use crate::settings::{Proxies, RegistrySettings, Settings, is_loopback_name, read_bounded};
+use crate::settings::{Proxies, RegistrySettings, Settings, read_bounded};
 use crate::url::{Scheme, Url};
 use std::collections::HashMap;
 use std::io::Read;
@@ -164,7 +164,7 @@ impl Transport {
             Scheme::Http if entry.http || entry.insecure => Rules::Plain,
             Scheme::Http => Rules::Loopback,
             Scheme::Https if entry.has_own_tls() => Rules::Own(origin.authority()),
-            Scheme::Https if is_loopback_name(&origin.host) => Rules::Loopback,
+            Scheme::Https if origin.is_loopback() => Rules::Loopback,
             Scheme::Https => Rules::Verified,
         };
         let proxy = match rules {
@@ -308,8 +308,8 @@ impl Proxies {
             Scheme::Https => self.https.as_ref()?,
             Scheme::Http => self.http.as_ref()?,
         };
-        let skipped = is_loopback_name(&origin.host)
-            || self.none.iter().any(|entry| bypasses(entry, &origin.host, origin.port));
+        let skipped =
+            origin.is_loopback() || self.none.iter().any(|entry| bypasses(entry, &origin.host, origin.port));
         (!skipped).then_some(proxy)
     }
 }

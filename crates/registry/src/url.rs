@@ -58,6 +58,15 @@ impl Origin {
         }
     }
 
+    /// Whether it is this machine by its name alone.
+    pub(crate) fn is_loopback(&self) -> bool {
+        let bare = self.host.trim_start_matches('[').trim_end_matches(']');
+        match bare.parse::<std::net::IpAddr>() {
+            Ok(address) => address.to_canonical().is_loopback(),
+            Err(_) => bare == "localhost" || bare.ends_with(".localhost"),
+        }
+    }
+
     /// The URL of `path`, which begins with a slash and is escaped.
     pub(crate) fn url(&self, path: &str) -> Url {
         Url { origin: self.clone(), path: path.to_owned() }
@@ -120,6 +129,19 @@ impl Url {
         } else {
             let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
             at(format!("{directory}/{reference}"))
+        }
+    }
+
+    /// The URL that whoever is at this one points to by `reference`, if one may go there. A registry must not make its clients
+    /// speak in the clear, nor to services of their own machine that it can't reach itself.
+    ///
+    /// Errors: the rule that it breaks, as the end of a sentence about it.
+    pub(crate) fn follow(&self, reference: &str) -> Result<Url, &'static str> {
+        let next = self.join(reference)?;
+        match (self.origin.scheme, next.origin.scheme) {
+            (Scheme::Https, Scheme::Http) => Err("it is plain HTTP"),
+            _ if next.origin.is_loopback() && !self.origin.is_loopback() => Err("it is on this machine"),
+            _ => Ok(next),
         }
     }
 
@@ -212,6 +234,25 @@ mod tests {
         check("", "https://a.io:8443/v2/x/blobs/uploads/?k=1");
         assert!(base.join("https://u@b.io/x").is_err());
         assert!(base.join("javascript://b.io/x").is_err());
+    }
+
+    /// CVE-2026-33540's class: where a registry points to.
+    #[test]
+    fn a_registry_cannot_point_everywhere() {
+        let check = |from: &str, to: &str, expected: Result<&str, &str>| {
+            let next = Url::parse(from).unwrap().follow(to).map(|url| url.to_string());
+            assert_eq!(next.as_deref().map_err(|reason| *reason), expected, "{from} {to}");
+        };
+        check("https://a.io/x", "https://b.io/y", Ok("https://b.io/y"));
+        check("https://a.io/x", "/y", Ok("https://a.io/y"));
+        check("https://a.io/x", "http://a.io/y", Err("it is plain HTTP"));
+        check("http://a.io/x", "https://a.io/y", Ok("https://a.io/y"));
+        check("http://localhost:5000/x", "http://127.0.0.1:6000/y", Ok("http://127.0.0.1:6000/y"));
+        for host in ["localhost", "127.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "x.localhost", "127.1.2.3:8443"]
+        {
+            check("https://a.io/x", &format!("https://{host}/y"), Err("it is on this machine"));
+            check("http://10.0.0.1/x", &format!("//{host}/y"), Err("it is on this machine"));
+        }
     }
 
     #[test]

@@ -256,7 +256,7 @@ fn refusals_end_a_push() {
     check("HEAD", Answer::new(401, ""), |error| matches!(error, Error::PushDenied { .. }));
     check("POST", Answer::new(202, ""), |error| error.to_string().contains("names no place"));
     check("POST", Answer::new(202, "").with("location", "ftp://x"), |error| {
-        error.to_string().contains("bad URL")
+        error.to_string().contains("where it may not go")
     });
     check("PUT", Answer::new(201, "").with("docker-content-digest", Digest::of(b"x")), |error| {
         matches!(error, Error::WrongDigest { .. })
