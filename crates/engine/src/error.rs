@@ -108,6 +108,9 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
+    /// A registry.
+    #[error(transparent)]
+    Registry(#[from] registry::Error),
     /// The store.
     #[error(transparent)]
     Store(#[from] store::Error),
@@ -132,13 +135,25 @@ pub enum Error {
     },
 }
 
+/// The registry's error at the bottom of what the store says, if one is there.
+fn registry_error(error: &store::Error) -> Option<&registry::Error> {
+    match error {
+        store::Error::Layer { source, .. } => registry_error(source),
+        store::Error::ReadArchive(error) => registry::Error::of_io(error),
+        _ => None,
+    }
+}
+
 impl Error {
     /// What sort of failure this is.
     pub fn kind(&self) -> Kind {
         match self {
             Error::NotRoot => Kind::Forbidden,
             Error::Invalid { .. } | Error::Image { .. } | Error::ImageArchive { .. } => Kind::Invalid,
-            Error::ImageParts { source, .. } => source.kind(),
+            Error::ImageParts { source, .. } => {
+                registry_error(source).map_or(source.kind(), registry::Error::kind)
+            }
+            Error::Registry(source) => source.kind(),
             Error::NameInUse { .. }
             | Error::State { .. }
             | Error::Refused { .. }
@@ -165,7 +180,10 @@ impl Error {
             Error::Ambiguous { .. } => Some("give more digits, or a name".to_owned()),
             Error::Start { source, .. } | Error::Exec { source, .. } => source.hint(),
             Error::Reported { hint, .. } => hint.clone(),
-            Error::ImageParts { source, .. } => source.hint(),
+            Error::ImageParts { source, .. } => {
+                registry_error(source).map_or_else(|| source.hint(), registry::Error::hint)
+            }
+            Error::Registry(source) => source.hint(),
             Error::ImageArchive { .. } => {
                 Some("a plain root file system is taken by berth import".to_owned())
             }

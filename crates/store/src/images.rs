@@ -6,7 +6,7 @@
 use crate::containers::is_id_prefix;
 use crate::db::{Durability, Fault};
 use crate::error::Error;
-use crate::ingest::Blob;
+use crate::ingest::{Blob, ManifestBytes};
 use crate::{SHORT_ID_DIGITS, Store};
 use rusqlite::{OptionalExtension, Transaction, params};
 use std::os::fd::OwnedFd;
@@ -132,6 +132,44 @@ impl Store {
         raws.into_iter().map(|raw| self.image(raw)).collect()
     }
 
+    /// The images that were called by this digest in `repository`: one for each machine.
+    pub fn images_by_digest(&self, repository: &Repository, digest: &Digest) -> Result<Vec<Image>, Error> {
+        let raws = self.db.read("look images up by digest", |tx| {
+            let mut query =
+                tx.prepare_cached("SELECT image FROM repo_digests WHERE repository = ?1 AND digest = ?2")?;
+            let ids = query.query_map([&repository.to_string(), digest.as_str()], |row| row.get(0))?;
+            let ids = ids.collect::<Result<Vec<String>, _>>()?;
+            Ok(ids.iter().map(|id| load(tx, id)).collect::<Result<Vec<_>, _>>()?)
+        })?;
+        raws.into_iter().map(|raw| self.image(raw)).collect()
+    }
+
+    /// Records a manifest of the image that was made for a push, and what it is called in a repository.
+    pub fn record_manifest(
+        &self,
+        image: &ImageId,
+        manifest: Option<&ManifestBytes>,
+        repository_digest: Option<(&Repository, &Digest)>,
+    ) -> Result<(), Error> {
+        self.db.write("record the manifest", Durability::Synced, |tx| {
+            let id = image.to_string();
+            if !tx.prepare_cached("SELECT 1 FROM images WHERE id = ?1")?.exists([&id])? {
+                return Err(Error::NoImage { given: id }.into());
+            }
+            if let Some(ManifestBytes { media_type, bytes, blobs }) = manifest {
+                insert_manifest(
+                    tx,
+                    &id,
+                    &NewManifest { digest: Digest::of(bytes), media_type, bytes, blobs },
+                )?;
+            }
+            if let Some((repository, digest)) = repository_digest {
+                insert_repository_digest(tx, &id, repository, digest)?;
+            }
+            Ok(())
+        })
+    }
+
     /// The manifests that the image came with, the newest first: media type and bytes.
     pub fn manifests(&self, image: &ImageId) -> Result<Vec<(String, Vec<u8>)>, Error> {
         self.db.read("look the image's manifests up", |tx| {
@@ -221,10 +259,7 @@ impl Store {
                 insert_manifest(tx, &id, manifest)?;
             }
             if let Some((repository, digest)) = image.repository_digest {
-                tx.execute(
-                    "INSERT OR IGNORE INTO repo_digests (repository, digest, image) VALUES (?1, ?2, ?3)",
-                    params![repository.to_string(), digest.as_str(), id],
-                )?;
+                insert_repository_digest(tx, &id, repository, digest)?;
             }
             for reference in image.references {
                 set_reference(tx, reference, &id)?;
@@ -327,6 +362,19 @@ fn insert_layer(
     tx.execute(
         "INSERT OR IGNORE INTO image_layers (image, position, chain_id) VALUES (?1, ?2, ?3)",
         params![image, position as i64, chain],
+    )?;
+    Ok(())
+}
+
+fn insert_repository_digest(
+    tx: &Transaction<'_>,
+    image: &str,
+    repository: &Repository,
+    digest: &Digest,
+) -> rusqlite::Result<()> {
+    tx.execute(
+        "INSERT OR IGNORE INTO repo_digests (repository, digest, image) VALUES (?1, ?2, ?3)",
+        params![repository.to_string(), digest.as_str(), image],
     )?;
     Ok(())
 }

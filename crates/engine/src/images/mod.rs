@@ -3,7 +3,8 @@
 //! - [`list`]: what is here, and all that is known of it
 //! - [`name`]: giving names and taking them away, and with the last one the image
 //! - [`load`]: from an archive; `archive`: what is in one
-//! - [`install`]: from a manifest and where its blobs are
+//! - [`pull`], [`push`]: from and to registries
+//! - `install`: from a manifest and where its blobs are
 //! - [`progress`]: how far layers are
 //!
 //! Nothing here is visible to anybody before it is complete: see crate `store`.
@@ -14,11 +15,15 @@ pub mod list;
 pub mod load;
 pub mod name;
 pub mod progress;
+pub mod pull;
+pub mod push;
 
 pub use list::{HistoryStep, Listed, history, inspect, list};
 pub use load::{Loaded, load};
 pub use name::{Removed, remove, tag};
 pub use progress::Progress;
+pub use pull::{PullRequest, Pulled, pull};
+pub use push::{PushState, PushedImage, push};
 
 use crate::{Error, Home};
 use types::image::Platform;

@@ -1,0 +1,150 @@
+//! `berth pull`: images from registries.
+
+use super::install::{Parts, install};
+use super::{Progress, host_platform, open_store};
+use crate::{Error, Home};
+use registry::{Client, Credentials, Resolved, Settings};
+use std::io;
+use store::{Input, Store};
+use types::digest::Digest;
+use types::image::{CONFIG_BYTES_MAX, Descriptor, ImageConfig, Platform};
+use types::reference::Reference;
+
+/// What is pulled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PullRequest {
+    /// The name as given.
+    pub image: String,
+    /// The machine that it is for; else this one.
+    pub platform: Option<String>,
+}
+
+/// What came of a pull.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pulled {
+    /// The name, complete.
+    pub reference: Reference,
+    /// What the registry has under that name: the digest of a manifest or an index.
+    pub digest: Digest,
+    /// Id of the image.
+    pub id: String,
+    /// Whether it was here already.
+    pub was_here: bool,
+}
+
+/// A client for the caller: with its settings, and with the credentials of who runs berth.
+pub fn client() -> Result<Client, Error> {
+    let environment = |name: &str| std::env::var(name).ok();
+    let settings = Settings::load(&environment)?;
+    Ok(Client::new(settings, Credentials::of_caller(&environment)))
+}
+
+/// The machine that `text` means; this one if there is none.
+pub fn platform(text: Option<&str>) -> Result<Platform, Error> {
+    match text.filter(|text| !text.is_empty()) {
+        None => Ok(host_platform()),
+        Some(text) => Platform::parse(text, &host_platform())
+            .map_err(|error| Error::invalid("--platform", error.to_string())),
+    }
+}
+
+/// Pulls one image; what of it is here isn't fetched again.
+///
+/// Errors: [`Error::Registry`], [`Error::ImageParts`], [`Error::Image`]. Nothing is visible of an image that failed.
+pub fn pull(home: &Home, request: &PullRequest, progress: &dyn Progress) -> Result<Pulled, Error> {
+    if !rustix::process::geteuid().is_root() {
+        return Err(Error::NotRoot);
+    }
+    let reference = Reference::parse(&request.image).map_err(store::Error::Reference)?;
+    let platform = platform(request.platform.as_deref())?;
+    let store = open_store(home)?;
+    let client = client()?;
+    pull_with(&store, &client, &reference, &platform, request.platform.is_some(), progress)
+}
+
+/// All tags of a repository.
+pub fn tags(image: &str) -> Result<Vec<String>, Error> {
+    let reference = Reference::parse(image).map_err(store::Error::Reference)?;
+    Ok(client()?.tags(reference.repository())?)
+}
+
+fn pull_with(
+    store: &Store,
+    client: &Client,
+    reference: &Reference,
+    platform: &Platform,
+    is_strict: bool,
+    progress: &dyn Progress,
+) -> Result<Pulled, Error> {
+    // One request is enough to see that all is here.
+    if let Some(found) = client.head(reference)?
+        && let Some(image) = here(store, reference, &found.digest, platform)?
+    {
+        if reference.digest().is_none() {
+            store.tag(&image.id, reference)?;
+        }
+        let id = image.id.to_string();
+        return Ok(Pulled { reference: reference.clone(), digest: found.digest, id, was_here: true });
+    }
+    let resolved = client.resolve(reference, platform)?;
+    let id = fetch(store, client, reference, &resolved, platform, is_strict, progress)?;
+    Ok(Pulled { reference: reference.clone(), digest: resolved.top().digest.clone(), id, was_here: false })
+}
+
+/// The image that came under this digest for this machine.
+fn here(
+    store: &Store,
+    reference: &Reference,
+    digest: &Digest,
+    platform: &Platform,
+) -> Result<Option<store::Image>, Error> {
+    let images = store.images_by_digest(reference.repository(), digest)?;
+    let fits = |image: &store::Image| {
+        let config = ImageConfig::parse(image.config_json.as_bytes()).ok()?;
+        platform.rank(&config.platform())
+    };
+    Ok(images
+        .into_iter()
+        .filter_map(|image| Some((fits(&image)?, image)))
+        .min_by_key(|(rank, _)| *rank)
+        .map(|(_, image)| image))
+}
+
+fn fetch(
+    store: &Store,
+    client: &Client,
+    reference: &Reference,
+    resolved: &Resolved,
+    platform: &Platform,
+    is_strict: bool,
+    progress: &dyn Progress,
+) -> Result<String, Error> {
+    let repository = reference.repository();
+    let manifest = &resolved.manifest.document;
+    let config = client.small_blob(repository, &manifest.config, CONFIG_BYTES_MAX)?;
+    // Out of an index the machine's was chosen; alone, an image may be for any.
+    if is_strict && resolved.index.is_none() {
+        let own = ImageConfig::parse(&config).map(|config| config.platform());
+        if let Ok(own) = own
+            && platform.rank(&own).is_none()
+        {
+            let (image, why) = (reference.familiar(), format!("it is for {own}, not for {platform}"));
+            return Err(Error::Image { image, why });
+        }
+    }
+    let open = |layer: &Descriptor| match client.blob(repository, layer) {
+        Ok(blob) => Ok(Box::new(blob) as Input<'_>),
+        Err(error) => Err(io::Error::other(error)),
+    };
+    let parts = Parts {
+        manifest,
+        media_type: &resolved.manifest.descriptor.media_type,
+        manifest_bytes: &resolved.manifest.bytes,
+        config: &config,
+        open: &open,
+        repository_digest: Some((repository.clone(), resolved.top().digest.clone())),
+        // By digest it gets no name, as with docker.
+        references: if reference.digest().is_some() { Vec::new() } else { vec![reference.clone()] },
+    };
+    Ok(install(store, parts, &reference.familiar(), progress)?.to_string())
+}
