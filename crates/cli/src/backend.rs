@@ -12,11 +12,13 @@ use serde_json::Value as Json;
 use engine::ps::{Listed, ListedState};
 use engine::{Home, attach, images, pieces};
 use linux::process::Exit;
+use types::reference::Reference;
 
 use crate::explain;
 use crate::failure::{Failure, report};
 use crate::format::ps::{PsRow, PsState};
 use crate::format::tree;
+use crate::progress::Shown;
 
 /// What became of one of several objects of a command, by the name that the caller gave.
 pub type Outcome<T = ()> = (String, Result<T, Failure>);
@@ -211,4 +213,61 @@ pub fn history(given: &str) -> Result<Vec<images::HistoryStep>, Failure> {
 /// Docker's document of an image.
 pub fn inspect_image(given: &str) -> Result<Json, Failure> {
     images::inspect(&home()?, given).map_err(failure)
+}
+
+/// Fetches an image.
+pub fn pull(request: &images::PullRequest, progress: &Shown) -> Result<images::Pulled, Failure> {
+    let reference = reference(&request.image)?;
+    let name = reference.tag().map_or_else(|| reference.familiar(), str::to_owned);
+    progress.say(&format!("{name}: Pulling from {}", reference.path()));
+    images::pull(&home()?, request, progress).map_err(failure)
+}
+
+/// A name as docker completes it.
+pub fn reference(text: &str) -> Result<Reference, Failure> {
+    images::reference(text).map_err(failure)
+}
+
+/// The tags that a registry has of a repository.
+pub fn tags(repository: &str) -> Result<Vec<String>, Failure> {
+    images::pull::tags(repository).map_err(failure)
+}
+
+/// The names of a repository that are here.
+pub fn names_of(repository: &str) -> Result<Vec<Reference>, Failure> {
+    images::push::names_of(&home()?, repository).map_err(failure)
+}
+
+/// Sends an image.
+pub fn push(
+    reference: &Reference,
+    watcher: images::push::PushWatcher<'_>,
+) -> Result<images::PushedImage, Failure> {
+    images::push(&home()?, reference, watcher).map_err(failure)
+}
+
+/// Docker's words for what becomes of a blob.
+pub fn push_words(state: images::PushState) -> &'static str {
+    use images::Pushed;
+    match state {
+        images::PushState::Pushing => "Pushing",
+        images::PushState::Done(Pushed::Existed) => "Layer already exists",
+        images::PushState::Done(Pushed::Mounted) => "Mounted",
+        images::PushState::Done(Pushed::Uploaded) => "Pushed",
+    }
+}
+
+/// Signs in to a registry; a warning about where the password is kept.
+pub fn login(server: &str, user: &str, password: String) -> Result<Option<String>, Failure> {
+    images::login::login(server, user, password).map_err(failure)
+}
+
+/// Signs out of a registry; whether one was signed in.
+pub fn logout(server: &str) -> Result<bool, Failure> {
+    images::login::logout(server).map_err(failure)
+}
+
+/// Asks on the terminal.
+pub fn ask(prompt: &str, shown: bool) -> Result<String, Failure> {
+    images::login::ask(prompt, shown).map_err(failure)
 }

@@ -18,13 +18,17 @@ mod info;
 mod inspect;
 mod kill;
 mod load;
+mod login;
 mod logs;
 mod ps;
+mod pull;
+mod push;
 mod rm;
 mod rmi;
 mod run;
 mod stop;
 mod tag;
+mod tags;
 mod tree;
 mod unshare;
 pub mod version;
@@ -130,12 +134,17 @@ pub static ENTRIES: &[Entry] = &[
     container(&["inspect"], &["inspect"], &inspect::SPEC, inspect::work),
     container(&["tree"], &[], &tree::SPEC, tree::work),
     image(&["images"], &["ls", "list"], &images::SPEC, images::work),
+    image(&["pull"], &["pull"], &pull::SPEC, pull::work),
+    image(&["push"], &["push"], &push::SPEC, push::work),
     image(&["load"], &["load"], &load::SPEC, load::work),
     image(&["import"], &["import"], &import::SPEC, import::work),
     image(&["tag"], &["tag"], &tag::SPEC, tag::work),
     image(&["rmi"], &["rm", "remove"], &rmi::SPEC, rmi::work),
     image(&["history"], &["history"], &history::SPEC, history::work),
     image(&[], &["inspect"], &inspect::IMAGE_SPEC, inspect::image_work),
+    other(IMAGES, &["tags"], &tags::SPEC, tags::work),
+    other(IMAGES, &["login"], &login::SPEC, login::work),
+    other(IMAGES, &["logout"], &login::LOGOUT_SPEC, login::logout_work),
     other(PIECES, &["unshare"], &unshare::SPEC, unshare::work),
     other(PIECES, &["enter"], &enter::SPEC, enter::work),
     other(HOST, &["info"], &info::SPEC, info::work),

@@ -1,7 +1,7 @@
 //! How far the layers of an image are: a line for each on a terminal, plain lines of docker's in a pipe, or JSON.
 
 use std::collections::BTreeSet;
-use std::io::{IsTerminal, Write};
+use std::io::{IsTerminal, Write, stderr, stdout};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -9,6 +9,7 @@ use engine::images::Progress;
 use engine::images::progress::LayerState;
 use serde_json::json;
 
+use crate::failure::BadValue;
 use crate::format::size;
 
 /// Pause between two drawings.
@@ -29,10 +30,37 @@ enum Mode {
     Json,
 }
 
+/// Where it is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum To {
+    /// Of commands whose result it is.
+    Stdout,
+    /// Of commands whose result is another one.
+    Stderr,
+}
+
+impl To {
+    fn is_terminal(self) -> bool {
+        match self {
+            To::Stdout => stdout().is_terminal(),
+            To::Stderr => stderr().is_terminal(),
+        }
+    }
+
+    /// A reader that went away is told nothing more.
+    pub fn write(self, text: &str) {
+        let _ = match self {
+            To::Stdout => stdout().lock().write_all(text.as_bytes()).and_then(|()| stdout().flush()),
+            To::Stderr => stderr().lock().write_all(text.as_bytes()),
+        };
+    }
+}
+
 /// Shows layers as they come.
 #[derive(Debug)]
 pub struct Shown {
     mode: Mode,
+    to: To,
     state: Mutex<State>,
 }
 
@@ -42,7 +70,6 @@ struct State {
     /// Lines on the screen that the next drawing replaces.
     drawn: usize,
     last_drawing: Option<Instant>,
-    begun: Instant,
 }
 
 #[derive(Debug)]
@@ -59,19 +86,42 @@ struct Line {
 impl Shown {
     /// Bars on a terminal, nothing elsewhere; nothing at all if `quiet`.
     pub fn new(quiet: bool) -> Shown {
-        let terminal = !quiet && std::io::stdout().is_terminal();
-        Shown::with(if terminal { Mode::Terminal } else { Mode::Nothing })
+        let terminal = !quiet && To::Stdout.is_terminal();
+        Shown::with(if terminal { Mode::Terminal } else { Mode::Nothing }, To::Stdout)
     }
 
-    fn with(mode: Mode) -> Shown {
-        let state = State { lines: Vec::new(), drawn: 0, last_drawing: None, begun: Instant::now() };
-        Shown { mode, state: Mutex::new(state) }
+    /// Bars on a terminal, docker's plain lines elsewhere, or as `wanted`: auto, tty, plain, json; nothing if `quiet`.
+    pub fn of_pull(quiet: bool, wanted: &str, to: To) -> Result<Shown, BadValue> {
+        let mode = match wanted {
+            _ if quiet => Mode::Nothing,
+            "" | "auto" if to.is_terminal() => Mode::Terminal,
+            "" | "auto" | "plain" => Mode::Plain,
+            "tty" => Mode::Terminal,
+            "quiet" | "none" => Mode::Nothing,
+            "json" | "rawjson" => Mode::Json,
+            _ => return Err(BadValue::new("neither auto, tty, plain, json nor quiet")),
+        };
+        Ok(Shown::with(mode, to))
+    }
+
+    fn with(mode: Mode, to: To) -> Shown {
+        let state = State { lines: Vec::new(), drawn: 0, last_drawing: None };
+        Shown { mode, to, state: Mutex::new(state) }
+    }
+
+    /// Tells something that is about no single layer, such as what is pulled from where.
+    pub fn say(&self, text: &str) {
+        match self.mode {
+            Mode::Nothing => {}
+            Mode::Terminal | Mode::Plain => self.to.write(&format!("{text}\n")),
+            Mode::Json => self.to.write(&format!("{}\n", json!({ "status": text }))),
+        }
     }
 
     /// Draws the last state, and leaves it on the screen.
     pub fn end(&self) {
         if let (Mode::Terminal, Ok(mut state)) = (self.mode, self.state.lock()) {
-            state.draw(Instant::now());
+            state.draw(Instant::now(), self.to);
             state.drawn = 0;
             state.lines.clear();
         }
@@ -103,11 +153,10 @@ impl Progress for Shown {
         };
         if let Ok(mut state) = self.state.lock() {
             state.lines = layers.iter().map(line).collect();
-            state.begun = Instant::now();
             if self.mode == Mode::Plain {
                 let text: String =
                     state.lines.iter().map(|line| format!("{}: Pulling fs layer\n", line.name)).collect();
-                write(&text);
+                self.to.write(&text);
             }
         }
     }
@@ -128,7 +177,7 @@ impl Progress for Shown {
             Mode::Plain => {
                 let worth = !matches!(now, LayerState::Reading { .. } | LayerState::Unpacked);
                 if worth && line.told.insert(words(now)) {
-                    write(&format!("{}: {}\n", line.name, words(now)));
+                    self.to.write(&format!("{}: {}\n", line.name, words(now)));
                 }
             }
             Mode::Json => {
@@ -137,7 +186,7 @@ impl Progress for Shown {
                     _ => (None, None),
                 };
                 let detail = json!({ "current": current, "total": total });
-                write(&format!(
+                self.to.write(&format!(
                     "{}\n",
                     json!({ "status": words(now), "id": line.name, "progressDetail": detail })
                 ));
@@ -145,21 +194,15 @@ impl Progress for Shown {
             Mode::Terminal => {
                 let instant = Instant::now();
                 if state.last_drawing.is_none_or(|last| instant - last >= REDRAW) {
-                    state.draw(instant);
+                    state.draw(instant, self.to);
                 }
             }
         }
     }
 }
 
-/// A reader that went away is told nothing more.
-fn write(text: &str) {
-    let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-}
-
 impl State {
-    fn draw(&mut self, now: Instant) {
+    fn draw(&mut self, now: Instant, to: To) {
         self.last_drawing = Some(now);
         let mut text = String::new();
         if self.drawn > 0 {
@@ -182,7 +225,7 @@ impl State {
             text += "\x1b[2K\n";
         }
         self.drawn = self.drawn.max(shown.len());
-        write(&text);
+        to.write(&text);
     }
 }
 

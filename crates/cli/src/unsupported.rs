@@ -38,7 +38,6 @@ impl Unsupported {
 const WINDOWS: &str = "windows";
 const NETWORKS: &str = "networks are to come; use --network host, none or container:NAME until then";
 const VOLUMES: &str = "volumes are to come; bind a directory until then, as in -v ./data:/data";
-const IMAGES: &str = "registries are to come; make an image with berth import";
 const CPUS: &str = "use --cpus";
 
 const fn flag(name: &'static str, why: &'static str) -> Unsupported {
@@ -95,11 +94,8 @@ pub static RUN: &[Unsupported] = &[
     flag("net-alias", NETWORKS),
     flag("no-healthcheck", "health checks are to come: none runs"),
     flag("oom-kill-disable", ""),
-    flag("platform", IMAGES),
     short('p', flag("publish", NETWORKS)),
     short('P', flag("publish-all", NETWORKS)),
-    flag("pull", IMAGES),
-    short('q', flag("quiet", IMAGES)),
     flag("restart", ""),
     flag("runtime", "berth's own runtime runs every container"),
     flag("storage-opt", ""),
@@ -121,6 +117,11 @@ pub static IMAGES_LIST: &[Unsupported] = &[flag("tree", "")];
 /// Of `rmi`.
 pub static RMI: &[Unsupported] =
     &[flag("no-prune", "layers that no image has any more are always removed"), flag("platform", "")];
+/// Of `pull`.
+pub static PULL: &[Unsupported] = &[flag("disable-content-trust", "signatures are to come")];
+/// Of `push`.
+pub static PUSH: &[Unsupported] =
+    &[flag("disable-content-trust", "signatures are to come"), flag("platform", "")];
 /// Of `load`.
 pub static LOAD: &[Unsupported] = &[flag("platform", "")];
 /// Of `history`.

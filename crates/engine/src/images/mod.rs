@@ -4,6 +4,7 @@
 //! - [`name`]: giving names and taking them away, and with the last one the image
 //! - [`load`]: from an archive; `archive`: what is in one
 //! - [`pull`], [`push`]: from and to registries
+//! - [`login`]: signing in to registries
 //! - `install`: from a manifest and where its blobs are
 //! - [`progress`]: how far layers are
 //!
@@ -13,6 +14,7 @@ mod archive;
 mod install;
 pub mod list;
 pub mod load;
+pub mod login;
 pub mod name;
 pub mod progress;
 pub mod pull;
@@ -24,9 +26,16 @@ pub use name::{Removed, remove, tag};
 pub use progress::Progress;
 pub use pull::{PullRequest, Pulled, pull};
 pub use push::{PushState, PushedImage, push};
+pub use registry::Pushed;
 
 use crate::{Error, Home};
 use types::image::Platform;
+use types::reference::Reference;
+
+/// A name as docker completes it.
+pub fn reference(text: &str) -> Result<Reference, Error> {
+    Ok(Reference::parse(text).map_err(store::Error::Reference)?)
+}
 
 /// The machine that berth runs on.
 pub fn host_platform() -> Platform {

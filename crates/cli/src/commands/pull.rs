@@ -1,0 +1,59 @@
+//! `berth pull`.
+
+use engine::images::PullRequest;
+
+use super::print;
+use crate::failure::{BadValue, Failure};
+use crate::flags::{CommandSpec, Flag, Parsed};
+use crate::progress::{Shown, To};
+use crate::{backend, unsupported};
+
+/// Flags and arguments.
+pub static SPEC: CommandSpec = CommandSpec {
+    usage: "[OPTIONS] NAME[:TAG|@DIGEST]",
+    about: "Fetch an image from a registry",
+    flags: &[(
+        "Options",
+        &[
+            Flag::switch("all-tags", "Fetch all tagged images of the repository").short('a'),
+            Flag::one("platform", "string", "Machine that the image is for, as OS/ARCH[/VARIANT]"),
+            Flag::one("progress", "string", "How progress is shown: auto, tty, plain, json, quiet"),
+            Flag::switch("quiet", "Show the name only").short('q'),
+        ],
+    )],
+    unsupported: unsupported::PULL,
+    args: (1, 1),
+    trailing: false,
+};
+
+/// Pulls, and prints what docker prints.
+pub fn work(parsed: &Parsed) -> Result<u8, Failure> {
+    let given = parsed.args().remove(0);
+    let quiet = parsed.switch("quiet");
+    let platform = parsed.one("platform").filter(|text| !text.is_empty()).map(str::to_owned);
+    let wanted = parsed.one("progress").unwrap_or_default();
+    let shown = |wanted: &str| Shown::of_pull(quiet, wanted, To::Stdout);
+    shown(wanted).map_err(|bad: BadValue| parsed.bad("progress", wanted, bad))?;
+    let names = match parsed.switch("all-tags") {
+        false => vec![given],
+        true => {
+            if given.contains('@') || given.rsplit_once(':').is_some_and(|(_, tag)| !tag.contains('/')) {
+                return Err(parsed.wrong("tag can't be used with --all-tags/-a"));
+            }
+            backend::tags(&given)?.into_iter().map(|tag| format!("{given}:{tag}")).collect()
+        }
+    };
+    for image in names {
+        let shown = shown(wanted).map_err(|bad| parsed.bad("progress", wanted, bad))?;
+        let pulled = backend::pull(&PullRequest { image, platform: platform.clone() }, &shown)?;
+        shown.end();
+        let name = pulled.reference.familiar();
+        shown.say(&format!("Digest: {}", pulled.digest));
+        shown.say(&match pulled.was_here {
+            true => format!("Status: Image is up to date for {name}"),
+            false => format!("Status: Downloaded newer image for {name}"),
+        });
+        print(&format!("{}\n", pulled.reference))?;
+    }
+    Ok(0)
+}
