@@ -5,11 +5,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use engine::request::{
     EnterRequest, ExecRequest, ImportRequest, ImportSource, InspectRequest, KillRequest, LogsRequest,
-    PsRequest, RmRequest, RunRequest, StopRequest, TreeRequest, UnshareRequest,
+    PsRequest, RmRequest, RunRequest, Source, StopRequest, TreeRequest, UnshareRequest,
 };
 use serde_json::Value as Json;
 
 use engine::ps::{Listed, ListedState};
+use engine::run::Ran;
 use engine::{Home, attach, images, pieces};
 use linux::process::Exit;
 use types::reference::Reference;
@@ -18,7 +19,7 @@ use crate::explain;
 use crate::failure::{Failure, report};
 use crate::format::ps::{PsRow, PsState};
 use crate::format::tree;
-use crate::progress::Shown;
+use crate::progress::{Shown, To};
 
 /// What became of one of several objects of a command, by the name that the caller gave.
 pub type Outcome<T = ()> = (String, Result<T, Failure>);
@@ -38,10 +39,69 @@ fn failures<T>(outcomes: Vec<(String, Result<T, engine::Error>)>) -> Vec<Outcome
     outcomes.into_iter().map(|(given, result)| (given, result.map_err(failure))).collect()
 }
 
+/// When a command that needs an image pulls it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum PullPolicy {
+    /// When it isn't here.
+    #[default]
+    Missing,
+    /// Each time.
+    Always,
+    /// Not at all.
+    Never,
+}
+
+/// How a command that needs an image pulls it.
+#[derive(Debug)]
+pub struct PullPlan {
+    /// When.
+    pub policy: PullPolicy,
+    /// For which machine; else this one.
+    pub platform: Option<String>,
+    /// Whether nothing is shown of it.
+    pub quiet: bool,
+}
+
+impl PullPlan {
+    fn pull(&self, home: &Home, image: &str) -> Result<(), engine::Error> {
+        let request = images::PullRequest { image: image.to_owned(), platform: self.platform.clone() };
+        // No progress that can be chosen is wrong.
+        let shown = Shown::of_pull(self.quiet, "", To::Stderr).unwrap_or_else(|_| Shown::new(true));
+        let reference = images::reference(image)?;
+        let name = reference.tag().map_or_else(|| reference.familiar(), str::to_owned);
+        shown.say(&format!("{name}: Pulling from {}", reference.path()));
+        images::pull::pull_apart(home, &request, &shown)
+    }
+}
+
+fn run_with_image(home: &Home, request: &RunRequest, plan: &PullPlan) -> Result<Ran, engine::Error> {
+    let Source::Image(image) = &request.source else { return engine::run::run(home, request.clone()) };
+    let wants_other = plan.platform.is_some() && plan.policy == PullPolicy::Missing;
+    if plan.policy == PullPolicy::Always
+        || (wants_other && !images::pull::is_here(home, image, plan.platform.as_deref())?)
+    {
+        plan.pull(home, image)?;
+    }
+    match engine::run::run(home, request.clone()) {
+        // Nothing has been made yet.
+        Err(engine::Error::Store(engine::StoreError::NoImage { .. }))
+            if plan.policy == PullPolicy::Missing =>
+        {
+            if !plan.quiet {
+                let name = images::reference(image)?.familiar();
+                To::Stderr.write(&format!("Unable to find image '{name}' locally\n"));
+            }
+            plan.pull(home, image)?;
+            engine::run::run(home, request.clone())
+        }
+        other => other,
+    }
+}
+
 /// Runs a container; answers the status to leave with.
-pub fn run(request: &RunRequest) -> Result<u8, Failure> {
+pub fn run(request: &RunRequest, plan: &PullPlan) -> Result<u8, Failure> {
     let of_run = |error: engine::Error| Failure::of_run(error.kind(), error.to_string(), error.hint());
-    let ran = engine::run::run(&Home::from_env().map_err(of_run)?, request.clone()).map_err(of_run)?;
+    let ran = run_with_image(&Home::from_env().map_err(of_run)?, request, plan).map_err(of_run)?;
     if request.explain {
         eprint!("{}", explain::text(&ran.steps));
     }

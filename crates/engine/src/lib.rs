@@ -50,4 +50,5 @@ mod wire;
 pub use config::Config;
 pub use error::Error;
 pub use home::Home;
+pub use store::Error as StoreError;
 pub use types::inert::{inert, inert_json};

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use engine::request::{EnvChange, Isolation, MountRequest, Resources, RunRequest, Security, Source};
 
-use crate::backend;
+use crate::backend::{self, PullPolicy};
 use crate::failure::{BadValue, Failure};
 use crate::flags::Parsed;
 use crate::parse::{
@@ -22,7 +22,21 @@ pub use spec::SPEC;
 pub fn work(parsed: &Parsed) -> Result<u8, Failure> {
     let request = request(parsed)?;
     check_terminal(request.tty && request.interactive && !request.detach)?;
-    backend::run(&request)
+    let pull = backend::PullPlan {
+        policy: parsed.parsed("pull", pull_policy)?.unwrap_or_default(),
+        platform: parsed.one("platform").filter(|text| !text.is_empty()).map(str::to_owned),
+        quiet: parsed.switch("quiet"),
+    };
+    backend::run(&request, &pull)
+}
+
+fn pull_policy(text: &str) -> Result<PullPolicy, BadValue> {
+    match text {
+        "" | "missing" => Ok(PullPolicy::Missing),
+        "always" => Ok(PullPolicy::Always),
+        "never" => Ok(PullPolicy::Never),
+        _ => Err("not one of always, missing, never".into()),
+    }
 }
 
 /// Refuses a terminal that the caller doesn't have, in docker's words.

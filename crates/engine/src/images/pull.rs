@@ -2,12 +2,15 @@
 
 use super::install::{Parts, install};
 use super::{Progress, host_platform, open_store};
-use crate::{Error, Home};
+use crate::{Error, Home, wire};
+use linux::process::{self, Fork};
 use registry::{Client, Credentials, Resolved, Settings};
+use serde::{Deserialize, Serialize};
 use std::io;
 use store::{Input, Store};
 use types::digest::Digest;
 use types::image::{CONFIG_BYTES_MAX, Descriptor, ImageConfig, Platform};
+use types::kind::Kind;
 use types::reference::Reference;
 
 /// What is pulled.
@@ -60,6 +63,60 @@ pub fn pull(home: &Home, request: &PullRequest, progress: &dyn Progress) -> Resu
     let store = open_store(home)?;
     let client = client()?;
     pull_with(&store, &client, &reference, &platform, request.platform.is_some(), progress)
+}
+
+/// Whether the image of that name, for that machine if one is wanted, is here.
+pub fn is_here(home: &Home, image: &str, wanted: Option<&str>) -> Result<bool, Error> {
+    let platform = platform(wanted)?;
+    let Some(store) = super::look_at_store(home)? else { return Ok(false) };
+    match store.resolve_image(image) {
+        Err(store::Error::NoImage { .. }) => Ok(false),
+        Err(error) => Err(error.into()),
+        Ok(_) if wanted.is_none() => Ok(true),
+        Ok(image) => {
+            let config = ImageConfig::parse(image.config_json.as_bytes());
+            Ok(config.is_ok_and(|config| platform.rank(&config.platform()).is_some()))
+        }
+    }
+}
+
+/// How a pull in a process of its own ended.
+#[derive(Serialize, Deserialize)]
+enum Ended {
+    Pulled,
+    Failed { message: String, hint: Option<String>, kind: Kind },
+}
+
+/// [`pull`] in a process of its own: what it leaves in memory would be inherited by a container's holder and keeper. The
+/// caller has one thread.
+pub fn pull_apart(home: &Home, request: &PullRequest, progress: &dyn Progress) -> Result<(), Error> {
+    let failed = |errno| Error::system("pull", &request.image, errno);
+    let (ours, theirs) = linux::socket::pair().map_err(failed)?;
+    let pid = match process::fork().map_err(failed)? {
+        Fork::Parent(pid) => pid,
+        Fork::Child => {
+            let ended = match pull(home, request, progress) {
+                Ok(_) => Ended::Pulled,
+                Err(error) => {
+                    Ended::Failed { message: error.to_string(), hint: error.hint(), kind: error.kind() }
+                }
+            };
+            let _ = wire::send(&theirs, &ended, &[]);
+            process::exit(0)
+        }
+    };
+    drop(theirs);
+    let ended = wire::receive::<Ended>(&ours);
+    let _ = process::wait_child(pid);
+    match ended.map_err(failed)? {
+        Some((Ended::Pulled, _)) => Ok(()),
+        Some((Ended::Failed { message, hint, kind }, _)) => Err(Error::Reported { message, hint, kind }),
+        None => Err(Error::Reported {
+            message: format!("cannot pull {}: the process that pulled was killed", request.image),
+            hint: None,
+            kind: Kind::System,
+        }),
+    }
 }
 
 /// All tags of a repository.

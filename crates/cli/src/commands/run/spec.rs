@@ -4,6 +4,9 @@ use crate::flags::{CommandSpec, Flag};
 use crate::unsupported;
 
 const IDENTITY: &[Flag] = &[
+    Flag::one("pull", "string", "When the image is pulled: always, missing, never"),
+    Flag::one("platform", "string", "Machine that the image is for, as OS/ARCH[/VARIANT]"),
+    Flag::switch("quiet", "Show no progress of a pull").short('q'),
     Flag::one("name", "string", "Name of the container"),
     Flag::one("hostname", "string", "Host name").short('h'),
     Flag::one("domainname", "string", "NIS domain name"),
