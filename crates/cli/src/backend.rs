@@ -1,6 +1,7 @@
 //! The engine's door: one function for each command.
 
 use std::io::IsTerminal;
+use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use engine::request::{
@@ -330,4 +331,10 @@ pub fn logout(server: &str) -> Result<bool, Failure> {
 /// Asks on the terminal.
 pub fn ask(prompt: &str, shown: bool) -> Result<String, Failure> {
     images::login::ask(prompt, shown).map_err(failure)
+}
+
+/// Writes images to a file, which appears when it is complete, or to standard output.
+pub fn save(images: &[String], path: Option<&Path>) -> Result<(), Failure> {
+    let home = home()?;
+    engine::output::to(path, &mut |out| engine::images::save(&home, images, out)).map_err(failure)
 }

@@ -26,6 +26,7 @@ mod push;
 mod rm;
 mod rmi;
 mod run;
+mod save;
 mod stop;
 mod tag;
 mod tags;
@@ -137,6 +138,7 @@ pub static ENTRIES: &[Entry] = &[
     image(&["pull"], &["pull"], &pull::SPEC, pull::work),
     image(&["push"], &["push"], &push::SPEC, push::work),
     image(&["load"], &["load"], &load::SPEC, load::work),
+    image(&["save"], &["save"], &save::SPEC, save::work),
     image(&["import"], &["import"], &import::SPEC, import::work),
     image(&["tag"], &["tag"], &tag::SPEC, tag::work),
     image(&["rmi"], &["rm", "remove"], &rmi::SPEC, rmi::work),
@@ -159,6 +161,19 @@ pub fn print(text: &str) -> Result<(), Failure> {
             Err(Failure::new(format!("cannot write to standard output: {error}")))
         }
         _ => Ok(()),
+    }
+}
+
+/// The file that a command writes an archive to; `None` is standard output, which must not be a terminal.
+fn output_path(parsed: &Parsed, verb: &str) -> Result<Option<std::path::PathBuf>, Failure> {
+    use std::io::IsTerminal;
+    match parsed.one("output").filter(|path| !path.is_empty()) {
+        Some(path) => Ok(Some(path.into())),
+        None if std::io::stdout().is_terminal() => {
+            Err(Failure::new(format!("cowardly refusing to {verb} to a terminal"))
+                .hint("use the -o flag or redirect"))
+        }
+        None => Ok(None),
     }
 }
 

@@ -122,6 +122,8 @@ pub static PULL: &[Unsupported] = &[flag("disable-content-trust", "signatures ar
 /// Of `push`.
 pub static PUSH: &[Unsupported] =
     &[flag("disable-content-trust", "signatures are to come"), flag("platform", "")];
+/// Of `save`.
+pub static SAVE: &[Unsupported] = &[flag("platform", "")];
 /// Of `load`.
 pub static LOAD: &[Unsupported] = &[flag("platform", "")];
 /// Of `history`.

@@ -33,6 +33,7 @@ mod keeper;
 pub mod log;
 pub mod logs;
 mod names;
+pub mod output;
 pub mod pieces;
 pub mod ps;
 pub mod request;

@@ -395,14 +395,13 @@ fn forget(home: &Home, id: &str, name: &str, recorded: bool) {
 
 /// Writes the id for the caller; under sudo the file belongs to the user who called.
 fn write_cidfile(path: &Path, id: &str) -> Result<(), Error> {
-    use rustix::fs::{CWD, Gid, Mode, OFlags, Uid, fchown, openat};
+    use rustix::fs::{CWD, Mode, OFlags, fchown, openat};
     let failed = |errno| Error::system("write the cidfile", path.display(), errno);
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     let file = openat(CWD, path, flags, Mode::from_raw_mode(0o644)).map_err(failed)?;
     rustix::io::write(&file, id.as_bytes()).map_err(failed)?;
-    let caller = |name: &str| std::env::var(name).ok()?.parse::<u32>().ok();
-    if let (Some(uid), Some(gid)) = (caller("SUDO_UID"), caller("SUDO_GID")) {
-        let _ = fchown(&file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+    if let Some((uid, gid)) = crate::output::caller() {
+        let _ = fchown(&file, Some(uid), Some(gid));
     }
     Ok(())
 }

@@ -44,6 +44,14 @@ pub fn publish(
     Ok(fs::fsync(to_dir)?)
 }
 
+/// Makes file `from_name` take the place of `to_name` in the same directory, in one step and durably, its content as well.
+pub fn put(dir: BorrowedFd<'_>, from_name: &OsStr, to_name: &OsStr) -> io::Result<()> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    fs::fsync(fs::openat(dir, from_name, flags, Mode::empty())?)?;
+    fs::renameat(dir, from_name, dir, to_name)?;
+    Ok(fs::fsync(dir)?)
+}
+
 fn create_temporary(dir: BorrowedFd<'_>, name: &OsStr) -> io::Result<(File, OsString)> {
     static COUNTER: AtomicU32 = AtomicU32::new(0);
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;

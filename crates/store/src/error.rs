@@ -169,6 +169,12 @@ pub enum Error {
         /// What came; only counted until it is too much.
         found: u64,
     },
+    /// Of a layer only the tree is kept.
+    #[error("the archive of layer {diff} isn't kept here")]
+    NoArchive {
+        /// The layer's diff id.
+        diff: String,
+    },
     /// An image's configuration is no text.
     #[error("the image's configuration is not UTF-8")]
     ConfigText,
@@ -272,6 +278,7 @@ impl Error {
             | Error::ContainerExists { .. }
             | Error::ImageInUse { .. }
             | Error::ImageHasNames { .. } => Kind::Conflict,
+            Error::NoArchive { .. } => Kind::NotFound,
             Error::NoStore { .. } | Error::NoContainer { .. } | Error::NoImage { .. } => Kind::NotFound,
             Error::Archive(tar::Error { fault: tar::Fault::Unsupported(_), .. })
             | Error::Unarchivable { .. } => Kind::Unsupported,
@@ -297,6 +304,7 @@ impl Error {
             Error::Files { source, .. } | Error::WriteArchive(source) => return space_hint(source),
             Error::Unarchivable { .. } => "remove or rename it; pause the container if it is being changed",
             Error::Database { source, .. } => return database_hint(source),
+            Error::NoArchive { .. } => "pull or load the image again",
             Error::NoStore { .. } => "the first command run as root makes it",
             Error::NewerSchema { .. } => "use the berth that wrote it, or a newer one",
             Error::OlderSchema { .. } => {

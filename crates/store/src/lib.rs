@@ -28,11 +28,13 @@
 //! - `containers`, `images`: the rows
 //! - `ingest`: layers' archives to an image; `import`: a root file system's archive to one; `tar`: an archive's entries;
 //!   `unpack`: entries to files
+//! - `archive`: a layer's archive as it was
 //! - `pack`: trees and changes to archives; `changes`: what an overlay changed
 //! - `overlay`: overlayfs's marks, and what a stack of layers shows; `confined`, `attributes`: files of layers
 //! - `locked`, `remove`, `sweep`: work in `tmp/`, and what is left of it
 #![forbid(unsafe_code)]
 
+mod archive;
 mod attributes;
 pub mod changes;
 mod confined;
@@ -52,6 +54,7 @@ mod sweep;
 pub mod tar;
 pub mod unpack;
 
+pub use archive::LayerArchive;
 pub use containers::ContainerRecord;
 pub use db::Durability;
 pub use error::Error;

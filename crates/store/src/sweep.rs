@@ -38,7 +38,8 @@ impl Store {
                 if self.remove_unused_layer(&chain)? {
                     swept.layers += 1;
                 } else {
-                    pinned.extend(crate::ingest::kept_blob(&self.paths().layer(&chain)));
+                    let meta = crate::ingest::read_meta_of(&self.paths().layer(&chain));
+                    pinned.extend(meta.and_then(|meta| meta.blob).map(|(digest, _)| digest));
                 }
             }
         }

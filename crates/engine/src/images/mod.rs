@@ -2,7 +2,7 @@
 //!
 //! - [`list`]: what is here, and all that is known of it
 //! - [`name`]: giving names and taking them away, and with the last one the image
-//! - [`load`]: from an archive; `archive`: what is in one
+//! - [`load`]: from an archive; `archive`: what is in one; [`save`]: to an archive
 //! - [`pull`], [`push`]: from and to registries
 //! - [`login`]: signing in to registries
 //! - `install`: from a manifest and where its blobs are
@@ -19,6 +19,7 @@ pub mod name;
 pub mod progress;
 pub mod pull;
 pub mod push;
+pub mod save;
 
 pub use list::{HistoryStep, Listed, history, inspect, list};
 pub use load::{Loaded, load};
@@ -27,6 +28,7 @@ pub use progress::Progress;
 pub use pull::{PullRequest, Pulled, pull};
 pub use push::{PushState, PushedImage, push};
 pub use registry::Pushed;
+pub use save::save;
 
 use crate::{Error, Home};
 use types::image::Platform;

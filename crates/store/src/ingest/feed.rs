@@ -70,6 +70,8 @@ pub fn decompress<'a>(mut input: impl BufRead + 'a) -> Result<(Box<dyn Read + 'a
 #[derive(Debug)]
 pub(super) struct Fed {
     pub diff: DiffId,
+    /// Bytes of the archive.
+    pub archive_bytes: u64,
     /// What was kept, if anything was.
     pub blob: Option<Blob>,
 }
@@ -166,7 +168,7 @@ impl Feed<'_> {
         };
         let diff = DiffId(Sha256::from_bytes(sha2::Digest::finalize(diff).into()));
         chunks.finish()?;
-        Ok(Fed { diff, blob })
+        Ok(Fed { diff, archive_bytes: total, blob })
     }
 }
 

@@ -24,6 +24,9 @@ pub(crate) struct Meta {
     pub diff: Digest,
     /// Bytes of files' content.
     pub bytes: u64,
+    /// Bytes of its archive.
+    #[serde(default)]
+    pub archive_bytes: u64,
     /// A blob that holds its archive, if one was kept.
     pub blob: Option<(Digest, u64)>,
 }
@@ -163,7 +166,7 @@ impl Maker<'_> {
             let unpacked = unpacking.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             (fed, unpacked)
         });
-        let Fed { diff, blob } = match (fed, &unpacked) {
+        let Fed { diff, archive_bytes, blob } = match (fed, &unpacked) {
             (Ok(fed), Ok(_)) => fed,
             (Err(Stopped::Failed(_)), _) if self.stop.load(Relaxed) => return Err(Failure::GivenUp(GivenUp)),
             (Err(Stopped::Failed(error)), _) => return Err(error.into()),
@@ -181,7 +184,12 @@ impl Maker<'_> {
         let (bytes, pending) =
             unpacked.map(|unpacked| (unpacked.bytes, unpacked.pending)).unwrap_or_default();
         let blob = blob.or_else(|| layer.blob.clone());
-        let meta = Meta { diff: diff.digest(), bytes, blob: blob.map(|blob| (blob.digest, blob.bytes)) };
+        let meta = Meta {
+            diff: diff.digest(),
+            bytes,
+            archive_bytes,
+            blob: blob.map(|blob| (blob.digest, blob.bytes)),
+        };
         let text = serde_json::to_vec(&meta).expect("strings and numbers always serialise");
         let path = self.paths.tmp().join(META_FILE);
         let mut file =
@@ -236,10 +244,9 @@ pub(super) fn read_meta(layer: &OwnedFd) -> Option<Meta> {
     serde_json::from_reader(file.take(BYTES_MAX)).ok()
 }
 
-/// The blob that the layer in directory `path` has kept, whoever works on it.
-pub(crate) fn kept_blob(path: &Path) -> Option<Digest> {
-    let layer = open_directory(CWD, path).ok()?;
-    read_meta(&layer)?.blob.map(|(digest, _)| digest)
+/// What the layer in directory `path` tells about itself, whoever works on it.
+pub(crate) fn read_meta_of(path: &Path) -> Option<Meta> {
+    read_meta(&open_directory(CWD, path).ok()?)
 }
 
 fn make_tree(work: &WorkDir) -> std::result::Result<OwnedFd, Errno> {

@@ -16,7 +16,7 @@ mod publish;
 
 pub use feed::decompress;
 pub(crate) use feed::read_error;
-pub(crate) use layer::{kept_blob, open_blob};
+pub(crate) use layer::{open_blob, read_meta_of};
 
 use crate::error::Error;
 use crate::images::{NewImage, NewManifest};

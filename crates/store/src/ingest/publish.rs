@@ -168,7 +168,7 @@ impl Publisher<'_, '_> {
         let mut moved = false;
         for (at, found) in batch {
             // Placed by an older berth, a layer tells nothing; its row has the number of bytes.
-            let told = |diff: DiffId| Meta { diff: diff.digest(), bytes: 0, blob: None };
+            let told = |diff: DiffId| Meta { diff: diff.digest(), bytes: 0, archive_bytes: 0, blob: None };
             let (held, otherwise) = match found {
                 Found::Placed(held) => (held, self.layers[at].diff.map(told)),
                 Found::Unpacked(unpacked) => {
