@@ -14,6 +14,8 @@ mod ingest;
 mod layers;
 mod open;
 mod overlay;
+mod pack;
+mod peers;
 mod reader;
 mod roundtrip;
 mod support;
