@@ -338,3 +338,21 @@ pub fn save(images: &[String], path: Option<&Path>) -> Result<(), Failure> {
     let home = home()?;
     engine::output::to(path, &mut |out| engine::images::save(&home, images, out)).map_err(failure)
 }
+
+/// What a container changed: docker's letter and the path.
+pub fn changes(given: &str) -> Result<Vec<(char, String)>, Failure> {
+    let changes = engine::snapshot::changes(&home()?, given).map_err(failure)?;
+    let shown = |path: Vec<u8>| String::from_utf8_lossy(&path).into_owned();
+    Ok(changes.into_iter().map(|change| (change.kind.letter(), shown(change.path))).collect())
+}
+
+/// Writes the archive of a container's root file system to a file or to standard output.
+pub fn export(given: &str, path: Option<&Path>) -> Result<(), Failure> {
+    let home = home()?;
+    engine::output::to(path, &mut |out| engine::snapshot::export(&home, given, out)).map_err(failure)
+}
+
+/// Makes an image of what a container changed; its id.
+pub fn commit(request: &images::CommitRequest) -> Result<String, Failure> {
+    images::commit(&home()?, request).map_err(failure)
+}

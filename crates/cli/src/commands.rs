@@ -9,8 +9,11 @@ use crate::failure::{BAD_FLAG, Failure, report};
 use crate::flags::{self, Asked, CommandSpec, Parsed};
 use crate::{help, suggest};
 
+mod commit;
+mod diff;
 mod enter;
 mod exec;
+mod export;
 mod history;
 mod images;
 mod import;
@@ -133,6 +136,9 @@ pub static ENTRIES: &[Entry] = &[
     container(&["kill"], &["kill"], &kill::SPEC, kill::work),
     container(&["rm"], &["rm", "remove"], &rm::SPEC, rm::work),
     container(&["inspect"], &["inspect"], &inspect::SPEC, inspect::work),
+    container(&["diff"], &["diff"], &diff::SPEC, diff::work),
+    container(&["commit"], &["commit"], &commit::SPEC, commit::work),
+    container(&["export"], &["export"], &export::SPEC, export::work),
     container(&["tree"], &[], &tree::SPEC, tree::work),
     image(&["images"], &["ls", "list"], &images::SPEC, images::work),
     image(&["pull"], &["pull"], &pull::SPEC, pull::work),

@@ -122,6 +122,11 @@ pub static PULL: &[Unsupported] = &[flag("disable-content-trust", "signatures ar
 /// Of `push`.
 pub static PUSH: &[Unsupported] =
     &[flag("disable-content-trust", "signatures are to come"), flag("platform", "")];
+/// Of `commit`.
+pub static COMMIT: &[Unsupported] = &[
+    short('p', flag("pause", "pausing is to come; stop the container first if it writes meanwhile")),
+    flag("no-pause", "nothing is paused yet"),
+];
 /// Of `save`.
 pub static SAVE: &[Unsupported] = &[flag("platform", "")];
 /// Of `load`.

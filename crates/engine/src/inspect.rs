@@ -182,7 +182,7 @@ fn set(members: &[String]) -> Json {
 }
 
 /// What stands for the two in docker's document: the request's over the image's.
-fn entrypoint_and_command<'a>(
+pub(crate) fn entrypoint_and_command<'a>(
     request: &'a RunRequest,
     image: &'a Execution,
 ) -> (Option<&'a [String]>, Option<&'a [String]>) {

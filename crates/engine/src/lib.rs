@@ -42,6 +42,7 @@ mod root;
 pub mod run;
 mod settle;
 mod shm;
+pub mod snapshot;
 pub mod spec;
 pub mod stop;
 mod teardown;

@@ -4,6 +4,7 @@
 //! - [`name`]: giving names and taking them away, and with the last one the image
 //! - [`load`]: from an archive; `archive`: what is in one; [`save`]: to an archive
 //! - [`pull`], [`push`]: from and to registries
+//! - [`commit`]: from a container; `change`: `--change`
 //! - [`login`]: signing in to registries
 //! - `install`: from a manifest and where its blobs are
 //! - [`progress`]: how far layers are
@@ -11,6 +12,8 @@
 //! Nothing here is visible to anybody before it is complete: see crate `store`.
 
 mod archive;
+mod change;
+pub mod commit;
 mod install;
 pub mod list;
 pub mod load;
@@ -21,6 +24,7 @@ pub mod pull;
 pub mod push;
 pub mod save;
 
+pub use commit::{CommitRequest, commit};
 pub use list::{HistoryStep, Listed, history, inspect, list};
 pub use load::{Loaded, load};
 pub use name::{Removed, remove, tag};

@@ -27,6 +27,15 @@ pub enum EnvChange {
     Unset(String),
 }
 
+impl EnvChange {
+    /// The variable that it's about.
+    pub fn name(&self) -> &str {
+        match self {
+            EnvChange::Set(name, _) | EnvChange::Unset(name) => name,
+        }
+    }
+}
+
 /// Which namespace a container gets. Used for user, pid, uts and cgroup namespaces.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NamespaceMode {
