@@ -97,7 +97,11 @@ impl Comparison<'_> {
         let opaque = || overlay::has_xattr(dir.as_fd(), overlay::OPAQUE_XATTR, b"y");
         let hides = here.hides || (!here.path.is_empty() && call("fgetxattr", opaque())?);
         let below = call("openat2", here.below.as_ref().map(Merged::open).transpose())?;
-        let names = call("getdents64", overlay::names(dir.as_fd()))?;
+        let names = match overlay::names(dir.as_fd()) {
+            // Removed since it was opened.
+            Err(Errno::NOENT) => return Ok(Vec::new()),
+            names => call("getdents64", names)?,
+        };
         let mut todo = Vec::new();
         for name in &names {
             let stat = match rustix::fs::statat(&dir, OsStr::from_bytes(name), AtFlags::SYMLINK_NOFOLLOW) {

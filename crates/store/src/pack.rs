@@ -155,7 +155,8 @@ impl<W: Write> Packer<'_, W> {
         let below = below.filter(|_| !hides).map(Merged::open).transpose();
         let below = call("openat2", below).map_err(here)?;
         let mut directories = Vec::new();
-        for name in call("getdents64", overlay::names(dir.as_fd())).map_err(here)? {
+        let names = if_there("getdents64", overlay::names(dir.as_fd())).map_err(here)?;
+        for name in names.unwrap_or_default() {
             let path = join(path, &name);
             match self.child(dir.as_fd(), &name, &path, below.as_ref()) {
                 Ok(found) => directories.extend(found),
@@ -234,13 +235,7 @@ impl<W: Write> Packer<'_, W> {
                 return Ok(Some(Todo { path: path.to_vec(), below }));
             }
             FileType::RegularFile => self.file(dir, name, path)?,
-            FileType::Symlink => {
-                let target = rustix::fs::readlinkat(dir, OsStr::from_bytes(name), Vec::new());
-                // Something else has its name by now.
-                if let Some(target) = if_there("readlinkat", target)? {
-                    self.other(path, EntryKind::Symlink { target: target.into_bytes() }, &stat)?;
-                }
-            }
+            FileType::Symlink => self.symlink(dir, name, path)?,
             FileType::CharacterDevice if self.of_layer && overlay::is_whiteout(&stat) => {
                 if lookup()?.is_some() {
                     let hidden = path.len() - name.len();
@@ -281,6 +276,17 @@ impl<W: Write> Packer<'_, W> {
         self.append(&entry, &mut File::from(file))?;
         self.written.bytes += size;
         Ok(())
+    }
+
+    fn symlink(&mut self, dir: BorrowedFd<'_>, name: &[u8], path: &[u8]) -> Result<(), Fault> {
+        let Some(found) = if_there("openat2", confined::open_path(dir, name))? else { return Ok(()) };
+        let stat = call("fstat", rustix::fs::fstat(&found))?;
+        // Something else has its name by now.
+        if !overlay::is(&stat, FileType::Symlink) {
+            return Ok(());
+        }
+        let target = call("readlinkat", rustix::fs::readlinkat(&found, "", Vec::new()))?.into_bytes();
+        self.other(path, EntryKind::Symlink { target }, &stat)
     }
 
     fn other(&mut self, path: &[u8], kind: EntryKind, stat: &Stat) -> Result<(), Fault> {
