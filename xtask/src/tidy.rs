@@ -22,7 +22,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("runtime", &["types", "linux"]),
     ("store", &["types", "linux"]),
     ("registry", &["types", "linux"]),
-    ("engine", &["types", "linux", "runtime", "store"]),
+    ("engine", &["types", "linux", "runtime", "store", "registry"]),
     // `berth-runtime` is dispatched before anything else exists: cli reaches past engine.
     ("cli", &["types", "linux", "runtime", "engine"]),
     ("testkit", &["types", "linux"]),

@@ -356,3 +356,13 @@ pub fn export(given: &str, path: Option<&Path>) -> Result<(), Failure> {
 pub fn commit(request: &images::CommitRequest) -> Result<String, Failure> {
     images::commit(&home()?, request).map_err(failure)
 }
+
+/// Removes images that nothing uses.
+pub fn prune_images(request: &images::keep::PruneRequest) -> Result<images::keep::Pruned, Failure> {
+    images::keep::prune(&home()?, request).map_err(failure)
+}
+
+/// Hashes all that is stored of images.
+pub fn verify_images() -> Result<images::keep::Verified, Failure> {
+    images::keep::verify(&home()?).map_err(failure)
+}

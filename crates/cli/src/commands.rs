@@ -15,6 +15,8 @@ mod enter;
 mod exec;
 mod export;
 mod history;
+mod image_prune;
+mod image_verify;
 mod images;
 mod import;
 mod info;
@@ -150,6 +152,8 @@ pub static ENTRIES: &[Entry] = &[
     image(&["rmi"], &["rm", "remove"], &rmi::SPEC, rmi::work),
     image(&["history"], &["history"], &history::SPEC, history::work),
     image(&[], &["inspect"], &inspect::IMAGE_SPEC, inspect::image_work),
+    image(&[], &["prune"], &image_prune::SPEC, image_prune::work),
+    image(&[], &["verify"], &image_verify::SPEC, image_verify::work),
     other(IMAGES, &["tags"], &tags::SPEC, tags::work),
     other(IMAGES, &["login"], &login::SPEC, login::work),
     other(IMAGES, &["logout"], &login::LOGOUT_SPEC, login::logout_work),
@@ -168,6 +172,15 @@ pub fn print(text: &str) -> Result<(), Failure> {
         }
         _ => Ok(()),
     }
+}
+
+/// Asks whether to go on, in docker's words; anything but yes is no.
+fn confirm(warning: &str) -> Result<bool, Failure> {
+    print(&format!("{warning}\nAre you sure you want to continue? [y/N] "))?;
+    let mut answer = String::new();
+    let read = std::io::stdin().read_line(&mut answer);
+    read.map_err(|error| Failure::new(format!("cannot read the answer from standard input: {error}")))?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 /// The file that a command writes an archive to; `None` is standard output, which must not be a terminal.

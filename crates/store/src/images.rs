@@ -181,6 +181,13 @@ impl Store {
         })
     }
 
+    /// Whether a manifest with this digest is recorded.
+    pub fn has_manifest(&self, digest: &Digest) -> Result<bool, Error> {
+        self.db.read("look a manifest up", |tx| {
+            Ok(tx.prepare_cached("SELECT 1 FROM manifests WHERE digest = ?1")?.exists([digest.as_str()])?)
+        })
+    }
+
     /// Opens a blob that is kept here; `None` if it isn't.
     pub fn open_blob(&self, digest: &Digest) -> Option<std::fs::File> {
         crate::ingest::open_blob(self.paths(), digest)

@@ -5,6 +5,7 @@
 //! - [`load`]: from an archive; `archive`: what is in one; [`save`]: to an archive
 //! - [`pull`], [`push`]: from and to registries
 //! - [`commit`]: from a container; `change`: `--change`
+//! - [`keep`]: which of them nothing uses, whether they are whole
 //! - [`login`]: signing in to registries
 //! - `install`: from a manifest and where its blobs are
 //! - [`progress`]: how far layers are
@@ -15,6 +16,7 @@ mod archive;
 mod change;
 pub mod commit;
 mod install;
+pub mod keep;
 pub mod list;
 pub mod load;
 pub mod login;

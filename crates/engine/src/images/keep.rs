@@ -1,0 +1,194 @@
+//! What images nothing uses, and whether those that are here are whole: `berth image prune`, `berth image verify`.
+
+use super::{look_at_store, name, open_store};
+use crate::{Error, Home, find};
+use std::collections::BTreeSet;
+use std::io::Read;
+use store::{Image, Store};
+use types::digest::{Digest, Hasher};
+use types::image::ImageConfig;
+
+/// Which images `prune` removes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PruneRequest {
+    /// Those with names as well, unless a container was made from them.
+    pub all: bool,
+    /// Only those made before then, nanoseconds since the epoch.
+    pub until_ns: Option<i64>,
+    /// Only those that have these labels, with these values where given; all must hold.
+    pub labels: Vec<(String, Option<String>)>,
+}
+
+/// What `prune` removed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// Each image that is gone, with its names.
+    pub removed: Vec<name::Removed>,
+    /// Bytes of files that are gone.
+    pub reclaimed_bytes: u64,
+}
+
+/// Something that isn't what its digest says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// What.
+    pub object: String,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+/// What `verify` looked at.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Verified {
+    /// Images.
+    pub images: usize,
+    /// Layers.
+    pub layers: usize,
+    /// Blobs, and bytes of them.
+    pub blobs: usize,
+    /// Bytes that were hashed.
+    pub bytes: u64,
+    /// What is wrong.
+    pub faults: Vec<Fault>,
+}
+
+/// The ids of images that containers were made from, those that leave no record among them.
+fn used(home: &Home, store: &Store) -> Result<BTreeSet<String>, Error> {
+    let recorded = store.containers()?.into_iter().filter_map(|record| record.image.map(|id| id.to_string()));
+    let present = find::present(home).into_iter().filter_map(|container| container.config.image_id);
+    Ok(recorded.chain(present).collect())
+}
+
+/// Removes images that nothing uses, and what killed processes left.
+pub fn prune(home: &Home, request: &PruneRequest) -> Result<Pruned, Error> {
+    let mut pruned = Pruned::default();
+    let store = open_store(home)?;
+    let used = used(home, &store)?;
+    let before = disk_bytes(&store)?;
+    for image in store.images()? {
+        let id = image.id.to_string();
+        if used.contains(&id) || !(request.all || image.references.is_empty()) || !is_wanted(&image, request)
+        {
+            continue;
+        }
+        match name::remove(home, &id, true) {
+            Ok(removed) => pruned.removed.push(removed),
+            // Somebody has begun to use it, or has removed it: so be it.
+            Err(
+                Error::Refused { .. }
+                | Error::Store(store::Error::NoImage { .. } | store::Error::ImageInUse { .. }),
+            ) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    store.sweep()?;
+    pruned.reclaimed_bytes = before.saturating_sub(disk_bytes(&store)?);
+    Ok(pruned)
+}
+
+fn is_wanted(image: &Image, request: &PruneRequest) -> bool {
+    let young = request.until_ns.is_some_and(|until| image.created_ns >= until);
+    let labels = ImageConfig::parse(image.config_json.as_bytes()).map(|config| config.config.labels);
+    let labels = labels.unwrap_or_default();
+    let has = |(key, value): &(String, Option<String>)| {
+        labels.get(key).is_some_and(|own| value.as_ref().is_none_or(|value| own == value))
+    };
+    !young && request.labels.iter().all(has)
+}
+
+/// Bytes of all layers and blobs that rows name, each once.
+fn disk_bytes(store: &Store) -> Result<u64, Error> {
+    Ok(bytes_of(store.images()?.iter()))
+}
+
+fn bytes_of<'a>(images: impl Iterator<Item = &'a Image>) -> u64 {
+    let mut seen = BTreeSet::new();
+    let mut bytes = 0;
+    for layer in images.flat_map(|image| &image.layers) {
+        if seen.insert(layer.chain.to_string()) {
+            bytes += layer.bytes;
+        }
+        if let Some(blob) = &layer.blob
+            && seen.insert(blob.digest.to_string())
+        {
+            bytes += blob.bytes;
+        }
+    }
+    bytes
+}
+
+/// Hashes everything that is stored of images again: configurations, manifests, blobs, and the archives in them.
+pub fn verify(home: &Home) -> Result<Verified, Error> {
+    let mut verified = Verified::default();
+    let Some(store) = look_at_store(home)? else { return Ok(verified) };
+    let mut seen = BTreeSet::new();
+    for image in store.images()? {
+        verified.images += 1;
+        let mut fault = |object: String, why: String| verified.faults.push(Fault { object, why });
+        if !image.id.digest().matches(image.config_json.as_bytes()) {
+            fault(format!("configuration {}", image.id), "its digest is another".to_owned());
+        }
+        for layer in &image.layers {
+            if !seen.insert(layer.chain.to_string()) {
+                continue;
+            }
+            verified.layers += 1;
+            if !layer.tree.is_dir() {
+                fault(format!("layer {}", layer.diff), format!("{} is missing", layer.tree.display()));
+            }
+            let Some(blob) = &layer.blob else { continue };
+            if !seen.insert(blob.digest.to_string()) {
+                continue;
+            }
+            verified.blobs += 1;
+            verified.bytes += blob.bytes;
+            match store.open_blob(&blob.digest) {
+                None => fault(format!("blob {}", blob.digest), "its file is missing".to_owned()),
+                Some(file) => {
+                    if let Err(why) = check(&blob.digest, blob.bytes, file) {
+                        fault(format!("blob {}", blob.digest), why);
+                    } else if let Err(why) = check_archive(&store, layer) {
+                        fault(format!("layer {}", layer.diff), why);
+                    }
+                }
+            }
+        }
+        for (_, bytes) in store.manifests(&image.id)? {
+            // Its digest is the key it was found by; what it names must be an image's parts.
+            let digest = Digest::of(&bytes);
+            if !store.has_manifest(&digest)? {
+                fault(
+                    format!("manifest of {}", image.id),
+                    format!("its digest is {digest}, which isn't its own"),
+                );
+            }
+        }
+    }
+    Ok(verified)
+}
+
+fn check(digest: &Digest, bytes: u64, mut file: impl Read) -> Result<(), String> {
+    let mut hasher = Hasher::new(digest.algorithm());
+    let (mut buffer, mut total) = (vec![0; 256 << 10], 0);
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => {
+                hasher.update(&buffer[..count]);
+                total += count as u64;
+            }
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+    let found = hasher.finish();
+    match (total == bytes, found == *digest) {
+        (true, true) => Ok(()),
+        (false, _) => Err(format!("it has {total} bytes, not {bytes}")),
+        (true, false) => Err(format!("its digest is {found}")),
+    }
+}
+
+fn check_archive(store: &Store, layer: &store::Layer) -> Result<(), String> {
+    let mut archive = store.open_archive(layer).map_err(|error| error.to_string())?;
+    std::io::copy(&mut archive, &mut std::io::sink()).map(drop).map_err(|error| error.to_string())
+}
