@@ -244,7 +244,7 @@ fn flags_that_clash() {
 #[test]
 fn sources_that_are_none() {
     let host = Host::new();
-    refused(&host, &["no-such-image", "true"], 125, &["no-such-image"]);
+    refused(&host, &["--pull", "never", "no-such-image", "true"], 125, &["no-such-image"]);
     refused(&host, &["@nope", "true"], 125, &["@nope"]);
     refused(&host, &["UPPER:CASE:x", "true"], 125, &["UPPER"]);
     refused(&host, &["--rootfs", "/no/such/dir", "true"], 125, &["/no/such/dir"]);
@@ -271,7 +271,7 @@ fn a_tar_that_is_none_is_not_imported() {
         std::fs::write(&file, bytes).unwrap();
         let output = host.berth(["import", file.to_str().unwrap(), "bad"]).run().failed().stdout_is("");
         assert!(!output.err().contains("panicked"), "{output:?}");
-        refused(&host, &["bad", "true"], 125, &["bad"]);
+        refused(&host, &["--pull", "never", "bad", "true"], 125, &["bad"]);
     }
     host.berth(["import", "/no/such.tar", "bad"]).run().failed().stderr_has(&["/no/such.tar"]);
 }
