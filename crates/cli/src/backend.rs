@@ -71,7 +71,9 @@ impl PullPlan {
         let reference = images::reference(image)?;
         let name = reference.tag().map_or_else(|| reference.familiar(), str::to_owned);
         shown.say(&format!("{name}: Pulling from {}", reference.path()));
-        images::pull::pull_apart(home, &request, &shown)
+        let pulled = images::pull::pull_apart(home, &request, &shown)?;
+        shown.pulled(&pulled);
+        Ok(())
     }
 }
 

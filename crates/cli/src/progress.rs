@@ -5,8 +5,8 @@ use std::io::{IsTerminal, Write, stderr, stdout};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use engine::images::Progress;
 use engine::images::progress::LayerState;
+use engine::images::{Progress, Pulled};
 use serde_json::json;
 
 use crate::failure::BadValue;
@@ -116,6 +116,17 @@ impl Shown {
             Mode::Terminal | Mode::Plain => self.to.write(&format!("{text}\n")),
             Mode::Json => self.to.write(&format!("{}\n", json!({ "status": text }))),
         }
+    }
+
+    /// Tells what came of a pull, in docker's words.
+    pub fn pulled(&self, pulled: &Pulled) {
+        self.end();
+        self.say(&format!("Digest: {}", pulled.digest));
+        let name = pulled.reference.familiar();
+        self.say(&match pulled.was_here {
+            true => format!("Status: Image is up to date for {name}"),
+            false => format!("Status: Downloaded newer image for {name}"),
+        });
     }
 
     /// Draws the last state, and leaves it on the screen.

@@ -93,7 +93,7 @@ pub enum Error {
         why: String,
     },
     /// An image whose parts aren't what they should be.
-    #[error("cannot take image {image}: {source}")]
+    #[error("cannot take image {image}: {}", parts_fault(source))]
     ImageParts {
         /// What it was called.
         image: String,
@@ -133,6 +133,11 @@ pub enum Error {
         /// How many there are.
         slots: u32,
     },
+}
+
+/// What is wrong with an image's part; what a registry says of a blob names it.
+fn parts_fault(error: &store::Error) -> String {
+    registry_error(error).map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 /// The registry's error at the bottom of what the store says, if one is there.

@@ -11,6 +11,7 @@
 //! - [`bundle`]: OCI bundles for `berth-runtime`
 //! - [`rootfs`]: a root file system from busybox, as a directory or a tar
 //! - [`elf`]: programs of a few instructions
+//! - [`image`]: images as archives, and served by a registry that may lie
 //! - [`http`]: a server that does what a test tells it to
 //! - [`registry`]: Debian's docker-registry; [`relay`]: a wire to a server that is cut
 //! - [`facts`]: what this machine can do; [`skip!`]: how a test says that it can't
@@ -24,6 +25,7 @@ pub mod facts;
 pub mod host;
 pub mod http;
 mod ids;
+pub mod image;
 pub mod leaks;
 pub mod pty;
 pub mod registry;

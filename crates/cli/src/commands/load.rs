@@ -38,6 +38,16 @@ pub fn work(parsed: &Parsed) -> Result<u8, Failure> {
     let shown = progress::Shown::new(parsed.switch("quiet"));
     for image in backend::load(&source, &shown)? {
         shown.end();
+        let moved: String = image
+            .moved
+            .iter()
+            .map(|(name, id)| {
+                format!(
+                    "The image {name} already exists, renaming the old one with ID {id} to empty string\n"
+                )
+            })
+            .collect();
+        print(&moved)?;
         match image.names.is_empty() {
             true => print(&format!("Loaded image ID: {}\n", image.id))?,
             false => {

@@ -46,13 +46,7 @@ pub fn work(parsed: &Parsed) -> Result<u8, Failure> {
     for image in names {
         let shown = shown(wanted).map_err(|bad| parsed.bad("progress", wanted, bad))?;
         let pulled = backend::pull(&PullRequest { image, platform: platform.clone() }, &shown)?;
-        shown.end();
-        let name = pulled.reference.familiar();
-        shown.say(&format!("Digest: {}", pulled.digest));
-        shown.say(&match pulled.was_here {
-            true => format!("Status: Image is up to date for {name}"),
-            false => format!("Status: Downloaded newer image for {name}"),
-        });
+        shown.pulled(&pulled);
         print(&format!("{}\n", pulled.reference))?;
     }
     Ok(0)

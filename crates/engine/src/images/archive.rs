@@ -79,13 +79,17 @@ impl BufRead for Counted<'_> {
 impl Archive {
     /// Reads what is in an archive, called `what` in errors; `tmp` takes what must be written down first.
     pub fn open(input: File, what: &str, tmp: &Path) -> Result<Archive, Error> {
-        let file = seekable(input, what, tmp)?;
+        let refused = |error: store::Error| Error::ImageArchive {
+            archive: what.to_owned(),
+            why: error.to_string().trim_start_matches("cannot read the archive: ").to_owned(),
+        };
+        let file = seekable(input, what, tmp, &refused)?;
         let at = Cell::new(0);
         let second = file.try_clone().map_err(|error| Error::io("read", what, &error))?;
         let mut reader =
             Reader::new(Counted { inner: BufReader::with_capacity(BUFFER_BYTES, second), at: &at });
         let mut members = HashMap::new();
-        while let Some(entry) = reader.next_entry().map_err(store::Error::Archive)? {
+        while let Some(entry) = reader.next_entry().map_err(|error| refused(store::Error::Archive(error)))? {
             let name = clean(&String::from_utf8_lossy(&entry.name));
             let member = match entry.kind {
                 EntryKind::File { size } => Member::File { offset: at.get(), bytes: size },
@@ -98,7 +102,7 @@ impl Archive {
             };
             members.insert(name, member);
             if members.len() > ENTRIES_MAX {
-                return Err(store::Error::Limit { what: "entries", max: ENTRIES_MAX as u64 }.into());
+                return Err(refused(store::Error::Limit { what: "entries", max: ENTRIES_MAX as u64 }));
             }
         }
         Ok(Archive { file: Arc::new(file), members })
@@ -151,12 +155,17 @@ fn clean(name: &str) -> String {
 }
 
 /// The plain archive at the start of a file that can be read anywhere.
-fn seekable(mut input: File, what: &str, tmp: &Path) -> Result<File, Error> {
+fn seekable(
+    mut input: File,
+    what: &str,
+    tmp: &Path,
+    refused: &dyn Fn(store::Error) -> Error,
+) -> Result<File, Error> {
     let failed = |error: io::Error| Error::io("read", what, &error);
     let regular = input.metadata().map_err(failed)?.is_file();
     if regular {
         let mut start = BufReader::new(input.try_clone().map_err(failed)?);
-        let (_, plain) = store::decompress(&mut start)?;
+        let (_, plain) = store::decompress(&mut start).map_err(refused)?;
         input.seek(SeekFrom::Start(0)).map_err(failed)?;
         if plain {
             return Ok(input);
@@ -166,8 +175,12 @@ fn seekable(mut input: File, what: &str, tmp: &Path) -> Result<File, Error> {
     let spool = openat(CWD, tmp, flags, Mode::RUSR | Mode::WUSR)
         .map_err(|errno| Error::system("make a file in", tmp.display(), errno))?;
     let mut spool = File::from(spool);
-    let (mut plain, _) = store::decompress(BufReader::with_capacity(BUFFER_BYTES, input))?;
-    io::copy(&mut plain, &mut spool).map_err(failed)?;
+    let (mut plain, _) = store::decompress(BufReader::with_capacity(BUFFER_BYTES, input)).map_err(refused)?;
+    io::copy(&mut plain, &mut spool).map_err(|error| match error.raw_os_error() {
+        Some(_) => Error::io("unpack", what, &error),
+        // The decompressor's own: it isn't what it began as.
+        None => Error::ImageArchive { archive: what.to_owned(), why: error.to_string() },
+    })?;
     spool.seek(SeekFrom::Start(0)).map_err(failed)?;
     Ok(spool)
 }

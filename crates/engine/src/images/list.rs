@@ -112,6 +112,18 @@ pub fn history(home: &Home, given: &str) -> Result<Vec<HistoryStep>, Error> {
     Ok(steps)
 }
 
+/// An image's own configuration with the members that docker always shows.
+fn with_defaults(config: &Json) -> Json {
+    let mut shown = json!({
+        "Cmd": null, "Entrypoint": null, "Env": null, "Labels": null, "OnBuild": null, "User": "",
+        "Volumes": null, "WorkingDir": "",
+    });
+    for (member, value) in config.as_object().into_iter().flatten() {
+        shown[member] = value.clone();
+    }
+    shown
+}
+
 /// Docker's document of an image. Source: docker's Engine API, `GET /images/{name}/json`.
 pub fn inspect(home: &Home, given: &str) -> Result<Json, Error> {
     let image = find(home, given)?;
@@ -132,7 +144,8 @@ pub fn inspect(home: &Home, given: &str) -> Result<Json, Error> {
     }
     let created = match image.created_ns {
         0 => parsed.created.clone().unwrap_or_default(),
-        ns => rfc3339(ns),
+        // As Go writes moments: without the zeroes at the end of the fraction.
+        ns => format!("{}Z", rfc3339(ns).trim_end_matches('Z').trim_end_matches('0').trim_end_matches('.')),
     };
     let mut document = json!({
         "Id": image.id.to_string(),
@@ -143,7 +156,7 @@ pub fn inspect(home: &Home, given: &str) -> Result<Json, Error> {
         "Created": created,
         "DockerVersion": raw["docker_version"].as_str().unwrap_or_default(),
         "Author": parsed.author.unwrap_or_default(),
-        "Config": raw["config"],
+        "Config": with_defaults(&raw["config"]),
         "Architecture": parsed.architecture,
         "Os": parsed.os,
         "Size": image.size_bytes,

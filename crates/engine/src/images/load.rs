@@ -30,6 +30,8 @@ pub struct Loaded {
     pub id: ImageId,
     /// The names that it has got, in docker's short form.
     pub names: Vec<String>,
+    /// Names among them that another image had, and that image's id.
+    pub moved: Vec<(String, String)>,
 }
 
 /// One image of docker's `manifest.json`. Source: moby's image/spec v1.2, "Combined Image JSON + Filesystem Changeset
@@ -127,8 +129,9 @@ impl Loader<'_> {
             repository_digest: None,
             references,
         };
+        let owners = self.owners(&recipe.references);
         let id = make(self.store, recipe, &item.config, self.progress)?;
-        Ok(Loaded { id, names: shown_names })
+        Ok(Loaded { id, names: shown_names, moved: moved(owners, &id) })
     }
 
     fn plain_layer<'n>(&'n self, name: &'n str, diff: DiffId) -> NewLayer<'n> {
@@ -211,9 +214,24 @@ impl Loader<'_> {
             repository_digest: None,
             references: names,
         };
+        let owners = self.owners(&parts.references);
         let id = install(self.store, parts, descriptor.digest.as_str(), self.progress)?;
-        Ok(Some(Loaded { id, names: shown_names }))
+        Ok(Some(Loaded { id, names: shown_names, moved: moved(owners, &id) }))
     }
+
+    /// Names that are given already, and the images that have them.
+    fn owners(&self, references: &[Reference]) -> Vec<(String, ImageId)> {
+        let owner = |reference: &Reference| {
+            let image = self.store.resolve_image(&reference.to_string()).ok()?;
+            Some((reference.familiar(), image.id))
+        };
+        references.iter().filter_map(owner).collect()
+    }
+}
+
+fn moved(owners: Vec<(String, ImageId)>, to: &ImageId) -> Vec<(String, String)> {
+    let others = owners.into_iter().filter(|(_, id)| id != to);
+    others.map(|(name, id)| (name, id.to_string())).collect()
 }
 
 fn input<'a>(section: Option<Section>, name: &str) -> io::Result<Input<'a>> {

@@ -83,20 +83,21 @@ pub fn is_here(home: &Home, image: &str, wanted: Option<&str>) -> Result<bool, E
 /// How a pull in a process of its own ended.
 #[derive(Serialize, Deserialize)]
 enum Ended {
-    Pulled,
+    Pulled { digest: Digest, id: String, was_here: bool },
     Failed { message: String, hint: Option<String>, kind: Kind },
 }
 
 /// [`pull`] in a process of its own: what it leaves in memory would be inherited by a container's holder and keeper. The
 /// caller has one thread.
-pub fn pull_apart(home: &Home, request: &PullRequest, progress: &dyn Progress) -> Result<(), Error> {
+pub fn pull_apart(home: &Home, request: &PullRequest, progress: &dyn Progress) -> Result<Pulled, Error> {
+    let reference = super::reference(&request.image)?;
     let failed = |errno| Error::system("pull", &request.image, errno);
     let (ours, theirs) = linux::socket::pair().map_err(failed)?;
     let pid = match process::fork().map_err(failed)? {
         Fork::Parent(pid) => pid,
         Fork::Child => {
             let ended = match pull(home, request, progress) {
-                Ok(_) => Ended::Pulled,
+                Ok(Pulled { digest, id, was_here, .. }) => Ended::Pulled { digest, id, was_here },
                 Err(error) => {
                     Ended::Failed { message: error.to_string(), hint: error.hint(), kind: error.kind() }
                 }
@@ -109,7 +110,7 @@ pub fn pull_apart(home: &Home, request: &PullRequest, progress: &dyn Progress) -
     let ended = wire::receive::<Ended>(&ours);
     let _ = process::wait_child(pid);
     match ended.map_err(failed)? {
-        Some((Ended::Pulled, _)) => Ok(()),
+        Some((Ended::Pulled { digest, id, was_here }, _)) => Ok(Pulled { reference, digest, id, was_here }),
         Some((Ended::Failed { message, hint, kind }, _)) => Err(Error::Reported { message, hint, kind }),
         None => Err(Error::Reported {
             message: format!("cannot pull {}: the process that pulled was killed", request.image),

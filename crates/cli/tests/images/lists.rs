@@ -1,0 +1,187 @@
+//! `images`, `tag`, `rmi`, `history`, `image inspect`, in docker 28's words.
+
+use super::*;
+
+#[test]
+fn images_are_listed_as_docker_lists_them() {
+    let host = Host::new();
+    let empty = "REPOSITORY   TAG       IMAGE ID   CREATED   SIZE";
+    assert_eq!(host.berth(["images"]).text(), empty);
+    let dated = |at: &'static str| move |config: &mut testkit::Value| config["created"] = json!(at);
+    let (old, new) = (rich(), Image::busybox().config(dated("2011-01-01T00:00:00Z")));
+    load(&host, &old, "app:1");
+    host.berth(["tag", "app:1", "reg.example:5000/team/app:v1"]).text();
+    load(&host, &new, "web");
+    let text = host.berth(["images"]).text();
+    let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines[0], ["REPOSITORY", "TAG", "IMAGE", "ID", "CREATED", "SIZE"]);
+    let short = |image: &Image| image.id()["sha256:".len()..][..12].to_owned();
+    assert_eq!(lines[1][..3], ["web", "latest", &short(&new)]);
+    assert_eq!(lines[2][..3], ["app", "1", &short(&old)]);
+    assert_eq!(lines[3][..3], ["reg.example:5000/team/app", "v1", &short(&old)]);
+    assert_eq!(lines[1][4..6], ["years", "ago"]);
+
+    let names = |args: &[&str]| {
+        host.berth(["images", "--format", "{{.Repository}}:{{.Tag}}"].iter().chain(args)).text()
+    };
+    let (web, app, far) = ("web:latest", "app:1", "reg.example:5000/team/app:v1");
+    let both = format!("{app}\n{far}");
+    for (args, expected) in [
+        (&["app"][..], app),
+        (&["app:1"], app),
+        (&["app:2"], ""),
+        (&["docker.io/library/app"], app),
+        (&["reg.example:5000/team/app"], far),
+        (&["nix"], ""),
+        (&["-f", "reference=*b"], web),
+        (&["-f", "reference=*:latest"], web),
+        (&["-f", "reference=*/*/app:v?"], far),
+        (&["-f", "reference=web", "-f", "reference=app"], "web:latest\napp:1"),
+        (&["-f", "label=colour"], &both),
+        (&["-f", "label=colour=blue"], &both),
+        (&["-f", "label=colour=red"], ""),
+        (&["-f", "label=colour", "-f", "label=kind=image", "app"], app),
+        (&["-f", "before=web"], &both),
+        (&["-f", "since=app:1"], web),
+        (&["-f", "since=web"], ""),
+        (&["-f", "dangling=true"], ""),
+        (&["-f", "dangling=false", "web"], web),
+        (&["-f", "until=2005-01-01"], &both),
+    ] {
+        assert_eq!(names(args), expected, "{args:?}");
+    }
+    let ids = host.berth(["images", "-q", "--no-trunc"]).text();
+    assert_eq!(ids.lines().collect::<Vec<_>>(), [new.id(), old.id(), old.id()]);
+    let digests = host.berth(["images", "--digests", "web"]).text();
+    assert!(digests.starts_with("REPOSITORY   TAG       DIGEST    IMAGE ID"), "{digests}");
+    assert!(digests.contains("web          latest    <none>"), "{digests}");
+    let line = host.berth(["images", "--format", "json", "web"]).run().ok().json();
+    assert_eq!(
+        (&line["Repository"], &line["Tag"], &line["Digest"], &line["CreatedAt"]),
+        (&json!("web"), &json!("latest"), &json!("<none>"), &json!("2011-01-01 00:00:00 +0000 UTC"))
+    );
+    host.berth(["images", "-f", "colour=blue"]).run().failed().stderr_has(&["colour"]);
+    host.berth(["images", "-f", "before=nix"]).run().code(1).stderr_has(&["no such image: nix"]);
+}
+
+#[test]
+fn names_come_and_go_and_the_last_takes_the_image_along() {
+    let host = Host::new();
+    let image = rich();
+    load(&host, &image, "app:1");
+    assert_eq!(host.berth(["tag", "app:1", "b"]).text(), "");
+    assert_eq!(host.berth(["tag", &image.id()[7..20], "reg.example/c:2"]).text(), "");
+    for (source, target, why) in [
+        ("nix", "a", "no such image: nix"),
+        ("app:1", "A:b", "lower case"),
+        ("app:1", "a@sha256:0000000000000000000000000000000000000000000000000000000000000000", "digest"),
+    ] {
+        host.berth(["tag", source, target]).run().code(1).stdout_is("").stderr_has(&[why]);
+    }
+    let by_id = host.berth(["rmi", &image.id()]).run().code(1).stdout_is("");
+    by_id.stderr_has(&["cannot remove image", "app:1", "b:latest", "reg.example/c:2"]);
+    assert_eq!(host.berth(["rmi", "b"]).text(), "Untagged: b:latest");
+    let mixed = host.berth(["rmi", "nix", "reg.example/c:2"]).run().code(1);
+    mixed.stdout_is("Untagged: reg.example/c:2").stderr_has(&["no such image: nix"]);
+    let last = host.berth(["rmi", "app:1"]).text();
+    assert_eq!(last, format!("Untagged: app:1\nDeleted: {}", image.id()));
+    assert_eq!(host.berth(["images", "-q"]).text(), "");
+    assert_eq!(layers(&host), [""; 0]);
+    assert_eq!(names_in(&host.root_dir().join("blobs/sha256")), [""; 0]);
+
+    load(&host, &image, "app:1");
+    host.berth(["tag", "app:1", "b"]).text();
+    let forced = host.berth(["rmi", "-f", &image.id()]).text();
+    assert_eq!(forced, format!("Untagged: app:1\nUntagged: b:latest\nDeleted: {}", image.id()));
+}
+
+#[test]
+fn an_image_in_use_stays() {
+    let host = Host::new();
+    let image = Image::busybox();
+    load(&host, &image, "app");
+    host.berth(["run", "-d", "--name", "it", "--network", "none", "app", "sleep", "100"]).text();
+    for force in [&[][..], &["-f"]] {
+        let output = host.berth(["rmi"].iter().chain(force)).arg("app").run().code(1).stdout_is("");
+        output.stderr_has(&["cannot remove image app", "container it"]);
+    }
+    // With another name, one may go.
+    host.berth(["tag", "app", "other"]).text();
+    assert_eq!(host.berth(["rmi", "other"]).text(), "Untagged: other:latest");
+    host.berth(["stop", "-t", "0", "it"]).text();
+    host.berth(["rmi", "app"]).run().code(1).stderr_has(&["container it uses it"]);
+    assert_eq!(host.berth(["rmi", "-f", "app"]).text(), "Untagged: app:latest");
+    assert_eq!(host.berth(["images", "-q", "--no-trunc"]).text(), image.id());
+    host.berth(["rm", "it"]).text();
+    assert_eq!(host.berth(["rmi", &image.id()]).text(), format!("Deleted: {}", image.id()));
+    assert_eq!(layers(&host), [""; 0]);
+}
+
+#[test]
+fn a_history_is_dockers() {
+    let host = Host::new();
+    let image = rich();
+    load(&host, &image, "app");
+    let id = &image.id()["sha256:".len()..][..12];
+    let text = host.berth(["history", "app"]).text();
+    let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+    let head =
+        "IMAGE          CREATED        CREATED BY                                      SIZE      COMMENT";
+    assert_eq!(lines[0], head);
+    let copied = format!("COPY {}…", "x".repeat(39));
+    assert!(lines[1].starts_with(&format!("{id}   ")), "{text}");
+    assert!(lines[1].contains(&format!(" {copied}   ")), "{text}");
+    assert!(lines[3].starts_with("<missing>      ") && lines[3].contains("ENV FROM=image"), "{text}");
+    assert!(lines[3].ends_with("0B"), "{text}");
+    assert!(lines[4].ends_with("buildkit.dockerfile.v0"), "{text}");
+    let quiet = host.berth(["history", "-q", "app"]).text();
+    assert_eq!(quiet, format!("{id}\n<missing>\n<missing>\n<missing>"));
+    let raw =
+        host.berth(["history", "-H=false", "--no-trunc", "--format", "{{.CreatedAt}} {{.Size}}", "app"]);
+    assert_eq!(raw.text().lines().nth(2), Some("2001-09-09T01:46:40Z 0"));
+    host.berth(["history", "nix"]).run().code(1).stderr_has(&["no such image: nix"]);
+}
+
+#[test]
+fn an_inspected_image_reads_as_dockers() {
+    let host = Host::new();
+    let image = rich();
+    load(&host, &image, "app:1");
+    host.berth(["tag", "app:1", "reg.example/b:2"]).text();
+    let document = host.berth(["image", "inspect", "app:1"]).run().ok().json();
+    assert_eq!(host.berth(["inspect", "app:1"]).run().ok().json(), document);
+    let document = &document[0];
+    assert_eq!(document["Id"], json!(image.id()));
+    assert_eq!(document["RepoTags"], json!(["app:1", "reg.example/b:2"]));
+    assert_eq!(document["RepoDigests"], json!([]));
+    assert_eq!(document["Created"], json!("2001-09-09T01:46:40Z"));
+    assert_eq!(document["Author"], json!("berth's tests"));
+    assert_eq!(document["Os"], json!("linux"));
+    let config = &document["Config"];
+    for (member, value) in [
+        ("User", json!("guest")),
+        ("WorkingDir", json!("/made/when/missing")),
+        ("Entrypoint", json!(["/bin/sh", "-c"])),
+        ("Cmd", json!(["echo from the image"])),
+        ("Env", json!(["PATH=/bin:/usr/bin", "FROM=image", "BOTH=image"])),
+        ("Labels", json!({ "colour": "blue", "kind": "image" })),
+        ("StopSignal", json!("SIGUSR1")),
+        ("ExposedPorts", json!({ "80/tcp": {}, "53/udp": {} })),
+        ("Volumes", json!({ "/srv/web": {} })),
+        ("Healthcheck", json!({ "Test": ["CMD", "true"], "Interval": 1_000_000_000 })),
+    ] {
+        assert_eq!(config[member], value, "{member}");
+    }
+    let size: u64 = document["Size"].as_u64().unwrap();
+    let busybox = std::fs::metadata("/bin/busybox").unwrap().len();
+    assert!((busybox..busybox + 100_000).contains(&size), "{size} beside {busybox}");
+    let shown = host.berth(["image", "inspect", "-f", "{{.Config.User}} {{index .RepoTags 0}}", "app:1"]);
+    assert_eq!(shown.text(), "guest app:1");
+    // What an image doesn't set is there as well, as with docker.
+    load(&host, &Image::busybox(), "plain");
+    let plain = host.berth(["image", "inspect", "-f", "[{{.Config.User}}][{{.Config.WorkingDir}}]", "plain"]);
+    assert_eq!(plain.text(), "[][]");
+    let missing = host.berth(["image", "inspect", "nix"]).run().code(1).stdout_is("[]");
+    missing.stderr_has(&["no such image: nix"]);
+    host.berth(["inspect", "nix"]).run().code(1).stdout_is("[]").stderr_has(&["no such object: nix"]);
+}

@@ -1,0 +1,141 @@
+//! `berth load`: every form that an archive of images has in the field, and what isn't one.
+
+use super::*;
+use testkit::image::{self, Compression, compress};
+
+/// Loads an archive that `write` wrote; what it printed.
+fn loaded(host: &Host, write: impl FnOnce(&std::path::Path)) -> String {
+    let path = host.path("archive");
+    write(&path);
+    host.berth(["load", "-i"]).arg(&path).text()
+}
+
+#[test]
+fn layouts_of_all_compressions_are_the_same_image() {
+    for compression in [Compression::Plain, Compression::Gzip, Compression::Zstd] {
+        let host = Host::new();
+        let image = rich().compression(compression);
+        let text = loaded(&host, |path| image.write_layout(path, "docker.io/library/app:1"));
+        assert_eq!(text, "Loaded image: app:1", "{compression:?}");
+        assert_eq!(host.berth(["images", "-q", "--no-trunc"]).text(), image.id());
+        let inspected = host.berth(["image", "inspect", "app:1"]).run().ok().json();
+        assert_eq!(inspected[0]["RootFS"]["Layers"].as_array().unwrap().len(), 3);
+        assert_eq!(host.berth(["run", "--rm", "app:1", "cat /data/kept"]).text(), "kept");
+    }
+}
+
+#[test]
+fn dockers_archives_load_plain_compressed_and_from_a_pipe() {
+    let host = Host::new();
+    let image = rich();
+    let tar = image.docker_archive(&["app:1", "reg.example/b/c:x"]).tar();
+    for (compression, piped) in [
+        (Compression::Plain, false),
+        (Compression::Gzip, false),
+        (Compression::Zstd, false),
+        (Compression::Plain, true),
+        (Compression::Zstd, true),
+    ] {
+        let bytes = compress(&tar, compression);
+        let text = match piped {
+            true => host.berth(["load"]).stdin(bytes).text(),
+            false => loaded(&host, |path| std::fs::write(path, bytes).unwrap()),
+        };
+        assert_eq!(text, "Loaded image: app:1\nLoaded image: reg.example/b/c:x");
+        assert_eq!(host.berth(["run", "--rm", "app:1"]).text(), "from the image");
+        host.berth(["rmi", "-f", &image.id()]).text();
+        assert_eq!(layers(&host), [""; 0], "rmi leaves no layer");
+    }
+}
+
+#[test]
+fn an_image_without_a_name_is_told_by_its_id() {
+    let host = Host::new();
+    let image = Image::busybox();
+    let text = loaded(&host, |path| image.write_docker_archive(path, &[]));
+    assert_eq!(text, format!("Loaded image ID: {}", image.id()));
+    assert_eq!(host.berth(["images", "--format", "{{.Repository}}:{{.Tag}}"]).text(), "<none>:<none>");
+    let short = &image.id()["sha256:".len()..][..12];
+    assert_eq!(sh(&host, short, "echo ran"), "ran");
+}
+
+#[test]
+fn a_name_moves_to_the_image_loaded_last() {
+    let host = Host::new();
+    let (old, new) = (Image::busybox(), Image::busybox().set("User", json!("web")));
+    load(&host, &old, "app:1");
+    let text = loaded(&host, |path| new.write_docker_archive(path, &["app:1"]));
+    // docker 28's words.
+    let expected = format!(
+        "The image app:1 already exists, renaming the old one with ID {} to empty string\nLoaded image: app:1",
+        old.id()
+    );
+    assert_eq!(text, expected);
+    assert_eq!(host.berth(["images", "-q", "--no-trunc", "app:1"]).text(), new.id());
+    let dangling = host.berth(["images", "-q", "--no-trunc", "-f", "dangling=true"]).text();
+    assert_eq!(dangling, old.id());
+    assert_eq!(layers(&host).len(), 1, "both have the same layer");
+}
+
+#[test]
+fn several_images_of_one_archive_share_layers() {
+    let host = Host::new();
+    let (one, two) = (Image::busybox(), rich());
+    let names = |at: usize| format!("app:{at}");
+    let mut tar = Layer::new();
+    let mut manifest = Vec::new();
+    for (at, image) in [&one, &two].into_iter().enumerate() {
+        let parts = image.clone().compression(Compression::Plain).parts();
+        let file = |bytes: &[u8]| image::digest(bytes).replace(':', "-");
+        tar = tar.file(&file(&parts.config), 0o644, &parts.config);
+        let mut layers = Vec::new();
+        for layer in &parts.layers {
+            tar = tar.file(&file(layer), 0o644, layer);
+            layers.push(file(layer));
+        }
+        manifest.push(json!({"Config": file(&parts.config), "RepoTags": [names(at)], "Layers": layers}));
+    }
+    let tar = tar.file("manifest.json", 0o644, json!(manifest).to_string()).tar();
+    let text = host.berth(["load"]).stdin(tar).text();
+    assert_eq!(text, "Loaded image: app:0\nLoaded image: app:1");
+    assert_eq!(layers(&host).len(), 3);
+}
+
+#[test]
+fn what_is_no_archive_of_images_is_refused_by_name() {
+    let host = Host::new();
+    let image = rich();
+    let full = image.docker_archive(&["app:1"]).tar();
+    let no_manifest = Layer::new().file("a", 0o644, "b").tar();
+    let cases: Vec<(Vec<u8>, &str)> = vec![
+        (b"#!/bin/sh\n".to_vec(), "not a tar archive"),
+        (Vec::new(), "not a tar archive"),
+        (no_manifest, "neither manifest.json (docker) nor index.json (OCI)"),
+        (full[..full.len() / 2].to_vec(), "cannot load"),
+        (compress(&full, Compression::Gzip)[..100_000].to_vec(), "cannot load"),
+        (b"\xfd7zXZ\0garbage".to_vec(), "xz"),
+    ];
+    for (bytes, why) in cases {
+        let path = host.path("bad.tar");
+        std::fs::write(&path, bytes).unwrap();
+        let output = host.berth(["load", "-i"]).arg(&path).run().code(1).stdout_is("");
+        output.stderr_has(&["bad.tar", why]);
+        assert_eq!(host.berth(["images", "-q"]).text(), "");
+    }
+    host.berth(["load", "-i", "/nowhere"]).run().code(1).stderr_has(&["/nowhere", "no such file"]);
+}
+
+#[test]
+fn an_archive_that_lies_about_a_layer_leaves_nothing() {
+    let host = Host::new();
+    let image = rich();
+    let mut tar = image.docker_archive(&["app:1"]).tar();
+    // One byte of a file in the second layer.
+    let at = tar.windows(15).position(|bytes| bytes == b"a file that bec").unwrap();
+    tar[at] = b'A';
+    host.berth(["load"]).stdin(tar).run().code(1).stdout_is("").stderr_has(&["layer sha256:", "digest"]);
+    assert_eq!(host.berth(["images", "-q"]).text(), "");
+    // The next try takes the good one.
+    load(&host, &image, "app:1");
+    assert_eq!(host.berth(["run", "--rm", "app:1"]).text(), "from the image");
+}
