@@ -60,18 +60,17 @@ impl WorkDir {
                 Ok(()) | Err(Errno::EXIST) => {}
                 Err(source) => return Err(error(source)),
             }
-            let mut fd = lock(tmp.as_fd(), &name, Wait::No).map_err(error)?;
-            if fd.is_none() {
-                if tries == 0 {
-                    waiting();
-                }
-                fd = lock(tmp.as_fd(), &name, Wait::Yes).map_err(error)?;
-            }
-            if let Some(fd) = fd {
+            if let Some(fd) = lock(tmp.as_fd(), &name, Wait::No).map_err(error)? {
                 let work = WorkDir { tmp, name, fd, moved: false };
                 work.clear()?;
                 return Ok(work);
             }
+            if tries == 0 {
+                waiting();
+            }
+            // Shared: who has placed the directory goes on to pin it, perhaps until something that this process makes is
+            // there. An exclusive lock would wait for that as well, and both for ever.
+            drop(pin(tmp.as_fd(), &name).map_err(error)?);
         }
         Err(error(Errno::AGAIN))
     }
