@@ -206,6 +206,11 @@ fn split_host(text: &str) -> (&str, &str) {
     }
 }
 
+/// Whether `text` is a repository's name alone, with neither a tag nor a digest: a colon before a slash is a port's.
+pub fn is_bare(text: &str) -> bool {
+    !text.contains('@') && text.rsplit_once(':').is_none_or(|(_, after)| after.contains('/'))
+}
+
 /// Checks `HOST[:PORT]`, where the host is a domain name, an IPv4 address, or an IPv6 address in brackets.
 pub fn check_host(host: &str) -> Result<(), &'static str> {
     if host.len() > HOST_BYTES_MAX {

@@ -1,9 +1,10 @@
 //! `berth pull`.
 
 use engine::images::PullRequest;
+use types::reference::is_bare;
 
 use super::print;
-use crate::failure::{BadValue, Failure};
+use crate::failure::Failure;
 use crate::flags::{CommandSpec, Flag, Parsed};
 use crate::progress::{Shown, To};
 use crate::{backend, unsupported};
@@ -32,19 +33,18 @@ pub fn work(parsed: &Parsed) -> Result<u8, Failure> {
     let quiet = parsed.switch("quiet");
     let platform = parsed.one("platform").filter(|text| !text.is_empty()).map(str::to_owned);
     let wanted = parsed.one("progress").unwrap_or_default();
-    let shown = |wanted: &str| Shown::of_pull(quiet, wanted, To::Stdout);
-    shown(wanted).map_err(|bad: BadValue| parsed.bad("progress", wanted, bad))?;
+    let shown =
+        Shown::of_pull(quiet, wanted, To::Stdout).map_err(|bad| parsed.bad("progress", wanted, bad))?;
     let names = match parsed.switch("all-tags") {
         false => vec![given],
         true => {
-            if given.contains('@') || given.rsplit_once(':').is_some_and(|(_, tag)| !tag.contains('/')) {
+            if !is_bare(&given) {
                 return Err(parsed.wrong("tag can't be used with --all-tags/-a"));
             }
             backend::tags(&given)?.into_iter().map(|tag| format!("{given}:{tag}")).collect()
         }
     };
     for image in names {
-        let shown = shown(wanted).map_err(|bad| parsed.bad("progress", wanted, bad))?;
         let pulled = backend::pull(&PullRequest { image, platform: platform.clone() }, &shown)?;
         shown.pulled(&pulled);
         print(&format!("{}\n", pulled.reference))?;

@@ -1,7 +1,7 @@
 //! `berth push`.
 
 use engine::images::PushState;
-use types::reference::Reference;
+use types::reference::{Reference, is_bare};
 
 use super::print;
 use crate::failure::Failure;
@@ -32,7 +32,7 @@ pub fn work(parsed: &Parsed) -> Result<u8, Failure> {
     let references = match parsed.switch("all-tags") {
         false => vec![reference],
         true => {
-            if given.rsplit_once(':').is_some_and(|(_, tag)| !tag.contains('/')) {
+            if !is_bare(&given) {
                 return Err(parsed.wrong("tag can't be used with --all-tags/-a"));
             }
             let found = backend::names_of(&given)?;

@@ -54,7 +54,7 @@ pub fn commit(home: &Home, request: &CommitRequest) -> Result<String, Error> {
             .map_err(|why| Error::invalid(format!("--change {change:?}"), why))?;
     }
     let is_changed = !snapshot.changes()?.is_empty();
-    let created_ns = now_ns();
+    let created_ns = crate::cell::now_ns();
     let created = Some(rfc3339(created_ns));
     config.created.clone_from(&created);
     config.author = Some(request.author.clone()).filter(|author| !author.is_empty()).or(config.author);
@@ -157,8 +157,4 @@ fn effective(config: &Config) -> Execution {
         labels: config.labels().into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
         ..image.clone()
     }
-}
-
-fn now_ns() -> i64 {
-    crate::cell::now_ns()
 }

@@ -6,7 +6,6 @@ use super::{Progress, host_platform, open_store};
 use crate::request::ImportSource;
 use crate::{Error, Home};
 use serde::Deserialize;
-use std::fs::File;
 use std::io;
 use store::{Input, NewLayer, Recipe, Store};
 use types::digest::{DiffId, Digest, ImageId};
@@ -53,16 +52,10 @@ pub fn load(home: &Home, source: &ImportSource, progress: &dyn Progress) -> Resu
     if !rustix::process::geteuid().is_root() {
         return Err(Error::NotRoot);
     }
-    let (input, what) = match source {
-        ImportSource::Stdin => {
-            let stdin = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)
-                .map_err(|errno| Error::system("read", "standard input", errno))?;
-            (File::from(stdin), "standard input".to_owned())
-        }
-        ImportSource::File(path) => {
-            let shown = path.display().to_string();
-            (File::open(path).map_err(|error| Error::io("open", &shown, &error))?, shown)
-        }
+    let input = crate::import::open(source)?;
+    let what = match source {
+        ImportSource::Stdin => "standard input".to_owned(),
+        ImportSource::File(path) => path.display().to_string(),
     };
     let store = open_store(home)?;
     let archive = Archive::open(input, &what, &store.paths().tmp())?;

@@ -14,7 +14,7 @@ pub struct Removed {
 }
 
 /// A name that a user gives to an image: no digest in it.
-pub(super) fn new_name(text: &str) -> Result<Reference, Error> {
+pub(crate) fn new_name(text: &str) -> Result<Reference, Error> {
     let reference = Reference::parse(text).map_err(store::Error::Reference)?;
     if reference.digest().is_some() {
         let (text, reason) = (text.to_owned(), "a name for an image can't say its digest");

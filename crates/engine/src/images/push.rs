@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use store::{Image, ManifestBytes, Store};
 use types::digest::Digest;
 use types::image::manifest::Document;
+use types::image::media::Compression;
 use types::image::{Descriptor, Manifest, media};
 use types::reference::{Reference, Repository};
 
@@ -114,15 +115,8 @@ pub(super) fn manifest_of(store: &Store, image: &Image, reference: &Reference) -
         layers.push(Descriptor::new(media_type, blob.digest.clone(), blob.bytes));
     }
     let config = image.config_json.as_bytes();
-    let manifest = Manifest {
-        schema_version: 2,
-        media_type: media::OCI_MANIFEST.to_owned(),
-        artifact_type: None,
-        config: Descriptor::new(media::OCI_CONFIG, image.id.digest(), config.len() as u64),
-        layers,
-        subject: None,
-        annotations: Default::default(),
-    };
+    let config = Descriptor::new(media::OCI_CONFIG, image.id.digest(), config.len() as u64);
+    let manifest = Manifest::oci(config, layers);
     let bytes = serde_json::to_vec(&manifest).unwrap_or_default();
     let blobs = manifest.layers.iter().map(|layer| layer.digest.clone()).collect();
     let media_type = manifest.media_type.clone();
@@ -133,10 +127,10 @@ fn media_type_of(file: &File) -> io::Result<&'static str> {
     use std::os::unix::fs::FileExt;
     let mut start = [0; 4];
     let count = file.read_at(&mut start, 0)?;
-    Ok(match &start[..count] {
-        [0x1f, 0x8b, ..] => media::OCI_LAYER_GZIP,
-        [0x28, 0xb5, 0x2f, 0xfd] => media::OCI_LAYER_ZSTD,
-        _ => media::OCI_LAYER,
+    Ok(match Compression::of(&start[..count]) {
+        Compression::Gzip => media::OCI_LAYER_GZIP,
+        Compression::Zstd => media::OCI_LAYER_ZSTD,
+        Compression::None => media::OCI_LAYER,
     })
 }
 

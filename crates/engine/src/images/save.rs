@@ -10,7 +10,7 @@ use store::tar::{Entry, EntryKind, Writer};
 use store::{Image, Layer, Store};
 use types::digest::{Digest, ImageId};
 use types::image::{Descriptor, Manifest, media};
-use types::reference::Reference;
+use types::reference::{Reference, is_bare};
 
 /// Writes the images called `given` to `out`. A repository without a tag means all its tags, as with docker.
 ///
@@ -38,8 +38,7 @@ fn wanted(store: &Store, given: &[String]) -> Result<Vec<(Image, Vec<Reference>)
     };
     for text in given {
         let parsed = Reference::parse(text).ok();
-        let tagged = text.rsplit_once(':').is_some_and(|(_, tag)| !tag.contains('/')) || text.contains('@');
-        if let Some(reference) = parsed.as_ref().filter(|_| !tagged) {
+        if let Some(reference) = parsed.as_ref().filter(|_| is_bare(text)) {
             let of_repository = |image: &Image| -> Vec<Reference> {
                 let names = image.references.iter().filter_map(|name| Reference::parse(name).ok());
                 names.filter(|name| name.repository() == reference.repository()).collect()
@@ -134,15 +133,8 @@ impl<W: Write> Saver<'_, W> {
         }
         let config = image.config_json.as_bytes();
         self.blob(&image.id.digest(), config)?;
-        let manifest = Manifest {
-            schema_version: 2,
-            media_type: media::OCI_MANIFEST.to_owned(),
-            artifact_type: None,
-            config: Descriptor::new(media::OCI_CONFIG, image.id.digest(), config.len() as u64),
-            layers,
-            subject: None,
-            annotations: BTreeMap::new(),
-        };
+        let config = Descriptor::new(media::OCI_CONFIG, image.id.digest(), config.len() as u64);
+        let manifest = Manifest::oci(config, layers);
         let bytes = serde_json::to_vec(&manifest).unwrap_or_default();
         let digest = Digest::of(&bytes);
         self.blob(&digest, &bytes)?;

@@ -10,6 +10,7 @@ use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use types::digest::{Algorithm, DiffId, Hasher, Sha256};
+use types::image::media::Compression;
 
 /// Input is read in pieces of this size.
 const INPUT_BUFFER_BYTES: usize = 64 << 10;
@@ -24,46 +25,34 @@ const ZSTD_WINDOW_LOG_MAX: u32 = 27;
 const ZSTD_KEEP_LEVEL: i32 = 1;
 
 /// How an input is compressed, by its first bytes, as file names lie and pipes have none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Format {
-    Plain,
-    Gzip,
-    Zstd,
+///
+/// Errors: [`Error::Compression`] for what is known, and not read.
+fn compression_of(start: &[u8]) -> Result<Compression, Error> {
+    match start {
+        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Err(Error::Compression { format: "xz" }),
+        [b'B', b'Z', b'h', b'1'..=b'9', b'1', b'A', b'Y', ..] => Err(Error::Compression { format: "bzip2" }),
+        start => Ok(Compression::of(start)),
+    }
 }
 
-impl Format {
-    fn of(start: &[u8]) -> Result<Format, Error> {
-        match start {
-            [0x1f, 0x8b, ..] => Ok(Format::Gzip),
-            // A frame, or one that is skipped, with which chunked files begin. Source: RFC 8878, 3.1.
-            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Ok(Format::Zstd),
-            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Err(Error::Compression { format: "xz" }),
-            [b'B', b'Z', b'h', b'1'..=b'9', b'1', b'A', b'Y', ..] => {
-                Err(Error::Compression { format: "bzip2" })
-            }
-            _ => Ok(Format::Plain),
+fn decoder<'a>(compression: Compression, input: impl BufRead + 'a) -> Result<Box<dyn Read + 'a>, Error> {
+    Ok(match compression {
+        Compression::None => Box::new(input),
+        Compression::Gzip => Box::new(MultiGzDecoder::new(input)),
+        Compression::Zstd => {
+            let mut decoder = zstd::Decoder::with_buffer(input).map_err(Error::ReadArchive)?;
+            decoder.window_log_max(ZSTD_WINDOW_LOG_MAX).map_err(Error::ReadArchive)?;
+            Box::new(decoder)
         }
-    }
-
-    fn decoder<'a>(self, input: impl BufRead + 'a) -> Result<Box<dyn Read + 'a>, Error> {
-        Ok(match self {
-            Format::Plain => Box::new(input),
-            Format::Gzip => Box::new(MultiGzDecoder::new(input)),
-            Format::Zstd => {
-                let mut decoder = zstd::Decoder::with_buffer(input).map_err(Error::ReadArchive)?;
-                decoder.window_log_max(ZSTD_WINDOW_LOG_MAX).map_err(Error::ReadArchive)?;
-                Box::new(decoder)
-            }
-        })
-    }
+    })
 }
 
 /// The plain archive of an input that is plain, gzip or zstd, told by its first bytes; and whether it was plain.
 ///
 /// Errors: [`Error::Compression`], [`Error::ReadArchive`].
 pub fn decompress<'a>(mut input: impl BufRead + 'a) -> Result<(Box<dyn Read + 'a>, bool), Error> {
-    let format = Format::of(start_of(&mut input)?)?;
-    Ok((format.decoder(input)?, format == Format::Plain))
+    let compression = compression_of(start_of(&mut input)?)?;
+    Ok((decoder(compression, input)?, compression == Compression::None))
 }
 
 /// What was fed.
@@ -114,10 +103,10 @@ impl Feed<'_> {
         let bytes_max = expected.map_or(u64::MAX, |blob| blob.bytes);
         let state = RefCell::new(State { hash: Hasher::new(algorithm), bytes: 0, bytes_max, keep: None });
         let mut input = BufReader::with_capacity(INPUT_BUFFER_BYTES, Tap { input, state: &state });
-        let format = Format::of(start_of(&mut input)?)?;
+        let compression = compression_of(start_of(&mut input)?)?;
         // Plain archives are kept compressed.
-        let mut own = match (format, keep.take(), expected) {
-            (Format::Plain, Some(file), None) => Some(Compressed::new(file)?),
+        let mut own = match (compression, keep.take(), expected) {
+            (Compression::None, Some(file), None) => Some(Compressed::new(file)?),
             (_, file, _) => {
                 // The first bytes were read before it was known whether they are kept as they are.
                 let mut state = state.borrow_mut();
@@ -131,7 +120,7 @@ impl Feed<'_> {
         let mut diff = <sha2::Sha256 as sha2::Digest>::new();
         let (mut total, mut next_report) = (0, 0);
         {
-            let mut plain = format.decoder(&mut input)?;
+            let mut plain = decoder(compression, &mut input)?;
             loop {
                 let mut buffer = chunks.buffer()?;
                 let filled = fill(&mut plain, &mut buffer).map_err(read_error)?;

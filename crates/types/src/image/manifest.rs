@@ -56,6 +56,21 @@ pub struct Index {
     pub annotations: BTreeMap<String, String>,
 }
 
+impl Manifest {
+    /// One of the image specification's for an image, which says no more than what is necessary.
+    pub fn oci(config: Descriptor, layers: Vec<Descriptor>) -> Manifest {
+        Manifest {
+            schema_version: 2,
+            media_type: media::OCI_MANIFEST.to_owned(),
+            artifact_type: None,
+            config,
+            layers,
+            subject: None,
+            annotations: BTreeMap::new(),
+        }
+    }
+}
+
 impl Index {
     /// The manifest for `platform`: of those that run there the best, and the first of equals. An entry that names no
     /// platform is taken if it is the only manifest, as what one gets by asking for the image and nothing else.

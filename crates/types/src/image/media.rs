@@ -46,6 +46,18 @@ pub enum Compression {
     Zstd,
 }
 
+impl Compression {
+    /// What content that begins like this is compressed with, as far as layers are: all else counts as plain.
+    pub fn of(start: &[u8]) -> Compression {
+        match start {
+            [0x1f, 0x8b, ..] => Compression::Gzip,
+            // A frame, or one that is skipped, with which chunked files begin. Source: RFC 8878, 3.1.
+            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Compression::Zstd,
+            _ => Compression::None,
+        }
+    }
+}
+
 /// What a media type says that the content is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum MediaKind {
