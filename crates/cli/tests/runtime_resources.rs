@@ -343,10 +343,18 @@ fn without_a_path_the_group_is_named_after_the_container() {
         config["linux"].as_object_mut().unwrap().remove("cgroupsPath");
         config["linux"]["resources"] = json!({"pids": {"limit": 20}});
     });
+    let parents = || {
+        let trees = std::fs::read_dir("/sys/fs/cgroup").unwrap().map(|tree| tree.unwrap().path());
+        let all = trees.chain(["/sys/fs/cgroup".into()]).map(|tree| tree.join("berth-runtime"));
+        all.filter(|parent| parent.exists()).collect::<Vec<_>>()
+    };
+    let before = parents();
     let container = bundle.detach();
     let group = std::fs::read_to_string(format!("/proc/{}/cgroup", container.pid())).unwrap();
     assert!(group.contains(container.id()), "{group}");
+    assert!(!parents().is_empty());
     container.remove();
+    assert_eq!(parents(), before, "what the groups were in goes with the last");
 }
 
 #[test]

@@ -155,6 +155,9 @@ impl Plan {
     }
 }
 
+/// Tries to make a group whose parents others remove meanwhile.
+const ENSURE_TRIES_MAX: u32 = 100;
+
 fn write_one(write: &Write, dir: &Path) -> Result<(), Error> {
     for (file, value) in &write.choices {
         let file = dir.join(file);
@@ -208,21 +211,27 @@ fn ensure_empty(mount: &Path, dir: &Path, made: &mut Vec<PathBuf>) -> Result<(),
 
 /// Makes a directory below a mount point, with its parents; says whether it's new.
 fn ensure_dir(mount: &Path, dir: &Path) -> Result<bool, Error> {
-    match make_dir(dir) {
-        Ok(()) => return Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(source) => return Err(Error::Io { what: "make cgroup", path: dir.to_owned(), source }),
-    }
-    let mut new = false;
-    for ancestor in ancestors(mount, dir).into_iter().chain([dir]) {
-        match make_dir(ancestor) {
-            Ok(()) => new = true,
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => new = false,
-            Err(source) => return Err(Error::Io { what: "make cgroup", path: ancestor.to_owned(), source }),
+    let mut tries = 0;
+    loop {
+        match make_dir(dir) {
+            Ok(()) => return Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
+            // Whoever removes the last group of a parent removes that as well: see [`Cgroup::remove_parent`].
+            Err(error) if error.kind() == io::ErrorKind::NotFound && tries < ENSURE_TRIES_MAX => {}
+            Err(source) => return Err(Error::Io { what: "make cgroup", path: dir.to_owned(), source }),
+        }
+        tries += 1;
+        for ancestor in ancestors(mount, dir) {
+            match make_dir(ancestor) {
+                Ok(()) => {}
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound) => {}
+                Err(source) => {
+                    return Err(Error::Io { what: "make cgroup", path: ancestor.to_owned(), source });
+                }
+            }
         }
     }
-    Ok(new)
 }
 
 /// Makes one directory, writable for its owner alone whatever the caller's umask.

@@ -322,6 +322,17 @@ impl Cgroup {
         first
     }
 
+    /// Removes the directory above it in each tree, if that is called `name` and nothing else is in it.
+    pub fn remove_parent(&self, name: &str) {
+        for dir in self.v1_dirs().into_iter().chain(self.v2_dir()) {
+            let parent = dir.parent().filter(|parent| parent.file_name().is_some_and(|own| own == name));
+            if let Some(parent) = parent {
+                // Others in it are the common case.
+                let _ = rustix::fs::rmdir(parent);
+            }
+        }
+    }
+
     fn v2_dir(&self) -> Option<&Path> {
         self.paths.v2.as_deref().map(Path::new)
     }

@@ -1,5 +1,6 @@
 //! The end of a container.
 
+use super::CGROUP_PARENT;
 use super::dir::{Lock, StateDir, StateRoot};
 use super::record::{Record, Stage};
 use super::status::{open_first, status, word};
@@ -61,6 +62,7 @@ pub(super) fn tear_down(root: &StateRoot, dir: StateDir, lock: Lock, record: &Re
             cgroup.remove()?;
         }
     }
+    cgroup.remove_parent(CGROUP_PARENT.trim_start_matches('/'));
     root.remove(dir)?;
     drop(lock);
     Ok(())
