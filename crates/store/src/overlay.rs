@@ -98,6 +98,10 @@ impl<'a> Merged<'a> {
     /// What is at a clean `path` below this root; links before the last component are followed, and lead nowhere but
     /// below it.
     pub fn find(&self, path: &[u8]) -> Result<Option<Shown<'a>>, Errno> {
+        self.walk(path, false)
+    }
+
+    fn walk(&self, path: &[u8], follow_last: bool) -> Result<Option<Shown<'a>>, Errno> {
         let components = |path: &[u8]| -> Vec<Vec<u8>> {
             let all = path.split(|byte| *byte == b'/').rev();
             all.filter(|name| !matches!(*name, b"" | b".")).map(<[u8]>::to_vec).collect()
@@ -111,7 +115,12 @@ impl<'a> Merged<'a> {
             }
             let found = here.open()?.lookup(&name)?;
             match found {
-                _ if todo.is_empty() => return Ok(found),
+                Some(Shown::Directory(..)) | None if todo.is_empty() => return Ok(found),
+                Some(Shown::Other(ref other))
+                    if todo.is_empty() && !(follow_last && is(&other.stat, FileType::Symlink)) =>
+                {
+                    return Ok(found);
+                }
                 Some(Shown::Directory(below, _)) => above.push(std::mem::replace(&mut here, below)),
                 Some(Shown::Other(link)) if is(&link.stat, FileType::Symlink) && links < LINKS_MAX => {
                     links += 1;
@@ -128,15 +137,31 @@ impl<'a> Merged<'a> {
         Ok(None)
     }
 
+    /// The path that it was found at, without links.
+    pub fn path(&self) -> &[u8] {
+        &self.path
+    }
+
     /// The directory at a clean `path` below this root, if it is one.
     pub fn find_directory(&self, path: &[u8]) -> Result<Option<Merged<'a>>, Errno> {
-        if path.is_empty() {
-            return Ok(Some(self.clone()));
+        match path {
+            b"" => Ok(Some(self.clone())),
+            path => Ok(self.find(path)?.and_then(Shown::into_directory)),
         }
-        Ok(match self.find(path)? {
-            Some(Shown::Directory(directory, _)) => Some(directory),
-            _ => None,
-        })
+    }
+
+    /// The directory that `path` leads to, links in the last place included.
+    pub fn follow(&self, path: &[u8]) -> Result<Option<Merged<'a>>, Errno> {
+        Ok(self.walk(path, true)?.and_then(Shown::into_directory))
+    }
+}
+
+impl<'a> Shown<'a> {
+    fn into_directory(self) -> Option<Merged<'a>> {
+        match self {
+            Shown::Directory(directory, _) => Some(directory),
+            Shown::Other(_) => None,
+        }
     }
 }
 

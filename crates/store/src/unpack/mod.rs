@@ -16,12 +16,13 @@
 //! - `names`: what an entry's name means
 //! - `parents`: the directories that entries lie in
 //! - `directories`: attributes of directories, for the end
-//! - [`pending`]: what needs the layers below, which may be unpacked at the same time
+//! - [`pending`]: what needs the layers below, which may be unpacked at the same time; `relocate`: what they rename
 
 mod directories;
 mod names;
 mod parents;
 pub mod pending;
+mod relocate;
 
 pub(crate) use names::{OPAQUE, WHITEOUT};
 pub use pending::Pending;

@@ -1,6 +1,7 @@
 //! What unpacking a layer can't do without the layers below it: they may be unpacked at the same time.
 
 use super::names::{self, split};
+use super::relocate::relocate;
 use super::{Fault, call, set_time};
 use crate::error::Error;
 use crate::overlay::{self, Lone, Merged, Shown};
@@ -52,6 +53,24 @@ impl Pending {
         self.implied.remove(path);
     }
 
+    pub(super) fn implied(&self) -> &BTreeSet<Vec<u8>> {
+        &self.implied
+    }
+
+    /// What lay in directory `from` lies in `to` now.
+    pub(super) fn moved(&mut self, from: &[u8], to: &[u8]) {
+        self.implied.remove(from);
+        let renamed = |path: &[u8]| match path.strip_prefix(from) {
+            Some(rest) if rest.starts_with(b"/") => [to, rest].concat(),
+            _ => path.to_vec(),
+        };
+        self.implied = self.implied.iter().map(|path| renamed(path)).collect();
+        self.whiteouts = self.whiteouts.iter().map(|path| renamed(path)).collect();
+        for link in &mut self.links {
+            (link.path, link.target) = (renamed(&link.path), renamed(&link.target));
+        }
+    }
+
     pub(super) fn add_whiteout(&mut self, path: Vec<u8>) {
         self.whiteouts.insert(path);
     }
@@ -73,12 +92,17 @@ impl Pending {
 
 /// Does what is left for the layer at `tree`, with the trees of the layers below it, topmost first: makes hard links to
 /// their files, as copies; gives directories that the archive doesn't name the attributes they have below; hides all of
-/// what is below where a whiteout asks for it; removes whiteouts that hide nothing.
+/// what is below where a whiteout asks for it; removes whiteouts that hide nothing; moves what is named through a link of
+/// a lower layer to where that leads.
 ///
 /// Whiteouts and opaque directories among the parents count, those of the layer itself don't: a link's target is what
 /// was there before. Nobody else changes the trees. Errors: [`Error::Entry`] for a link to nothing, [`Error::Unpack`].
 pub fn complete(tree: BorrowedFd<'_>, parents: &[BorrowedFd<'_>], pending: &Pending) -> Result<(), Error> {
     let below = Merged::root(parents);
+    let mut pending = pending.clone();
+    if !pending.hides_all {
+        relocate(tree, &below, &mut pending)?;
+    }
     let mut copies = HashMap::new();
     for link in &pending.links {
         place_link(tree, &below, link, &mut copies).map_err(|fault| fault.at(&link.path))?;
@@ -144,7 +168,7 @@ fn own<'p>(tree: BorrowedFd<'_>, path: &'p [u8]) -> Result<Option<(OwnedFd, &'p 
 }
 
 /// Puts back the times of a directory in which something was made.
-fn restore_times(dir: &OwnedFd, stat: &Stat) -> Result<(), Fault> {
+pub(super) fn restore_times(dir: &OwnedFd, stat: &Stat) -> Result<(), Fault> {
     let spec = |seconds, nanoseconds: u64| Timespec { tv_sec: seconds, tv_nsec: nanoseconds as _ };
     let times = Timestamps {
         last_access: spec(stat.st_atime, stat.st_atime_nsec),
@@ -299,7 +323,7 @@ fn remove_idle_in(
 }
 
 /// Whether `path` of the layer, or a directory it lies in, hides what is below.
-fn is_hidden(tree: BorrowedFd<'_>, path: &[u8]) -> Result<bool, Fault> {
+pub(super) fn is_hidden(tree: BorrowedFd<'_>, path: &[u8]) -> Result<bool, Fault> {
     let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
     for end in ends.chain((!path.is_empty()).then_some(path.len())) {
         match overlay::is_opaque(tree, &path[..end]) {

@@ -247,6 +247,50 @@ fn directories_that_a_layer_does_not_name_stay_as_they_were() {
 }
 
 #[test]
+fn what_is_named_through_a_link_below_lies_where_it_leads() {
+    let mut layers = Layers::new();
+    let base = [
+        dir("usr").mode(0o711),
+        dir("usr/lib"),
+        file("usr/lib/a", "a"),
+        file("usr/lib/b", "b"),
+        dir("usr/lib/deep"),
+        symlink("lib", "usr/lib"),
+        symlink("usr/lib/more", "/lib/deep"),
+        symlink("explicit", "usr/lib"),
+        symlink("out", "/does/not/exist"),
+    ];
+    layers.add(&tar(&base)).unwrap();
+    let top = [
+        file("lib/x", "x"),
+        file("lib/.wh.a", ""),
+        file("lib/.wh.never", ""),
+        hard_link("lib/own", "lib/x"),
+        hard_link("lib/below", "lib/b"),
+        dir("lib/sub").mode(0o700),
+        file("lib/sub/y", "y"),
+        file("lib/more/z", "z"),
+        dir("explicit"),
+        file("explicit/f", "f"),
+        file("out/f", "f"),
+        file("lib/twice", "through the link"),
+        file("usr/lib/twice", "by its name"),
+    ];
+    let tree = layers.add(&tar(&top)).unwrap();
+    assert_eq!(names(&tree), ["explicit", "out", "usr"]);
+    assert_eq!(names(&tree.join("usr/lib")), ["a", "below", "deep", "own", "sub", "twice", "x"]);
+    assert!(is_whiteout(&tree.join("usr/lib/a")));
+    assert_eq!(fs::read(tree.join("usr/lib/below")).unwrap(), b"b");
+    assert_eq!(fs::read(tree.join("usr/lib/deep/z")).unwrap(), b"z");
+    assert_eq!(fs::read(tree.join("usr/lib/twice")).unwrap(), b"by its name");
+    let meta = |name: &str| fs::metadata(tree.join(name)).unwrap();
+    assert_eq!((meta("usr").mode() & 0o7777, meta("usr").mtime()), (0o711, 1_000_000));
+    assert_eq!((meta("usr/lib").mtime(), meta("usr/lib/sub").mode() & 0o7777), (1_000_000, 0o700));
+    assert_eq!(meta("usr/lib/own").ino(), meta("usr/lib/x").ino());
+    assert!(tree.join("explicit/f").is_file() && tree.join("out/f").is_file());
+}
+
+#[test]
 fn an_opaque_root_hides_each_name_below() {
     let mut layers = Layers::new();
     layers.add(&tar(&[file("a", ""), dir("d"), file("d/x", ""), file("f", "")])).unwrap();
