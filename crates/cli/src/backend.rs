@@ -296,6 +296,13 @@ pub fn tags(repository: &str) -> Result<Vec<String>, Failure> {
     images::pull::tags(repository).map_err(failure)
 }
 
+/// What a registry has under a name.
+pub fn inspect_manifest(
+    request: &images::manifest::ManifestRequest,
+) -> Result<images::manifest::ManifestText, Failure> {
+    images::manifest::inspect(request).map_err(failure)
+}
+
 /// The names of a repository that are here.
 pub fn names_of(repository: &str) -> Result<Vec<Reference>, Failure> {
     images::push::names_of(&home()?, repository).map_err(failure)

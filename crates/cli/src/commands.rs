@@ -25,6 +25,7 @@ mod kill;
 mod load;
 mod login;
 mod logs;
+mod manifest;
 mod ps;
 mod pull;
 mod push;
@@ -60,16 +61,19 @@ pub enum Object {
     Container,
     /// `berth image …`
     Image,
+    /// `berth manifest …`
+    Manifest,
 }
 
 impl Object {
-    const ALL: [Object; 2] = [Object::Container, Object::Image];
+    const ALL: [Object; 3] = [Object::Container, Object::Image, Object::Manifest];
 
     /// The word.
     pub fn word(self) -> &'static str {
         match self {
             Object::Container => "container",
             Object::Image => "image",
+            Object::Manifest => "manifest",
         }
     }
 
@@ -78,6 +82,7 @@ impl Object {
         match self {
             Object::Container => "Manage containers",
             Object::Image => "Manage images",
+            Object::Manifest => "Look at manifests in registries",
         }
     }
 
@@ -119,6 +124,17 @@ const fn image(
     Entry { names, under: Some((Object::Image, under)), group: IMAGES, spec, work }
 }
 
+/// A command of which only the form under its object exists.
+const fn under(
+    group: &'static str,
+    object: Object,
+    names: &'static [&'static str],
+    spec: &'static CommandSpec,
+    work: fn(&Parsed) -> Result<u8, Failure>,
+) -> Entry {
+    Entry { names: &[], under: Some((object, names)), group, spec, work }
+}
+
 const fn other(
     group: &'static str,
     name: &'static [&'static str],
@@ -154,6 +170,7 @@ pub static ENTRIES: &[Entry] = &[
     image(&[], &["inspect"], &inspect::IMAGE_SPEC, inspect::image_work),
     image(&[], &["prune"], &image_prune::SPEC, image_prune::work),
     image(&[], &["verify"], &image_verify::SPEC, image_verify::work),
+    under(IMAGES, Object::Manifest, &["inspect"], &manifest::SPEC, manifest::work),
     other(IMAGES, &["tags"], &tags::SPEC, tags::work),
     other(IMAGES, &["login"], &login::SPEC, login::work),
     other(IMAGES, &["logout"], &login::LOGOUT_SPEC, login::logout_work),

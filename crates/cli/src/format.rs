@@ -2,6 +2,7 @@
 
 pub mod glob;
 pub mod images;
+pub mod json;
 pub mod ps;
 pub mod size;
 pub mod table;

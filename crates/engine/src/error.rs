@@ -108,6 +108,12 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
+    /// A registry has nothing of that name.
+    #[error("no such manifest: {reference}")]
+    NoManifest {
+        /// The reference as users write it.
+        reference: String,
+    },
     /// A registry.
     #[error(transparent)]
     Registry(#[from] registry::Error),
@@ -163,7 +169,7 @@ impl Error {
             | Error::State { .. }
             | Error::Refused { .. }
             | Error::Ambiguous { .. } => Kind::Conflict,
-            Error::NoContainer { .. } => Kind::NotFound,
+            Error::NoContainer { .. } | Error::NoManifest { .. } => Kind::NotFound,
             Error::Start { source, .. } | Error::Exec { source, .. } => source.kind(),
             Error::Reported { kind, .. } => *kind,
             Error::Store(source) => source.kind(),

@@ -164,6 +164,12 @@ impl Settings {
         self
     }
 
+    /// The same, but any certificate of `host` will do, and plain HTTP where there is no TLS.
+    pub fn with_insecure(mut self, host: &str) -> Settings {
+        self.registries.entry(host.to_ascii_lowercase()).or_default().insecure = true;
+        self
+    }
+
     /// The same with other patience.
     pub fn with_timing(self, timing: Timing) -> Settings {
         Settings { timing, ..self }

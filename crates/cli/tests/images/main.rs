@@ -5,6 +5,7 @@ mod faults;
 mod hostile;
 mod lists;
 mod load;
+mod manifest;
 mod registry;
 mod run;
 

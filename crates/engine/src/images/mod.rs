@@ -4,6 +4,7 @@
 //! - [`name`]: giving names and taking them away, and with the last one the image
 //! - [`load`]: from an archive; `archive`: what is in one; [`save`]: to an archive
 //! - [`pull`], [`push`]: from and to registries
+//! - [`manifest`]: what a registry has under a name
 //! - [`commit`]: from a container; `change`: `--change`
 //! - [`keep`]: which of them nothing uses, whether they are whole
 //! - [`login`]: signing in to registries
@@ -20,6 +21,7 @@ pub mod keep;
 pub mod list;
 pub mod load;
 pub mod login;
+pub mod manifest;
 pub mod name;
 pub mod progress;
 pub mod pull;

@@ -37,8 +37,16 @@ pub struct Pulled {
 
 /// A client for the caller: with its settings, and with the credentials of who runs berth.
 pub fn client() -> Result<Client, Error> {
+    client_with(None)
+}
+
+/// The same, to which any certificate of the registry `insecure` will do, or none.
+pub(super) fn client_with(insecure: Option<&str>) -> Result<Client, Error> {
     let environment = |name: &str| std::env::var(name).ok();
-    let settings = Settings::load(&environment)?;
+    let mut settings = Settings::load(&environment)?;
+    if let Some(host) = insecure {
+        settings = settings.with_insecure(host);
+    }
     Ok(Client::new(settings, Credentials::of_caller(&environment)))
 }
 
