@@ -123,6 +123,26 @@ pub enum Error {
         /// Some of the ids, shortened.
         matches: Vec<String>,
     },
+    /// No volume of that name.
+    #[error("get {name}: no such volume")]
+    NoVolume {
+        /// What was asked for.
+        name: String,
+    },
+    /// A name that a volume can't have. In docker's words.
+    #[error("create {name}: {why}")]
+    VolumeName {
+        /// The name.
+        name: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A container with the volume is being started, or it is being removed.
+    #[error("the volume {name} is being used by another command")]
+    VolumeBusy {
+        /// Its name.
+        name: String,
+    },
     /// A container was made from the image.
     #[error("cannot remove image {image}: container {container} uses it")]
     ImageInUse {
@@ -278,11 +298,13 @@ impl Error {
             | Error::ContainerExists { .. }
             | Error::ImageInUse { .. }
             | Error::ImageHasNames { .. } => Kind::Conflict,
-            Error::NoArchive { .. } => Kind::NotFound,
+            Error::NoArchive { .. } | Error::NoVolume { .. } => Kind::NotFound,
+            Error::VolumeBusy { .. } => Kind::Conflict,
             Error::NoStore { .. } | Error::NoContainer { .. } | Error::NoImage { .. } => Kind::NotFound,
             Error::Archive(tar::Error { fault: tar::Fault::Unsupported(_), .. })
             | Error::Unarchivable { .. } => Kind::Unsupported,
             Error::ContainerName { .. }
+            | Error::VolumeName { .. }
             | Error::Ambiguous { .. }
             | Error::Reference(_)
             | Error::WrongDigest { .. }
@@ -315,12 +337,15 @@ impl Error {
             Error::NameInUse { .. } => "remove or rename that container, or take another name",
             Error::NoContainer { .. } => "berth ps -a lists containers",
             Error::NoImage { .. } => "berth images lists images; berth import makes one from an archive",
+            Error::NoVolume { .. } => "berth volume ls lists volumes",
+            Error::VolumeBusy { .. } => "a container with it is being started or removed: try again",
             Error::Ambiguous { .. } => "give more digits",
             Error::ImageInUse { container, .. } => return Some(format!("berth rm {container}")),
             Error::ImageHasNames { .. } => "remove its names one by one; the last one removes the image",
             Error::Compression { .. } => "unpack it and import the plain archive, or use gzip",
             Error::ContainerExists { .. }
             | Error::ContainerName { .. }
+            | Error::VolumeName { .. }
             | Error::Reference(_)
             | Error::WrongDigest { .. }
             | Error::BlobSize { .. }

@@ -5,10 +5,11 @@
 //!
 //! ```text
 //! <root>/
-//!   store.db                 SQLite, WAL: images, names, layers, manifests, containers (schema.rs)
+//!   store.db                 SQLite, WAL: images, names, layers, manifests, containers, volumes (schema.rs)
 //!   layers/<chain id>/fs/    a layer's tree, owned by ids as in the image; beside it `layer.json`
 //!   blobs/<algorithm>/<hex>  layers' archives, compressed: as a registry had them, or by us
 //!   containers/<id>/         made, filled and removed by the engine
+//!   volumes/<name>/_data/    a volume's content, owned by ids as in the containers that use it
 //!   tmp/                     everything is made here and moved into place; each directory locked by its maker
 //! ```
 //!
@@ -25,7 +26,7 @@
 //!
 //! Modules:
 //! - `db`: opening, transactions; `schema`: tables and migrations; `paths`: the layout
-//! - `containers`, `images`: the rows
+//! - `containers`, `images`, `volumes`: the rows; `volumes` has their directories and first content as well
 //! - `ingest`: layers' archives to an image; `import`: a root file system's archive to one; `tar`: an archive's entries;
 //!   `unpack`: entries to files
 //! - `archive`: a layer's archive as it was
@@ -53,6 +54,8 @@ mod schema;
 mod sweep;
 pub mod tar;
 pub mod unpack;
+mod usage;
+mod volumes;
 
 pub use archive::LayerArchive;
 pub use containers::ContainerRecord;
@@ -69,6 +72,8 @@ pub use types::digest::{ChainId, DiffId, ImageId, Sha256};
 pub use types::moment::rfc3339;
 pub use types::reference::Reference;
 pub use unpack::Limits;
+pub use usage::tree_bytes;
+pub use volumes::{ANONYMOUS_LABEL, Volume, VolumeLock, VolumePin, fill_in_place};
 
 use std::path::Path;
 

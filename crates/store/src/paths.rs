@@ -50,6 +50,16 @@ impl Paths {
         self.blobs(digest.algorithm()).join(digest.hex())
     }
 
+    /// Directory of volumes.
+    pub fn volumes(&self) -> PathBuf {
+        self.root.join("volumes")
+    }
+
+    /// What is in the volume `name`, docker's mountpoint.
+    pub fn volume_data(&self, name: &str) -> PathBuf {
+        self.volumes().join(name).join(VOLUME_DATA)
+    }
+
     /// Directory where everything is made before it is moved into place.
     pub fn tmp(&self) -> PathBuf {
         self.root.join("tmp")
@@ -66,6 +76,9 @@ impl Paths {
     }
 }
 
+/// Name of a volume's content in its directory.
+pub(crate) const VOLUME_DATA: &str = "_data";
+
 /// Name of the tree in a layer's directory.
 pub(crate) const LAYER_TREE: &str = "fs";
 
@@ -76,4 +89,4 @@ pub(crate) const META_FILE: &str = "layer.json";
 pub(crate) const BLOB_FILE: &str = "blob";
 
 /// Directories made with the store.
-pub(crate) const LAYOUT: [&str; 3] = ["layers", "tmp", "containers"];
+pub(crate) const LAYOUT: [&str; 4] = ["layers", "tmp", "containers", "volumes"];

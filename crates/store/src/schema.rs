@@ -65,6 +65,13 @@ pub const MIGRATIONS: &[&str] = &[
          PRIMARY KEY (repository, digest, image)
      ) STRICT, WITHOUT ROWID;
      CREATE INDEX repo_digests_image ON repo_digests (image);",
+    // 3: volumes.
+    "CREATE TABLE volumes (
+         name       TEXT PRIMARY KEY,
+         created_ns INTEGER NOT NULL,
+         labels     TEXT NOT NULL,      -- a JSON object of strings
+         options    TEXT NOT NULL       -- of docker's driver `local`, likewise
+     ) STRICT, WITHOUT ROWID;",
 ];
 
 /// The newest schema this program knows.

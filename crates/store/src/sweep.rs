@@ -21,6 +21,8 @@ pub struct Swept {
     pub layers: usize,
     /// Blobs.
     pub blobs: usize,
+    /// Volumes whose removal had begun, or their making.
+    pub volumes: usize,
 }
 
 impl Store {
@@ -46,6 +48,7 @@ impl Store {
         for blob in blobs.iter().filter(|blob| !pinned.contains(blob)) {
             swept.blobs += usize::from(self.remove_unused_blob(blob)?);
         }
+        swept.volumes = self.sweep_volumes()?;
         let path = self.paths().tmp();
         let tmp = open_directory(rustix::fs::CWD, &path).map_err(|e| files("open", &path, e))?;
         for name in names_in(&path)? {
@@ -101,7 +104,7 @@ impl Store {
     }
 }
 
-fn names_in(path: &Path) -> Result<Vec<PathBuf>, Error> {
+pub(crate) fn names_in(path: &Path) -> Result<Vec<PathBuf>, Error> {
     let list = || {
         let dir = open_directory(rustix::fs::CWD, path)?;
         let mut names = Vec::new();

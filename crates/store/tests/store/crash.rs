@@ -41,7 +41,7 @@ fn an_import_killed_in_the_middle_leaves_nothing() {
 
     let next = Store::open(&scratch.root()).unwrap();
     assert!(next.images().unwrap().is_empty());
-    assert_eq!(next.sweep().unwrap(), Swept { leftovers: 1, layers: 0, blobs: 0 });
+    assert_eq!(next.sweep().unwrap(), Swept { leftovers: 1, layers: 0, blobs: 0, volumes: 0 });
     scratch.assert_clean();
 }
 
@@ -83,7 +83,7 @@ fn a_layer_without_a_row_is_swept_or_taken_over() {
         std::fs::write(layer.join("fs/f"), "x").unwrap();
     };
     orphan();
-    assert_eq!(scratch.store.sweep().unwrap(), Swept { leftovers: 0, layers: 1, blobs: 0 });
+    assert_eq!(scratch.store.sweep().unwrap(), Swept { leftovers: 0, layers: 1, blobs: 0, volumes: 0 });
     scratch.assert_clean();
     orphan();
     let (_, tree) = scratch.imported(&archive);
@@ -102,7 +102,7 @@ fn a_sweep_removes_leftovers_of_any_kind_and_nothing_else() {
     std::fs::write(tmp.join("file"), "x").unwrap();
     symlink(&canary, tmp.join("link")).unwrap();
     std::fs::create_dir(scratch.root().join("layers/not-a-digest")).unwrap();
-    assert_eq!(scratch.store.sweep().unwrap(), Swept { leftovers: 3, layers: 0, blobs: 0 });
+    assert_eq!(scratch.store.sweep().unwrap(), Swept { leftovers: 3, layers: 0, blobs: 0, volumes: 0 });
     assert!(canary.exists());
     assert_eq!(names(&tmp), Vec::<String>::new());
     assert_eq!(names(&scratch.root().join("layers")), ["not-a-digest"]);

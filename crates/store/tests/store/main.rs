@@ -19,3 +19,4 @@ mod peers;
 mod reader;
 mod roundtrip;
 mod support;
+mod volumes;
