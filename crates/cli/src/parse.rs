@@ -4,6 +4,7 @@ pub mod clock;
 pub mod detach_keys;
 pub mod device;
 pub mod env;
+pub mod filter;
 pub mod moment;
 pub mod mount;
 pub mod mount_option;

@@ -108,6 +108,12 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
+    /// What is to be pushed isn't here.
+    #[error("an image does not exist locally with the tag: {name}")]
+    NoTag {
+        /// The name as users write it.
+        name: String,
+    },
     /// A registry has nothing of that name.
     #[error("no such manifest: {reference}")]
     NoManifest {
@@ -169,7 +175,7 @@ impl Error {
             | Error::State { .. }
             | Error::Refused { .. }
             | Error::Ambiguous { .. } => Kind::Conflict,
-            Error::NoContainer { .. } | Error::NoManifest { .. } => Kind::NotFound,
+            Error::NoContainer { .. } | Error::NoManifest { .. } | Error::NoTag { .. } => Kind::NotFound,
             Error::Start { source, .. } | Error::Exec { source, .. } => source.kind(),
             Error::Reported { kind, .. } => *kind,
             Error::Store(source) => source.kind(),

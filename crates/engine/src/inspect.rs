@@ -7,7 +7,7 @@ use crate::cell::Ended;
 use crate::config::{RootSource, UserNamespace};
 use crate::find::{self, Container, State};
 use crate::ps::network_name;
-use crate::request::{InspectRequest, MountKind, RunRequest};
+use crate::request::{EnvChange, InspectRequest, MountKind, RunRequest};
 use crate::{Error, Home};
 use serde_json::{Map, Value as Json, json};
 use types::image::config::Execution;
@@ -151,7 +151,7 @@ fn own_config(container: &Container) -> Json {
         "Tty": request.tty,
         "OpenStdin": request.interactive,
         "StdinOnce": request.interactive && !request.detach,
-        "Env": process.env,
+        "Env": env(request, image),
         "Cmd": command,
         "Image": config.image,
         "Volumes": set(&image.volumes),
@@ -171,6 +171,26 @@ fn own_config(container: &Container) -> Json {
         shown["Healthcheck"] = json!(check);
     }
     shown
+}
+
+/// The variables that were asked for, and those of the image that they don't replace; what docker adds to any program's
+/// isn't among them. A name alone is one that was taken away.
+fn env(request: &RunRequest, image: &Execution) -> Vec<String> {
+    let mut own: Vec<(&str, String)> = Vec::new();
+    for change in &request.env {
+        let (name, shown) = match change {
+            EnvChange::Set(name, value) => (name, format!("{name}={value}")),
+            EnvChange::Unset(name) => (name, name.clone()),
+        };
+        match own.iter_mut().find(|(known, _)| *known == name.as_str()) {
+            Some((_, old)) => *old = shown,
+            None => own.push((name, shown)),
+        }
+    }
+    let name = |variable: &str| variable.split('=').next().unwrap_or_default().to_owned();
+    let is_kept = |variable: &&String| own.iter().all(|(known, _)| *known != name(variable));
+    let kept: Vec<String> = image.env.iter().filter(is_kept).cloned().collect();
+    own.into_iter().map(|(_, shown)| shown).chain(kept).collect()
 }
 
 /// Go's way to write a set; null if it's empty.

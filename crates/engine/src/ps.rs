@@ -1,6 +1,7 @@
 //! `berth ps`: which containers there are. The list of running ones needs no database.
 
 use crate::find::{self, Container, State};
+use crate::images;
 use crate::request::{MountKind, NetworkMode, PsFilter, PsRequest};
 use crate::{Error, Home};
 use std::mem::discriminant;
@@ -66,6 +67,7 @@ pub fn ps(home: &Home, request: &PsRequest) -> Result<Vec<Listed>, Error> {
     let all = request.all || request.last.is_some() || by_status;
     let mut containers = if all { find::all(home)? } else { find::present(home) };
     containers.retain(|container| all || matches!(container.state, State::Running(_)));
+    keep_descendants(home, &mut containers, &request.filters)?;
     containers.sort_by_key(|container| std::cmp::Reverse(container.config.created_ns));
     let mut rows: Vec<Listed> = containers.iter().map(listed).collect();
     rows.retain(|row| matches(row, &request.filters));
@@ -99,6 +101,30 @@ fn listed(container: &Container) -> Listed {
         mounts: mounts.collect(),
         networks: vec![network_name(&request.network)],
     }
+}
+
+/// Drops what wasn't made from one of the images that filters name, or from one on top of it. One that isn't here has
+/// no descendants.
+fn keep_descendants(home: &Home, containers: &mut Vec<Container>, filters: &[PsFilter]) -> Result<(), Error> {
+    let wanted: Vec<&str> = filters
+        .iter()
+        .filter_map(|filter| match filter {
+            PsFilter::Ancestor(given) => Some(given.as_str()),
+            _ => None,
+        })
+        .collect();
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let ids = images::list::descendants(home, &wanted)?;
+    containers.retain(|container| {
+        let config = &container.config;
+        match &config.image_id {
+            Some(id) => ids.contains(id),
+            None => wanted.contains(&config.image.as_str()),
+        }
+    });
+    Ok(())
 }
 
 /// Docker's `HostConfig.NetworkMode`.
@@ -142,6 +168,8 @@ fn matches_one(row: &Listed, filter: &PsFilter) -> bool {
             matches!(row.state, ListedState::Exited { code: Some(c), .. } if i32::from(c) == *code)
         }
         PsFilter::Status(word) => row.state.word() == word,
+        // Seen to before there were rows.
+        PsFilter::Ancestor(_) => true,
     }
 }
 

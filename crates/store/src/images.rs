@@ -52,12 +52,14 @@ pub struct Layer {
 }
 
 /// What [`Store::remove_image`] did.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RemovedImage {
     /// Names that are gone.
     pub untagged: Vec<String>,
     /// The image, if no name is left and it is gone as well.
     pub deleted: Option<ImageId>,
+    /// Its layers that no other image has, the topmost first.
+    pub deleted_layers: Vec<ChainId>,
 }
 
 /// A layer whose directory is in its place, pinned there.
@@ -206,47 +208,57 @@ impl Store {
         })
     }
 
-    /// Removes the name `given`, and with its last name the image and the layers that no other image has. An id
-    /// removes the image, unless it has several names. With `force` several names are no obstacle, and an image that a
-    /// container was made from loses its names and stays.
+    /// Removes the name `given`, and with its last name the image and the layers that no other image has. With the
+    /// last tag in a repository goes what the image is called there by digest. An id removes the image, unless it has
+    /// several names. With `force` several names are no obstacle, and an image that a container was made from loses its
+    /// names and stays.
     ///
     /// Errors: as [`Store::resolve_image`], and [`Error::ImageInUse`], [`Error::ImageHasNames`].
     pub fn remove_image(&self, given: &str, force: bool) -> Result<RemovedImage, Error> {
         let (removed, unused) = self.db.write("remove the image", Durability::Synced, |tx| {
             let (id, name) = find(tx, given)?;
-            let names = references(tx, &id)?;
             if let Some(name) = name
-                && names.len() > 1
+                && let Some(untagged) = untag_one(tx, &id, &name)?
             {
-                tx.execute("DELETE FROM refs WHERE name = ?1", [&name])?;
-                return Ok((RemovedImage { untagged: vec![name], deleted: None }, Unused::default()));
+                return Ok((RemovedImage { untagged, ..RemovedImage::default() }, Unused::default()));
             }
+            let names = references(tx, &id)?;
             match refuse_used(tx, &id, given, &names) {
                 Err(Fault::Store(Error::ImageHasNames { .. })) if force => {
                     if user_of(tx, &id)?.is_some() {
-                        tx.execute("DELETE FROM refs WHERE image = ?1", [&id])?;
-                        return Ok((RemovedImage { untagged: names, deleted: None }, Unused::default()));
+                        let untagged = untag_all(tx, &id)?;
+                        return Ok((RemovedImage { untagged, ..RemovedImage::default() }, Unused::default()));
                     }
                 }
                 Err(Fault::Store(Error::ImageInUse { .. })) if force && !names.is_empty() => {
-                    tx.execute("DELETE FROM refs WHERE image = ?1", [&id])?;
-                    return Ok((RemovedImage { untagged: names, deleted: None }, Unused::default()));
+                    let untagged = untag_all(tx, &id)?;
+                    return Ok((RemovedImage { untagged, ..RemovedImage::default() }, Unused::default()));
                 }
                 other => other?,
             }
-            let names = names.into_iter().chain(repository_digests(tx, &id)?).collect();
+            let untagged = untag_all(tx, &id)?;
             let unused = delete(tx, &id)?;
             let deleted = Some(ImageId::parse(&id).ok_or_else(|| self.db.damaged("image id", &id))?);
-            Ok((RemovedImage { untagged: names, deleted }, unused))
+            Ok((RemovedImage { untagged, deleted, ..RemovedImage::default() }, unused))
         })?;
+        let mut removed = removed;
         for chain in unused.chains {
-            self.remove_unused_layer(&self.chain_id(&chain)?)?;
+            let chain = self.chain_id(&chain)?;
+            self.remove_unused_layer(&chain)?;
+            removed.deleted_layers.push(chain);
         }
         for blob in unused.blobs {
             let digest = Digest::parse(&blob).map_err(|_| self.db.damaged("digest", &blob))?;
             self.remove_unused_blob(&digest)?;
         }
         Ok(removed)
+    }
+
+    /// Takes all its names from an image, which stays.
+    pub fn untag_image(&self, image: &ImageId) -> Result<Vec<String>, Error> {
+        self.db.write("take the image's names away", Durability::Synced, |tx| {
+            Ok(untag_all(tx, &image.to_string())?)
+        })
     }
 
     /// Records an image and its layers, whose locks the caller holds.
@@ -401,7 +413,7 @@ fn insert_manifest(tx: &Transaction<'_>, image: &str, manifest: &NewManifest<'_>
     Ok(())
 }
 
-/// The image's id, and the name it was found by.
+/// The image's id, and the name, with a tag or a digest, that it was found by.
 fn find(tx: &Transaction<'_>, given: &str) -> Result<(String, Option<String>), Fault> {
     let digits = given.strip_prefix("sha256:").unwrap_or(given);
     if digits.len() == 64 && is_id_prefix(digits) {
@@ -420,7 +432,10 @@ fn find(tx: &Transaction<'_>, given: &str) -> Result<(String, Option<String>), F
             .prepare_cached("SELECT image FROM repo_digests WHERE repository = ?1 AND digest = ?2 LIMIT 1")?
             .query_row([&reference.repository().to_string(), digest.as_str()], |row| row.get(0))
             .optional()?;
-        return id.map(|id| (id, None)).ok_or_else(|| Error::NoImage { given: given.to_owned() }.into());
+        let name = format!("{}@{digest}", reference.repository());
+        return id
+            .map(|id| (id, Some(name)))
+            .ok_or_else(|| Error::NoImage { given: given.to_owned() }.into());
     }
     if let Ok(reference) = &reference {
         let name = reference.to_string();
@@ -435,8 +450,41 @@ fn find(tx: &Transaction<'_>, given: &str) -> Result<(String, Option<String>), F
     if is_id_prefix(digits) {
         return find_by_prefix(tx, given, digits).map(|id| (id, None));
     }
-    reference.map_err(Error::Reference)?;
-    Err(Error::NoImage { given: given.to_owned() }.into())
+    let reference = reference.map_err(Error::Reference)?;
+    Err(Error::NoImage { given: reference.familiar() }.into())
+}
+
+/// Takes one of several names away, and with the last tag in a repository what the image is called there by digest;
+/// `None`, and nothing is done, if no name would be left.
+fn untag_one(tx: &Transaction<'_>, id: &str, name: &str) -> rusqlite::Result<Option<Vec<String>>> {
+    let repository = |name: &str| Reference::parse(name).ok().map(|known| known.repository().clone());
+    let own = repository(name);
+    let tags: Vec<String> = references(tx, id)?.into_iter().filter(|other| other != name).collect();
+    let mut digests = repository_digests(tx, id)?;
+    digests.retain(|other| other != name);
+    let mut gone = vec![name.to_owned()];
+    if !name.contains('@') && tags.iter().all(|tag| repository(tag) != own) {
+        gone.extend(digests.extract_if(.., |digest| repository(digest) == own));
+    }
+    if tags.is_empty() && digests.is_empty() {
+        return Ok(None);
+    }
+    tx.execute("DELETE FROM refs WHERE name = ?1", [name])?;
+    for (repository, digest) in gone.iter().filter_map(|name| name.split_once('@')) {
+        tx.execute(
+            "DELETE FROM repo_digests WHERE repository = ?1 AND digest = ?2 AND image = ?3",
+            [repository, digest, id],
+        )?;
+    }
+    Ok(Some(gone))
+}
+
+/// Takes all names away; what they were, tags first.
+fn untag_all(tx: &Transaction<'_>, id: &str) -> rusqlite::Result<Vec<String>> {
+    let names = references(tx, id)?.into_iter().chain(repository_digests(tx, id)?).collect();
+    tx.execute("DELETE FROM refs WHERE image = ?1", [id])?;
+    tx.execute("DELETE FROM repo_digests WHERE image = ?1", [id])?;
+    Ok(names)
 }
 
 fn find_by_prefix(tx: &Transaction<'_>, given: &str, digits: &str) -> Result<String, Fault> {
@@ -525,7 +573,8 @@ struct Unused {
 /// Deletes an image's rows, and those of layers and blobs that nothing needs any more, which are returned.
 fn delete(tx: &Transaction<'_>, id: &str) -> rusqlite::Result<Unused> {
     tx.execute("DELETE FROM refs WHERE image = ?1", [id])?;
-    let mut query = tx.prepare("SELECT chain_id FROM image_layers WHERE image = ?1")?;
+    let mut query =
+        tx.prepare("SELECT chain_id FROM image_layers WHERE image = ?1 ORDER BY position DESC")?;
     let chains = query.query_map([id], |row| row.get(0))?.collect::<Result<Vec<String>, _>>()?;
     tx.execute("DELETE FROM images WHERE id = ?1", [id])?;
     let mut unused = Unused::default();

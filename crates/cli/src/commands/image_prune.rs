@@ -6,6 +6,7 @@ use super::print;
 use crate::failure::{BadValue, Failure};
 use crate::flags::{CommandSpec, Flag, Parsed};
 use crate::format::size;
+use crate::parse::filter;
 use crate::{backend, suggest};
 
 /// Flags and arguments.
@@ -17,7 +18,11 @@ pub static SPEC: CommandSpec = CommandSpec {
         &[
             Flag::switch("all", "Remove images with names too, unless a container was made from them")
                 .short('a'),
-            Flag::many("filter", "filter", "Remove only those with until=MOMENT, label=KEY[=VALUE]"),
+            Flag::many(
+                "filter",
+                "filter",
+                "Remove only those with until=MOMENT, label=KEY[=VALUE], label!=KEY[=VALUE]",
+            ),
             Flag::switch("force", "Don't ask").short('f'),
         ],
     )],
@@ -26,34 +31,47 @@ pub static SPEC: CommandSpec = CommandSpec {
     trailing: false,
 };
 
-const KEYS: [&str; 2] = ["until", "label"];
+const KEYS: [&str; 4] = ["until", "label", "label!", "dangling"];
 
-fn filter(request: &mut PruneRequest, text: &str) -> Result<(), BadValue> {
-    let (key, value) = text.split_once('=').ok_or_else(|| BadValue::new("not KEY=VALUE"))?;
-    match key {
+enum PruneFilter {
+    Until(i64),
+    Label(String, Option<String>),
+    NotLabel(String, Option<String>),
+    Dangling(bool),
+}
+
+fn filter(key: &str, value: &str) -> Result<PruneFilter, BadValue> {
+    let (label, of_label) = filter::label(value);
+    Ok(match key {
         "until" => {
             let at = crate::parse::moment::parse(value, std::time::SystemTime::now())?;
             let since = at.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-            request.until_ns = Some(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX));
+            PruneFilter::Until(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
         }
-        "label" => request.labels.push(match value.split_once('=') {
-            Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
-            None => (value.to_owned(), None),
-        }),
+        "label" => PruneFilter::Label(label, of_label),
+        "label!" => PruneFilter::NotLabel(label, of_label),
+        "dangling" => match crate::flags::parse_bool(value) {
+            Some(dangling) => PruneFilter::Dangling(dangling),
+            None => return Err(BadValue::new("dangling is true or false")),
+        },
         key => {
             return Err(
                 BadValue::new(format!("unknown filter {key:?}")).did_you_mean(suggest::nearest(key, KEYS))
             );
         }
-    }
-    Ok(())
+    })
 }
 
 /// Asks, removes, and prints what is gone.
 pub fn work(parsed: &Parsed) -> Result<u8, Failure> {
     let mut request = PruneRequest { all: parsed.switch("all"), ..PruneRequest::default() };
-    for text in parsed.many("filter") {
-        filter(&mut request, text).map_err(|bad| parsed.bad("filter", text, bad))?;
+    for filter in filter::each(parsed, filter)? {
+        match filter {
+            PruneFilter::Until(until) => request.until_ns = Some(until),
+            PruneFilter::Label(key, value) => request.labels.push((key, value)),
+            PruneFilter::NotLabel(key, value) => request.labels_not.push((key, value)),
+            PruneFilter::Dangling(dangling) => request.all |= !dangling,
+        }
     }
     let what = match request.all {
         true => "all images without at least one container associated to them",

@@ -8,6 +8,7 @@ use crate::failure::{BadValue, Failure};
 use crate::flags::{CommandSpec, Flag, Parsed};
 use crate::format::Format;
 use crate::format::images::{self, ImageFilter};
+use crate::parse::filter;
 use crate::{suggest, unsupported};
 
 /// Flags and arguments.
@@ -37,23 +38,19 @@ pub static SPEC: CommandSpec = CommandSpec {
 
 const KEYS: [&str; 6] = ["reference", "dangling", "label", "before", "since", "until"];
 
-fn filter(text: &str) -> Result<ImageFilter, BadValue> {
-    let Some((key, value)) = text.split_once('=') else {
-        return Err(BadValue::new("not KEY=VALUE").hint("write it as in dangling=true"));
-    };
-    let value_of = |text: &str| text.to_owned();
-    Ok(match key.trim() {
-        "reference" => ImageFilter::Reference(value_of(value)),
+fn filter(key: &str, value: &str) -> Result<ImageFilter, BadValue> {
+    Ok(match key {
+        "reference" => ImageFilter::Reference(value.to_owned()),
         "dangling" => match crate::flags::parse_bool(value) {
             Some(dangling) => ImageFilter::Dangling(dangling),
             None => return Err(BadValue::new("dangling is true or false")),
         },
-        "label" => match value.split_once('=') {
-            Some((key, value)) => ImageFilter::Label(value_of(key), Some(value_of(value))),
-            None => ImageFilter::Label(value_of(value), None),
-        },
-        "before" => ImageFilter::Before(value_of(value)),
-        "since" => ImageFilter::Since(value_of(value)),
+        "label" => {
+            let (key, value) = filter::label(value);
+            ImageFilter::Label(key, value)
+        }
+        "before" => ImageFilter::Before(value.to_owned()),
+        "since" => ImageFilter::Since(value.to_owned()),
         "until" => ImageFilter::Until(crate::parse::moment::parse(value, SystemTime::now())?),
         key => {
             return Err(
@@ -65,7 +62,7 @@ fn filter(text: &str) -> Result<ImageFilter, BadValue> {
 
 /// Lists images.
 pub fn work(parsed: &Parsed) -> Result<u8, Failure> {
-    let mut filters = parsed.each("filter", filter)?;
+    let mut filters = filter::each(parsed, filter)?;
     filters.extend(parsed.args().into_iter().map(ImageFilter::Named));
     let how = images::How {
         quiet: parsed.switch("quiet"),
@@ -86,11 +83,11 @@ mod tests {
 
     #[test]
     fn filters_parse_as_dockers() {
-        assert_eq!(filter("dangling=1"), Ok(ImageFilter::Dangling(true)));
-        assert_eq!(filter("label=a"), Ok(ImageFilter::Label("a".into(), None)));
-        assert_eq!(filter("reference=a*:b"), Ok(ImageFilter::Reference("a*:b".into())));
-        for text in ["x", "dangling=x", "lable=x", "until=x"] {
-            assert!(filter(text).is_err(), "{text}");
+        assert_eq!(filter("dangling", "1"), Ok(ImageFilter::Dangling(true)));
+        assert_eq!(filter("label", "a"), Ok(ImageFilter::Label("a".into(), None)));
+        assert_eq!(filter("reference", "a*:b"), Ok(ImageFilter::Reference("a*:b".into())));
+        for (key, value) in [("dangling", "x"), ("lable", "x"), ("until", "x")] {
+            assert!(filter(key, value).is_err(), "{key}={value}");
         }
     }
 }

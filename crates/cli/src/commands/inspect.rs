@@ -71,7 +71,10 @@ pub fn pretty(document: &Json) -> Result<String, Failure> {
 
 /// Prints the documents of those that exist, the failures of the others.
 pub fn work(parsed: &Parsed) -> Result<u8, Failure> {
-    let kind = parsed.parsed("type", kind)?.unwrap_or(Kind::Any);
+    let kind = match parsed.one("type") {
+        None => Kind::Any,
+        Some(word) => kind(word).map_err(|bad| Failure::new(format!("type {word:?}: {}", bad.why)))?,
+    };
     if kind == Kind::Image {
         return image_work(parsed);
     }

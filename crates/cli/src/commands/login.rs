@@ -48,8 +48,14 @@ pub fn work(parsed: &Parsed) -> Result<u8, Failure> {
     let user = given("username");
     let from_stdin = parsed.switch("password-stdin");
     let password = match (given("password"), from_stdin) {
-        (Some(_), true) => return Err(parsed.wrong("--password and --password-stdin exclude each other")),
-        (None, true) if user.is_none() => return Err(parsed.wrong("--password-stdin needs --username")),
+        (Some(_), true) => {
+            return Err(Failure::new(
+                "conflicting options: cannot specify both --password and --password-stdin",
+            ));
+        }
+        (None, true) if user.is_none() => {
+            return Err(Failure::new("the --password-stdin option requires --username to be set"));
+        }
         (None, true) => Some(read_password()?),
         (Some(password), false) => {
             eprintln!("WARNING! Using --password via the CLI is insecure. Use --password-stdin.");
@@ -59,7 +65,7 @@ pub fn work(parsed: &Parsed) -> Result<u8, Failure> {
     };
     let terminal = std::io::stdin().is_terminal();
     if (user.is_none() || password.is_none()) && !terminal {
-        return Err(Failure::new("cannot ask for name and password: standard input is not a terminal")
+        return Err(Failure::new("cannot perform an interactive login from a non TTY device")
             .hint("berth login -u NAME --password-stdin < FILE"));
     }
     let user = match user {
@@ -87,13 +93,19 @@ fn read_password() -> Result<String, Failure> {
     Ok(text.strip_suffix('\r').unwrap_or(text).to_owned())
 }
 
+/// Docker's name for its own registry.
+fn shown(server: &str) -> &str {
+    match server {
+        "docker.io" | "index.docker.io" => "https://index.docker.io/v1/",
+        other => other,
+    }
+}
+
 /// Forgets what was kept.
 pub fn logout_work(parsed: &Parsed) -> Result<u8, Failure> {
     let server = server(parsed);
-    let had = backend::logout(&server)?;
-    print(&match had {
-        true => format!("Removing login credentials for {server}\n"),
-        false => format!("Not logged in to {server}\n"),
-    })?;
+    // Docker says so in either case; a script that reads it needn't care.
+    print(&format!("Removing login credentials for {}\n", shown(&server)))?;
+    backend::logout(&server)?;
     Ok(0)
 }

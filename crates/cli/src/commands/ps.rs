@@ -9,7 +9,7 @@ use crate::backend;
 use crate::failure::{BadValue, Failure};
 use crate::flags::{CommandSpec, Flag, Parsed};
 use crate::format::{Format, ps};
-use crate::parse::number;
+use crate::parse::{filter, number};
 use crate::{suggest, unsupported};
 
 /// Flags and arguments.
@@ -20,8 +20,12 @@ pub static SPEC: CommandSpec = CommandSpec {
         "Options",
         &[
             Flag::switch("all", "Show those that don't run too").short('a'),
-            Flag::many("filter", "filter", "Show those with KEY=VALUE: id, name, label, status, exited")
-                .short('f'),
+            Flag::many(
+                "filter",
+                "filter",
+                "Show those with KEY=VALUE: id, name, label, status, exited, ancestor",
+            )
+            .short('f'),
             Flag::one("format", "string", "table, table TEMPLATE, json, or a Go template"),
             Flag::one("last", "int", "Show the newest N, running or not").short('n'),
             Flag::switch("latest", "Show the newest, running or not").short('l'),
@@ -35,31 +39,19 @@ pub static SPEC: CommandSpec = CommandSpec {
 };
 
 const STATES: [&str; 7] = ["created", "running", "paused", "restarting", "exited", "removing", "dead"];
-const KEYS: [&str; 5] = ["id", "name", "label", "status", "exited"];
-const KEYS_TO_COME: [&str; 10] = [
-    "ancestor",
-    "before",
-    "since",
-    "volume",
-    "network",
-    "publish",
-    "expose",
-    "health",
-    "is-task",
-    "isolation",
-];
+const KEYS: [&str; 6] = ["id", "name", "label", "status", "exited", "ancestor"];
+const KEYS_TO_COME: [&str; 9] =
+    ["before", "since", "volume", "network", "publish", "expose", "health", "is-task", "isolation"];
 
-fn filter(text: &str) -> Result<PsFilter, BadValue> {
-    let Some((key, value)) = text.split_once('=') else {
-        return Err(BadValue::new("not KEY=VALUE").hint("write it as in name=web"));
-    };
-    Ok(match key.trim() {
+fn filter(key: &str, value: &str) -> Result<PsFilter, BadValue> {
+    Ok(match key {
         "id" => PsFilter::Id(value.to_owned()),
         "name" => PsFilter::Name(value.strip_prefix('/').unwrap_or(value).to_owned()),
-        "label" => match value.split_once('=') {
-            Some((key, value)) => PsFilter::Label(key.to_owned(), Some(value.to_owned())),
-            None => PsFilter::Label(value.to_owned(), None),
-        },
+        "label" => {
+            let (key, value) = filter::label(value);
+            PsFilter::Label(key, value)
+        }
+        "ancestor" => PsFilter::Ancestor(value.to_owned()),
         "exited" => PsFilter::Exited(value.parse().map_err(|_| BadValue::new("not an exit status"))?),
         "status" if STATES.contains(&value) => PsFilter::Status(value.to_owned()),
         "status" => {
@@ -83,7 +75,7 @@ fn request(parsed: &Parsed) -> Result<PsRequest, Failure> {
     Ok(PsRequest {
         all: parsed.switch("all"),
         last: if parsed.switch("latest") { Some(1) } else { last.map(|last| last as u32) },
-        filters: parsed.each("filter", filter)?,
+        filters: filter::each(parsed, filter)?,
     })
 }
 
@@ -102,13 +94,13 @@ mod tests {
 
     #[test]
     fn filters_parse_as_dockers() {
-        assert_eq!(filter("name=/web"), Ok(PsFilter::Name("web".into())));
-        assert_eq!(filter("label=a=b"), Ok(PsFilter::Label("a".into(), Some("b".into()))));
-        assert_eq!(filter("label=a"), Ok(PsFilter::Label("a".into(), None)));
-        assert_eq!(filter("exited=137"), Ok(PsFilter::Exited(137)));
-        assert_eq!(filter("status=exited"), Ok(PsFilter::Status("exited".into())));
-        for text in ["web", "exited=x", "status=gone", "nmae=x", "volume=x"] {
-            assert!(filter(text).is_err(), "{text}");
+        assert_eq!(filter("name", "/web"), Ok(PsFilter::Name("web".into())));
+        assert_eq!(filter("label", "a=b"), Ok(PsFilter::Label("a".into(), Some("b".into()))));
+        assert_eq!(filter("label", "a"), Ok(PsFilter::Label("a".into(), None)));
+        assert_eq!(filter("exited", "137"), Ok(PsFilter::Exited(137)));
+        assert_eq!(filter("status", "exited"), Ok(PsFilter::Status("exited".into())));
+        for (key, value) in [("exited", "x"), ("status", "gone"), ("nmae", "x"), ("volume", "x")] {
+            assert!(filter(key, value).is_err(), "{key}={value}");
         }
     }
 }

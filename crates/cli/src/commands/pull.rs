@@ -35,11 +35,16 @@ pub fn work(parsed: &Parsed) -> Result<u8, Failure> {
     let wanted = parsed.one("progress").unwrap_or_default();
     let shown =
         Shown::of_pull(quiet, wanted, To::Stdout).map_err(|bad| parsed.bad("progress", wanted, bad))?;
-    let names = match parsed.switch("all-tags") {
+    let all = parsed.switch("all-tags");
+    backend::reference(&given)?;
+    if is_bare(&given) && !all {
+        shown.say("Using default tag: latest");
+    }
+    let names = match all {
         false => vec![given],
         true => {
             if !is_bare(&given) {
-                return Err(parsed.wrong("tag can't be used with --all-tags/-a"));
+                return Err(Failure::new("tag can't be used with --all-tags/-a"));
             }
             backend::tags(&given)?.into_iter().map(|tag| format!("{given}:{tag}")).collect()
         }

@@ -29,18 +29,17 @@ pub fn work(parsed: &Parsed) -> Result<u8, Failure> {
     let given = parsed.args().remove(0);
     let quiet = parsed.switch("quiet");
     let reference = backend::reference(&given)?;
-    let references = match parsed.switch("all-tags") {
+    let all = parsed.switch("all-tags");
+    if all && !is_bare(&given) {
+        return Err(Failure::new("tag can't be used with --all-tags/-a"));
+    }
+    if !quiet {
+        let default = if is_bare(&given) && !all { "Using default tag: latest\n" } else { "" };
+        print(&format!("{default}The push refers to repository [{}]\n", reference.repository()))?;
+    }
+    let references = match all {
         false => vec![reference],
-        true => {
-            if !is_bare(&given) {
-                return Err(parsed.wrong("tag can't be used with --all-tags/-a"));
-            }
-            let found = backend::names_of(&given)?;
-            if found.is_empty() {
-                return Err(Failure::new(format!("an image does not exist locally with the tag: {given}")));
-            }
-            found
-        }
+        true => backend::names_of(&given)?,
     };
     for reference in &references {
         push(reference, quiet)?;
@@ -53,7 +52,6 @@ fn push(reference: &Reference, quiet: bool) -> Result<(), Failure> {
         true => Ok(()),
         false => print(&text),
     };
-    say(format!("The push refers to repository [{}]\n", reference.repository()))?;
     let watch = |digest: &types::digest::Digest, state: PushState| {
         let short: String = digest.hex().chars().take(12).collect();
         // A reader that went away is told nothing more.

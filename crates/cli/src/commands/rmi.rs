@@ -19,7 +19,7 @@ pub static SPEC: CommandSpec = CommandSpec {
     trailing: false,
 };
 
-/// Removes names and images, and prints what is gone.
+/// Removes names and images, as far as they are there, and prints what is gone.
 pub fn work(parsed: &Parsed) -> Result<u8, Failure> {
     let mut status = 0;
     for given in parsed.args() {
@@ -30,8 +30,10 @@ pub fn work(parsed: &Parsed) -> Result<u8, Failure> {
                 print(&untagged.chain(deleted).collect::<String>())?;
             }
             Err(failure) => {
+                // As with docker: what isn't there is no fault of a forced removal.
+                let missing = failure.message.starts_with("no such image");
                 report(&failure);
-                status = 1;
+                status |= u8::from(!(missing && parsed.switch("force")));
             }
         }
     }

@@ -65,9 +65,13 @@ pub fn rows(format: &Format, header: &[(&str, &str)], rows: &[Json]) -> Result<S
     }
 }
 
+/// Docker's status of an inspection whose template doesn't parse.
+const BAD_TEMPLATE: u8 = 64;
+
 /// One document through a template, without a newline.
 pub fn one(source: &str, document: &Json) -> Result<String, Failure> {
-    execute(&compile(source)?, document)
+    let template = compile(source).map_err(|failure| failure.code(BAD_TEMPLATE))?;
+    execute(&template, document)
 }
 
 fn failed(error: &TemplateError) -> Failure {

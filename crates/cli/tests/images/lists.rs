@@ -60,7 +60,14 @@ fn images_are_listed_as_docker_lists_them() {
         (&line["Repository"], &line["Tag"], &line["Digest"], &line["CreatedAt"]),
         (&json!("web"), &json!("latest"), &json!("<none>"), &json!("2011-01-01 00:00:00 +0000 UTC"))
     );
-    host.berth(["images", "-f", "colour=blue"]).run().failed().stderr_has(&["colour"]);
+    host.berth(["images", "-f", "colour=blue"]).run().code(1).stderr_has(&["invalid filter", "colour"]);
+    host.berth(["images", "-f", "dangling=maybe"]).run().code(1).stderr_has(&["invalid filter", "dangling"]);
+    host.berth(["images", "-f", "colour"]).run().code(125).stderr_has(&["bad format of filter"]);
+    host.berth(["images", "--format", "{{.Nope}}"]).run().code(1).stderr_has(&["Nope"]);
+    host.berth(["images", "--format", "{{"]).run().code(1).stderr_has(&["unclosed action"]);
+    host.berth(["image", "inspect", "-f", "{{", "web"]).run().code(64).stderr_has(&["unclosed action"]);
+    host.berth(["inspect", "--type", "thing", "web"]).run().code(1).stderr_has(&["thing"]);
+    host.berth(["image", "prune", "-f", "--filter", "until=x"]).run().code(1).stderr_has(&["until=x"]);
     host.berth(["images", "-f", "before=nix"]).run().code(1).stderr_has(&["no such image: nix"]);
 }
 
@@ -84,7 +91,9 @@ fn names_come_and_go_and_the_last_takes_the_image_along() {
     let mixed = host.berth(["rmi", "nix", "reg.example/c:2"]).run().code(1);
     mixed.stdout_is("Untagged: reg.example/c:2").stderr_has(&["no such image: nix"]);
     let last = host.berth(["rmi", "app:1"]).text();
-    assert_eq!(last, format!("Untagged: app:1\nDeleted: {}", image.id()));
+    let deleted = deleted(&image);
+    assert_eq!(last, format!("Untagged: app:1\n{deleted}"));
+    host.berth(["rmi", "-f", "nix"]).run().code(0).stdout_is("").stderr_has(&["no such image: nix:latest"]);
     assert_eq!(host.berth(["images", "-q"]).text(), "");
     assert_eq!(layers(&host), [""; 0]);
     assert_eq!(names_in(&host.root_dir().join("blobs/sha256")), [""; 0]);
@@ -92,7 +101,56 @@ fn names_come_and_go_and_the_last_takes_the_image_along() {
     load(&host, &image, "app:1");
     host.berth(["tag", "app:1", "b"]).text();
     let forced = host.berth(["rmi", "-f", &image.id()]).text();
-    assert_eq!(forced, format!("Untagged: app:1\nUntagged: b:latest\nDeleted: {}", image.id()));
+    assert_eq!(forced, format!("Untagged: app:1\nUntagged: b:latest\n{deleted}"));
+}
+
+/// What docker prints of an image that is gone with all its layers, the topmost first.
+fn deleted(image: &Image) -> String {
+    let plain = image.clone().compression(testkit::image::Compression::Plain).parts();
+    let mut chains: Vec<String> = Vec::new();
+    for layer in &plain.layers {
+        let diff = testkit::image::digest(layer);
+        chains.push(match chains.last() {
+            None => diff,
+            Some(below) => testkit::image::digest(format!("{below} {diff}").as_bytes()),
+        });
+    }
+    let lines = chains.iter().rev().map(|chain| format!("\nDeleted: {chain}"));
+    format!("Deleted: {}{}", image.id(), lines.collect::<String>())
+}
+
+#[test]
+fn containers_are_found_by_the_image_below() {
+    let host = Host::new();
+    let base = Image::busybox();
+    load(&host, &base, "base");
+    load(&host, &base.clone().layer(&Layer::new().file("more", 0o644, "more")), "more:1");
+    load(&host, &base.clone().set("User", json!("guest")), "sister");
+    for (name, image) in [("one", "base"), ("two", "more:1"), ("three", "sister")] {
+        host.berth(["run", "--name", name, "--network", "none", image, "true"]).text();
+    }
+    let id = base.id();
+    for (given, names) in [
+        ("base", "two\none"),
+        ("base:latest", "two\none"),
+        (&id, "two\none"),
+        (&id[7..19], "two\none"),
+        ("more:1", "two"),
+        ("sister", "two\nthree"),
+        ("nix", ""),
+        ("@host", ""),
+    ] {
+        let mut shown: Vec<String> = Vec::new();
+        let filter = format!("ancestor={given}");
+        let text = host.berth(["ps", "-a", "--format", "{{.Names}}", "-f", &filter]).text();
+        shown.extend(text.lines().map(str::to_owned));
+        shown.sort_unstable();
+        let mut expected: Vec<&str> = names.lines().collect();
+        expected.sort_unstable();
+        assert_eq!(shown, expected, "{given}");
+    }
+    host.berth(["rm", "one", "two", "three"]).text();
+    host.berth(["ps", "-f", "ancester=x"]).run().code(1).stderr_has(&["did you mean ancestor?"]);
 }
 
 #[test]
@@ -101,10 +159,10 @@ fn an_image_in_use_stays() {
     let image = Image::busybox();
     load(&host, &image, "app");
     host.berth(["run", "-d", "--name", "it", "--network", "none", "app", "sleep", "100"]).text();
-    for force in [&[][..], &["-f"]] {
-        let output = host.berth(["rmi"].iter().chain(force)).arg("app").run().code(1).stdout_is("");
-        output.stderr_has(&["cannot remove image app", "container it"]);
-    }
+    let refused = host.berth(["rmi", "app"]).run().code(1).stdout_is("");
+    refused.stderr_has(&["cannot remove image app", "container it"]);
+    let refused = host.berth(["rmi", "-f", &image.id()]).run().code(1).stdout_is("");
+    refused.stderr_has(&["cannot remove image sha256:", "container it"]);
     // With another name, one may go.
     host.berth(["tag", "app", "other"]).text();
     assert_eq!(host.berth(["rmi", "other"]).text(), "Untagged: other:latest");
@@ -113,8 +171,14 @@ fn an_image_in_use_stays() {
     assert_eq!(host.berth(["rmi", "-f", "app"]).text(), "Untagged: app:latest");
     assert_eq!(host.berth(["images", "-q", "--no-trunc"]).text(), image.id());
     host.berth(["rm", "it"]).text();
-    assert_eq!(host.berth(["rmi", &image.id()]).text(), format!("Deleted: {}", image.id()));
+    assert_eq!(host.berth(["rmi", &image.id()]).text(), deleted(&image));
     assert_eq!(layers(&host), [""; 0]);
+    // A name is no use to a container that runs.
+    load(&host, &image, "app");
+    host.berth(["run", "-d", "--rm", "--name", "it", "--network", "none", "app", "sleep", "100"]).text();
+    assert_eq!(host.berth(["rmi", "-f", "app"]).text(), "Untagged: app:latest");
+    assert_eq!(host.berth(["images", "-q", "--no-trunc"]).text(), image.id());
+    host.berth(["rm", "-f", "it"]).text();
 }
 
 #[test]

@@ -52,6 +52,19 @@ fn what_is_pushed_comes_back_with_its_digest() {
     assert_eq!(again.lines().filter(|line| line.ends_with(": Layer already exists")).count(), 3, "{again}");
     assert_eq!(digest_in(&again), digest);
     assert_eq!(berth(&host, &["push", "-q", &name]).text(), name);
+    // A name without a tag is said to be completed, and with the last tag of a repository goes the digest there.
+    let other = format!("{}/team/other", registry.host());
+    berth(&host, &["tag", &name, &other]).text();
+    let pushed = berth(&host, &["push", &other]).text();
+    let head = format!("Using default tag: latest\nThe push refers to repository [{other}]\n");
+    assert!(pushed.starts_with(&head), "{pushed}");
+    let pulled = berth(&host, &["pull", &other]).text();
+    assert!(pulled.starts_with("Using default tag: latest\nlatest: Pulling from team/other\n"), "{pulled}");
+    assert_eq!(berth(&host, &["pull", "-q", &other]).text(), format!("{other}:latest"));
+    let untagged = format!("Untagged: {other}:latest\nUntagged: {other}@{digest}");
+    assert_eq!(berth(&host, &["rmi", &other]).text(), untagged);
+    let missing = berth(&host, &["push", &other]).run().code(1);
+    missing.stderr_has(&[&format!("an image does not exist locally with the tag: {other}:latest")]);
 
     remove_all(&host);
     let pulled = berth(&host, &["pull", &name]).text();
@@ -111,7 +124,7 @@ fn all_tags_go_and_come_together() {
     berth(&host, &["push", "-a", "nix"]).run().code(1).stderr_has(&["does not exist locally"]);
     berth(&host, &["pull", "-a", "nix:1"])
         .run()
-        .failed()
+        .code(1)
         .stderr_has(&["tag can't be used with --all-tags/-a"]);
 }
 

@@ -17,6 +17,8 @@ pub struct PruneRequest {
     pub until_ns: Option<i64>,
     /// Only those that have these labels, with these values where given; all must hold.
     pub labels: Vec<(String, Option<String>)>,
+    /// None that has one of these labels, with that value where given.
+    pub labels_not: Vec<(String, Option<String>)>,
 }
 
 /// What `prune` removed.
@@ -93,7 +95,7 @@ fn is_wanted(image: &Image, request: &PruneRequest) -> bool {
     let has = |(key, value): &(String, Option<String>)| {
         labels.get(key).is_some_and(|own| value.as_ref().is_none_or(|value| own == value))
     };
-    !young && request.labels.iter().all(has)
+    !young && request.labels.iter().all(has) && !request.labels_not.iter().any(has)
 }
 
 /// Bytes of all layers and blobs that rows name, each once.

@@ -3,6 +3,7 @@
 use super::look_at_store;
 use crate::{Error, Home};
 use serde_json::{Value as Json, json};
+use std::collections::BTreeSet;
 use store::Image;
 use types::image::ImageConfig;
 use types::moment::{parse_rfc3339, rfc3339};
@@ -82,6 +83,30 @@ fn config(image: &Image) -> Result<ImageConfig, Error> {
 fn find(home: &Home, given: &str) -> Result<Image, Error> {
     let store = look_at_store(home)?.ok_or_else(|| store::Error::NoImage { given: given.to_owned() })?;
     Ok(store.resolve_image(given)?)
+}
+
+/// Ids of the images that are called so, and of those that have more layers on top of all of such an image's.
+pub fn descendants(home: &Home, given: &[&str]) -> Result<BTreeSet<String>, Error> {
+    let Some(store) = look_at_store(home)? else { return Ok(BTreeSet::new()) };
+    let mut found = BTreeSet::new();
+    let mut tops = Vec::new();
+    for given in given {
+        match store.resolve_image(given) {
+            Ok(image) => {
+                tops.extend(image.layers.last().map(|layer| layer.chain));
+                found.insert(image.id.to_string());
+            }
+            Err(store::Error::NoImage { .. } | store::Error::Reference(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    for image in store.images()? {
+        let mut below = image.layers.iter().rev().skip(1);
+        if below.any(|layer| tops.contains(&layer.chain)) {
+            found.insert(image.id.to_string());
+        }
+    }
+    Ok(found)
 }
 
 /// The steps that made an image, the newest first.

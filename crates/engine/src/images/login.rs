@@ -26,8 +26,8 @@ pub fn login(server: &str, user: &str, password: String) -> Result<Option<String
     Ok(match credentials.login(settings, &host, user, Secret::new(password))? {
         Kept::Helper(_) => None,
         Kept::File(path) => Some(format!(
-            "WARNING! Your credentials are stored unencrypted in '{}'.\nConfigure a credential helper to remove this \
-             warning: docs/registries.md",
+            "\nWARNING! Your credentials are stored unencrypted in '{}'.\nConfigure a credential helper to remove this \
+             warning. See\nhttps://docs.docker.com/go/credential-store/\n",
             path.display()
         )),
     })

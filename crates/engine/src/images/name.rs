@@ -9,8 +9,8 @@ use types::reference::Reference;
 pub struct Removed {
     /// Names that are gone, in docker's short form.
     pub untagged: Vec<String>,
-    /// The image that is gone.
-    pub deleted: Option<String>,
+    /// The image that is gone, then the chain ids of layers that no other image has, the topmost first.
+    pub deleted: Vec<String>,
 }
 
 /// A name that a user gives to an image: no digest in it.
@@ -31,8 +31,8 @@ pub fn tag(home: &Home, source: &str, target: &str) -> Result<(), Error> {
     Ok(store.tag(&image.id, &target)?)
 }
 
-/// Removes a name, and the image with its last one. With `force` several names of an id go together; an image that only
-/// containers that don't run were made from loses its names.
+/// Removes a name, and the image with its last one. With `force` several names of an id go together; an image that
+/// containers were made from loses its names, one that a running container uses only where a name is given.
 ///
 /// Errors: as [`store::Store::remove_image`]; [`Error::Refused`] where a running container uses it.
 pub fn remove(home: &Home, given: &str, force: bool) -> Result<Removed, Error> {
@@ -43,10 +43,15 @@ pub fn remove(home: &Home, given: &str, force: bool) -> Result<Removed, Error> {
     let is_user = |container: &find::Container| container.config.image_id.as_ref() == Some(&id);
     let by_name = Reference::parse(given).is_ok_and(|name| image.references.contains(&name.to_string()));
     let only_a_name = by_name && image.references.len() > 1;
+    let familiar = |name: String| Reference::parse(&name).map(|known| known.familiar()).unwrap_or(name);
     if !only_a_name
         && let Some(user) = find::present(home).into_iter().find(is_user)
         && matches!(user.state, find::State::Running(_) | find::State::Created)
     {
+        if by_name && force {
+            let untagged = store.untag_image(&image.id)?.into_iter().map(familiar).collect();
+            return Ok(Removed { untagged, deleted: Vec::new() });
+        }
         let name = user.config.name;
         return Err(Error::Refused {
             what: format!("remove image {given}"),
@@ -55,9 +60,9 @@ pub fn remove(home: &Home, given: &str, force: bool) -> Result<Removed, Error> {
         });
     }
     let removed = store.remove_image(given, force)?;
-    let familiar = |name: String| Reference::parse(&name).map(|known| known.familiar()).unwrap_or(name);
+    let layers = removed.deleted_layers.into_iter().map(|chain| chain.to_string());
     Ok(Removed {
         untagged: removed.untagged.into_iter().map(familiar).collect(),
-        deleted: removed.deleted.map(|id| id.to_string()),
+        deleted: removed.deleted.map(|id| id.to_string()).into_iter().chain(layers).collect(),
     })
 }

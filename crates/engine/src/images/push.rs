@@ -41,25 +41,31 @@ pub struct PushedImage {
 }
 
 /// The names of a repository that are here, for `--all-tags`.
+///
+/// Errors: [`Error::NoTag`] if there are none.
 pub fn names_of(home: &Home, repository: &str) -> Result<Vec<Reference>, Error> {
     let wanted = Repository::parse(repository).map_err(store::Error::Reference)?;
-    let Some(store) = look_at_store(home)? else { return Ok(Vec::new()) };
+    let missing = || Error::NoTag { name: wanted.familiar() };
+    let store = look_at_store(home)?.ok_or_else(missing)?;
     let mut found = Vec::new();
     for image in store.images()? {
         let names = image.references.iter().filter_map(|name| Reference::parse(name).ok());
         found.extend(names.filter(|name| *name.repository() == wanted));
     }
     found.sort_by_key(ToString::to_string);
-    Ok(found)
+    if found.is_empty() { Err(missing()) } else { Ok(found) }
 }
 
 /// Pushes the image that is called `reference` here to where its name says.
 ///
 /// A pulled image goes with the manifest that it came with, so that its digest stays the same. Errors:
-/// [`Error::Registry`]; [`Error::Image`] where a layer's archive isn't kept.
+/// [`Error::NoTag`]; [`Error::Registry`]; [`Error::Image`] where a layer's archive isn't kept.
 pub fn push(home: &Home, reference: &Reference, watcher: PushWatcher<'_>) -> Result<PushedImage, Error> {
     let store = open_store(home)?;
-    let image = store.resolve_image(&reference.to_string())?;
+    let image = store.resolve_image(&reference.to_string()).map_err(|error| match error {
+        store::Error::NoImage { .. } => Error::NoTag { name: reference.familiar() },
+        other => other.into(),
+    })?;
     let client = pull::client()?;
     let manifest = manifest_of(&store, &image, reference)?;
     let elsewhere = elsewhere(&image, reference.repository());

@@ -45,6 +45,8 @@ pub enum PsFilter {
     Exited(i32),
     /// State: created, running, paused, restarting, exited, removing, dead.
     Status(String),
+    /// Image that it was made from, or whose layers that image has below its own: name or id.
+    Ancestor(String),
 }
 
 /// `berth ps`.
