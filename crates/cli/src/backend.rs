@@ -6,13 +6,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use engine::request::{
     EnterRequest, ExecRequest, ImportRequest, ImportSource, InspectRequest, KillRequest, LogsRequest,
-    PsRequest, RmRequest, RunRequest, Source, StopRequest, TreeRequest, UnshareRequest,
+    PsRequest, RmRequest, RunRequest, Source, StopRequest, TreeRequest, UnshareRequest, VolumeCreateRequest,
+    VolumeFilter, VolumePruneRequest,
 };
 use serde_json::Value as Json;
 
 use engine::ps::{Listed, ListedState};
 use engine::run::Ran;
-use engine::{Home, attach, images, pieces};
+use engine::{Home, attach, images, pieces, volumes};
 use linux::process::Exit;
 use types::reference::Reference;
 
@@ -159,6 +160,7 @@ fn row(listed: Listed) -> PsRow {
         ports: String::new(),
         labels: listed.labels,
         mounts: listed.mounts,
+        volumes: listed.volumes,
         networks: listed.networks,
     }
 }
@@ -180,6 +182,31 @@ pub fn rm(request: &RmRequest) -> Result<Vec<Outcome>, Failure> {
         });
     }
     Ok(failures(outcomes))
+}
+
+/// Makes a volume; its name, and whether there was none.
+pub fn create_volume(request: &VolumeCreateRequest) -> Result<(String, bool), Failure> {
+    volumes::create(&home()?, request).map_err(failure)
+}
+
+/// Volumes, by name.
+pub fn volumes(filters: &[VolumeFilter]) -> Result<Vec<volumes::Listed>, Failure> {
+    volumes::list(&home()?, filters).map_err(failure)
+}
+
+/// Docker's document of a volume.
+pub fn inspect_volume(name: &str) -> Result<Json, Failure> {
+    volumes::inspect(&home()?, name).map_err(failure)
+}
+
+/// Removes volumes; with `force` those that aren't there pass.
+pub fn remove_volumes(names: &[String], force: bool) -> Result<Vec<Outcome>, Failure> {
+    volumes::remove(&home()?, names, force).map(failures).map_err(failure)
+}
+
+/// Removes volumes that no container has.
+pub fn prune_volumes(request: &VolumePruneRequest) -> Result<volumes::Pruned, Failure> {
+    volumes::prune(&home()?, request).map_err(failure)
 }
 
 /// Stops containers.

@@ -39,6 +39,7 @@ mod tags;
 mod tree;
 mod unshare;
 pub mod version;
+mod volume;
 
 /// One command.
 pub struct Entry {
@@ -63,10 +64,12 @@ pub enum Object {
     Image,
     /// `berth manifest …`
     Manifest,
+    /// `berth volume …`
+    Volume,
 }
 
 impl Object {
-    const ALL: [Object; 3] = [Object::Container, Object::Image, Object::Manifest];
+    const ALL: [Object; 4] = [Object::Container, Object::Image, Object::Manifest, Object::Volume];
 
     /// The word.
     pub fn word(self) -> &'static str {
@@ -74,6 +77,7 @@ impl Object {
             Object::Container => "container",
             Object::Image => "image",
             Object::Manifest => "manifest",
+            Object::Volume => "volume",
         }
     }
 
@@ -83,6 +87,7 @@ impl Object {
             Object::Container => "Manage containers",
             Object::Image => "Manage images",
             Object::Manifest => "Look at manifests in registries",
+            Object::Volume => "Manage volumes",
         }
     }
 
@@ -103,6 +108,7 @@ impl Entry {
 
 const CONTAINERS: &str = "Containers";
 const IMAGES: &str = "Images";
+const VOLUMES: &str = "Volumes";
 const PIECES: &str = "Single pieces";
 const HOST: &str = "This host";
 
@@ -133,6 +139,15 @@ const fn under(
     work: fn(&Parsed) -> Result<u8, Failure>,
 ) -> Entry {
     Entry { names: &[], under: Some((object, names)), group, spec, work }
+}
+
+/// Docker's commands on volumes have no short forms.
+const fn volume(
+    under: &'static [&'static str],
+    spec: &'static CommandSpec,
+    work: fn(&Parsed) -> Result<u8, Failure>,
+) -> Entry {
+    Entry { names: &[], under: Some((Object::Volume, under)), group: VOLUMES, spec, work }
 }
 
 const fn other(
@@ -174,6 +189,11 @@ pub static ENTRIES: &[Entry] = &[
     other(IMAGES, &["tags"], &tags::SPEC, tags::work),
     other(IMAGES, &["login"], &login::SPEC, login::work),
     other(IMAGES, &["logout"], &login::LOGOUT_SPEC, login::logout_work),
+    volume(&["create"], &volume::CREATE, volume::create),
+    volume(&["ls", "list"], &volume::LIST, volume::list),
+    volume(&["inspect"], &volume::INSPECT, volume::inspect),
+    volume(&["rm", "remove"], &volume::REMOVE, volume::remove),
+    volume(&["prune"], &volume::PRUNE, volume::prune),
     other(PIECES, &["unshare"], &unshare::SPEC, unshare::work),
     other(PIECES, &["enter"], &enter::SPEC, enter::work),
     other(HOST, &["info"], &info::SPEC, info::work),

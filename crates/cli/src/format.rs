@@ -9,5 +9,6 @@ pub mod table;
 pub mod template;
 pub mod time;
 pub mod tree;
+pub mod volumes;
 
 pub use template::Format;

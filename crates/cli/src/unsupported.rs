@@ -37,7 +37,7 @@ impl Unsupported {
 
 const WINDOWS: &str = "windows";
 const NETWORKS: &str = "networks are to come; use --network host, none or container:NAME until then";
-const VOLUMES: &str = "volumes are to come; bind a directory until then, as in -v ./data:/data";
+const SWARM: &str = "it is for volumes of a swarm";
 const CPUS: &str = "use --cpus";
 
 const fn flag(name: &'static str, why: &'static str) -> Unsupported {
@@ -100,8 +100,6 @@ pub static RUN: &[Unsupported] = &[
     flag("runtime", "berth's own runtime runs every container"),
     flag("storage-opt", ""),
     flag("use-api-socket", ""),
-    flag("volume-driver", VOLUMES),
-    flag("volumes-from", VOLUMES),
 ];
 
 /// Of `ps`.
@@ -136,6 +134,21 @@ pub static HISTORY: &[Unsupported] = &[flag("platform", "")];
 /// Of `import`.
 pub static IMPORT: &[Unsupported] =
     &[short('c', flag("change", "")), short('m', flag("message", "")), flag("platform", "")];
+/// Of `volume create`.
+pub static VOLUME_CREATE: &[Unsupported] = &[
+    flag("availability", SWARM),
+    flag("group", SWARM),
+    flag("limit-bytes", SWARM),
+    flag("required-bytes", SWARM),
+    flag("scope", SWARM),
+    flag("secret", SWARM),
+    flag("sharing", SWARM),
+    flag("topology-preferred", SWARM),
+    flag("topology-required", SWARM),
+    flag("type", SWARM),
+];
+/// Of `volume ls`.
+pub static VOLUME_LIST: &[Unsupported] = &[flag("cluster", SWARM)];
 /// Of `enter`.
 pub static ENTER: &[Unsupported] = &[
     short('Z', flag("follow-context", "")),

@@ -1,6 +1,6 @@
 //! One container, resolved: what `run` decided, what `exec` and `inspect` read.
 
-use crate::request::RunRequest;
+use crate::request::{MountKind, MountRequest, RunRequest, VolumeRequest};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -65,6 +65,10 @@ pub struct Config {
     pub created_ns: i64,
     /// What was asked.
     pub request: RunRequest,
+    /// All its mounts but the kernel's: those asked for, those of other containers, the image's volumes; with the names of
+    /// volumes that were made.
+    #[serde(default)]
+    pub mounts: Vec<MountRequest>,
     /// Program and arguments.
     pub args: Vec<String>,
     /// Root.
@@ -83,6 +87,14 @@ impl Config {
     /// Whether it's removed when it ends.
     pub fn rm(&self) -> bool {
         self.request.rm
+    }
+
+    /// Its volumes.
+    pub fn volumes(&self) -> impl Iterator<Item = (&str, &VolumeRequest)> {
+        self.mounts.iter().filter_map(|mount| match &mount.kind {
+            MountKind::Volume(volume) => Some((volume.name.as_deref()?, volume)),
+            _ => None,
+        })
     }
 
     /// Its labels: the image's, over which those that were asked for go.

@@ -74,6 +74,14 @@ pub enum Error {
         /// Why.
         source: runtime::Error,
     },
+    /// A volume that containers have.
+    #[error("remove {name}: volume is in use - [{}]", by.join(", "))]
+    VolumeInUse {
+        /// The volume.
+        name: String,
+        /// The containers' ids.
+        by: Vec<String>,
+    },
     /// A failure that another process of berth reported: message, hint, kind.
     #[error("{message}")]
     Reported {
@@ -174,6 +182,7 @@ impl Error {
             Error::NameInUse { .. }
             | Error::State { .. }
             | Error::Refused { .. }
+            | Error::VolumeInUse { .. }
             | Error::Ambiguous { .. } => Kind::Conflict,
             Error::NoContainer { .. } | Error::NoManifest { .. } | Error::NoTag { .. } => Kind::NotFound,
             Error::Start { source, .. } | Error::Exec { source, .. } => source.kind(),
@@ -191,6 +200,10 @@ impl Error {
             Error::NameInUse { by, name } => Some(format!(
                 "take another name, or remove that one: berth rm {}",
                 if by.is_empty() { name } else { by }
+            )),
+            Error::VolumeInUse { by, .. } => Some(format!(
+                "remove the containers first, though they be stopped: berth rm {}",
+                by.join(" ")
             )),
             Error::NoContainer { .. } => Some("`berth ps -a` lists all containers".to_owned()),
             Error::Refused { hint, .. } => Some(hint.clone()),

@@ -13,7 +13,7 @@ use crate::cell::{Cell, CellLock, ProcessName, Running, now_ns};
 use crate::config::RootSource;
 use crate::keeper::{self, Streams, Task};
 use crate::wire::{self, FromClient, InitEnded, ToClient};
-use crate::{Config, Error, Home, inherited, root, shm, teardown};
+use crate::{Config, Error, Home, inherited, root, shm, teardown, volumes};
 use linux::fault::{self, Role};
 use linux::process::{self, Exit, Fork};
 use runtime::cgroup::{self, Cgroup, Hierarchy};
@@ -41,6 +41,8 @@ pub struct Setup {
     pub stdin: Option<OwnedFd>,
     /// The other end of that, to be held while nobody writes (`-d -i`).
     pub stdin_writer: Option<OwnedFd>,
+    /// Keep its volumes from being removed until its configuration is written down.
+    pub pins: Vec<store::VolumePin>,
     /// Whether the creator records the container in the store meanwhile.
     pub await_record: bool,
 }
@@ -89,6 +91,7 @@ impl Setup {
         keep.extend(self.client_pipes.iter().flatten().map(AsRawFd::as_raw_fd));
         keep.extend(self.stdin.iter().chain(&self.stdin_writer).map(AsRawFd::as_raw_fd));
         keep.extend(self.sources());
+        keep.extend(self.pins.iter().map(|pin| pin.descriptor().as_raw_fd()));
         process::close_others(&keep);
     }
 
@@ -146,7 +149,10 @@ fn start(setup: &mut Setup) -> Result<Live, Error> {
             if await_record {
                 await_recorded(client)?;
             }
-            root::make(home, config, userns, mask, steps)
+            let made = root::make(home, config, userns, mask, steps)?;
+            volumes::attach::show_images(config, userns)
+                .map_err(|error| runtime::Error::field("mounts", error.to_string()))?;
+            Ok(made)
         })),
         mountpoint: cell.path.clone(),
         stdio,
@@ -198,7 +204,10 @@ fn start(setup: &mut Setup) -> Result<Live, Error> {
     fault::point("keeper forked");
     let finished = cell
         .write("config.json", config)
-        .inspect(|()| fault::point("config.json written"))
+        .inspect(|()| {
+            fault::point("config.json written");
+            setup.pins.clear();
+        })
         .and_then(|()| cell.write("run.json", &task.running))
         .inspect(|()| fault::point("run.json written"))
         .and_then(|()| starting.finish().map_err(&failed));

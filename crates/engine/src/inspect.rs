@@ -7,8 +7,8 @@ use crate::cell::Ended;
 use crate::config::{RootSource, UserNamespace};
 use crate::find::{self, Container, State};
 use crate::ps::network_name;
-use crate::request::{EnvChange, InspectRequest, MountKind, RunRequest};
-use crate::{Error, Home};
+use crate::request::{EnvChange, InspectRequest, MountKind, RunRequest, VolumeRequest};
+use crate::{Config, Error, Home};
 use serde_json::{Map, Value as Json, json};
 use types::image::config::Execution;
 
@@ -50,7 +50,7 @@ fn document(home: &Home, container: &Container) -> Json {
         "ExecIDs": null,
         "HostConfig": host_config::document(home, config),
         "GraphDriver": { "Name": driver(&config.root), "Data": graph(home, container) },
-        "Mounts": mounts(&config.request),
+        "Mounts": mounts(home, config),
         "Config": own_config(container),
         "NetworkSettings": network(container),
         "Berth": berth(home, container),
@@ -113,24 +113,40 @@ fn graph(home: &Home, container: &Container) -> Json {
     })
 }
 
-fn mounts(request: &RunRequest) -> Vec<Json> {
-    let shown = request.mounts.iter().map(|mount| match &mount.kind {
-        MountKind::Bind { source, propagation, .. } => json!({
-            "Type": "bind",
-            "Source": source,
-            "Destination": mount.target,
-            "Mode": if mount.read_only { "ro" } else { "" },
-            "RW": !mount.read_only,
-            "Propagation": propagation.word(),
-        }),
-        MountKind::Tmpfs { .. } => json!({
+fn mounts(home: &Home, config: &Config) -> Vec<Json> {
+    let shown = config.mounts.iter().map(|mount| {
+        let mode = if mount.read_only { "ro" } else { "" };
+        let mut shown = json!({
             "Type": "tmpfs",
             "Source": "",
             "Destination": mount.target,
-            "Mode": if mount.read_only { "ro" } else { "" },
+            "Mode": mode,
             "RW": !mount.read_only,
             "Propagation": "",
-        }),
+        });
+        match &mount.kind {
+            MountKind::Tmpfs { .. } => {}
+            MountKind::Bind { source, propagation, .. } => {
+                shown["Type"] = "bind".into();
+                shown["Source"] = json!(source);
+                shown["Propagation"] = propagation.word().into();
+            }
+            MountKind::Volume(volume) => {
+                let name = volume.name.as_deref().unwrap_or_default();
+                shown["Type"] = "volume".into();
+                shown["Name"] = name.into();
+                shown["Source"] = json!(crate::volumes::data_path(home, name));
+                shown["Driver"] = crate::volumes::DRIVER.into();
+                shown["Mode"] = volume.words.as_deref().unwrap_or(mode).into();
+            }
+            MountKind::Image { reference, layers, .. } => {
+                shown["Type"] = "image".into();
+                shown["Name"] = reference.as_str().into();
+                shown["Source"] = json!(layers.last());
+                shown["Propagation"] = "rprivate".into();
+            }
+        }
+        shown
     });
     shown.collect()
 }
@@ -154,7 +170,7 @@ fn own_config(container: &Container) -> Json {
         "Env": env(request, image),
         "Cmd": command,
         "Image": config.image,
-        "Volumes": set(&image.volumes),
+        "Volumes": set(&volume_targets(request, image)),
         "WorkingDir": process.cwd,
         "Entrypoint": entrypoint,
         "OnBuild": null,
@@ -191,6 +207,17 @@ fn env(request: &RunRequest, image: &Execution) -> Vec<String> {
     let is_kept = |variable: &&String| own.iter().all(|(known, _)| *known != name(variable));
     let kept: Vec<String> = image.env.iter().filter(is_kept).cloned().collect();
     own.into_iter().map(|(_, shown)| shown).chain(kept).collect()
+}
+
+/// Targets of the volumes that are the container's own by `-v /PATH` or by the image.
+fn volume_targets(request: &RunRequest, image: &Execution) -> Vec<String> {
+    let asked = request.mounts.iter().filter_map(|mount| match &mount.kind {
+        MountKind::Volume(VolumeRequest { name: None, words: Some(_), .. }) => {
+            Some(mount.target.to_string_lossy().into_owned())
+        }
+        _ => None,
+    });
+    image.volumes.iter().cloned().chain(asked).collect()
 }
 
 /// Go's way to write a set; null if it's empty.

@@ -13,7 +13,7 @@ pub use sources::{Staging, Streams};
 use crate::cell::{self, Cell, Ended, Running, now_ns};
 use crate::log::{self, Writer};
 use crate::wire::{InitEnded, ToClient};
-use crate::{Config, Home, teardown};
+use crate::{Config, Home, teardown, volumes};
 use linux::fault::{self, Role};
 use linux::{Errno, process};
 use rustix::event::{Timespec, epoll};
@@ -336,6 +336,8 @@ impl<'a> Keeper<'a> {
             let _ = task.cell.write("exit.json", &ended);
         }
         fault::point("end written");
+        // Whoever waits for the end finds them gone.
+        volumes::container_ended(&task.home, &task.config);
         let totals = self.writer.as_ref().map_or([0; 2], Writer::totals);
         if let Some(client) = &mut self.client {
             let told = client.pump().is_ok()

@@ -47,6 +47,7 @@ pub mod spec;
 pub mod stop;
 mod teardown;
 pub mod users;
+pub mod volumes;
 mod wire;
 
 pub use config::Config;

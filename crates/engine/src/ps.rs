@@ -24,8 +24,12 @@ pub struct Listed {
     pub state: ListedState,
     /// Labels.
     pub labels: Vec<(String, String)>,
-    /// Sources of binds.
+    /// Sources of binds, names of volumes and images.
     pub mounts: Vec<String>,
+    /// Where they and others are mounted.
+    pub targets: Vec<String>,
+    /// How many volumes it has.
+    pub volumes: usize,
     /// Names of networks.
     pub networks: Vec<String>,
 }
@@ -78,10 +82,13 @@ pub fn ps(home: &Home, request: &PsRequest) -> Result<Vec<Listed>, Error> {
 fn listed(container: &Container) -> Listed {
     let config = &container.config;
     let request = &config.request;
-    let mounts = request.mounts.iter().filter_map(|mount| match &mount.kind {
+    let mounts = config.mounts.iter().filter_map(|mount| match &mount.kind {
         MountKind::Bind { source, .. } => Some(inert(&source.to_string_lossy()).into_owned()),
+        MountKind::Volume(volume) => volume.name.clone(),
+        MountKind::Image { reference, .. } => Some(inert(reference).into_owned()),
         MountKind::Tmpfs { .. } => None,
     });
+    let targets = config.mounts.iter().map(|mount| inert(&mount.target.to_string_lossy()).into_owned());
     Listed {
         id: config.id.clone(),
         name: inert(&config.name).into_owned(),
@@ -99,6 +106,8 @@ fn listed(container: &Container) -> Listed {
             .map(|(key, value)| (inert(key).into_owned(), inert(value).into_owned()))
             .collect(),
         mounts: mounts.collect(),
+        targets: targets.collect(),
+        volumes: config.volumes().count(),
         networks: vec![network_name(&request.network)],
     }
 }
@@ -170,6 +179,7 @@ fn matches_one(row: &Listed, filter: &PsFilter) -> bool {
         PsFilter::Status(word) => row.state.word() == word,
         // Seen to before there were rows.
         PsFilter::Ancestor(_) => true,
+        PsFilter::Volume(given) => row.mounts.contains(given) || row.targets.contains(given),
     }
 }
 
@@ -199,7 +209,9 @@ mod tests {
             created_ns: 0,
             state,
             labels: vec![("a".to_owned(), "1".to_owned()), ("b".to_owned(), String::new())],
-            mounts: Vec::new(),
+            mounts: vec!["data".to_owned()],
+            targets: vec!["/srv".to_owned()],
+            volumes: 1,
             networks: Vec::new(),
         }
     }
@@ -217,6 +229,8 @@ mod tests {
             vec![label("a", Some("1")), label("b", None)],
             vec![PsFilter::Status("running".to_owned()), PsFilter::Status("exited".to_owned())],
             vec![PsFilter::Id("0123".to_owned())],
+            vec![PsFilter::Volume("data".to_owned())],
+            vec![PsFilter::Volume("/srv".to_owned())],
         ] {
             assert!(matches(&web, &good), "{good:?}");
         }
@@ -225,6 +239,7 @@ mod tests {
             vec![name("web"), PsFilter::Exited(0)],
             vec![label("a", Some("1")), label("c", None)],
             vec![PsFilter::Id("123".to_owned())],
+            vec![PsFilter::Volume("dat".to_owned())],
             vec![PsFilter::Status("running".to_owned())],
         ] {
             assert!(!matches(&web, &bad), "{bad:?}");

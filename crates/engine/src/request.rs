@@ -19,11 +19,13 @@ pub mod security;
 
 pub use act::{
     ExecRequest, ImportRequest, ImportSource, InspectRequest, KillRequest, LogsRequest, PsFilter, PsRequest,
-    RmRequest, StopRequest,
+    RmRequest, StopRequest, VolumeCreateRequest, VolumeFilter, VolumePruneRequest,
 };
-pub use mount::{BindRecursion, MountKind, MountRequest, Propagation, TmpfsOption};
+pub use mount::{BindRecursion, MountKind, MountRequest, Propagation, TmpfsOption, VolumeRequest};
 pub use pieces::{EnterRequest, EnterTarget, MapOne, MapRange, TreeRequest, UnshareRequest};
 pub use resources::{DeviceRequest, Resources, UlimitRequest};
-pub use run::{EnvChange, IpcMode, Isolation, NamespaceMode, NetworkMode, RunRequest, Source, TimeOffsets};
+pub use run::{
+    EnvChange, IpcMode, Isolation, NamespaceMode, NetworkMode, RunRequest, Source, TimeOffsets, VolumesFrom,
+};
 pub use security::{AppArmor, Seccomp, Security};
 pub use types::oci::{NamespaceType, TimeOffset};

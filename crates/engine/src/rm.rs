@@ -16,7 +16,7 @@ use crate::claims::Claims;
 use crate::find::{self, Container, State};
 use crate::request::RmRequest;
 use crate::stop::{Outcomes, kill_hard, settle};
-use crate::{Error, Home, cell, root};
+use crate::{Error, Home, cell, root, volumes};
 use linux::{Errno, fault};
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
@@ -60,7 +60,12 @@ pub fn rm(home: &Home, request: &RmRequest) -> Outcomes {
     }
     fault::point("killed");
     for (at, one) in doomed {
-        if let Err(error) = one.finish(home) {
+        let config = request.volumes.then(|| one.container.config.clone());
+        let finished = one.finish(home);
+        if let (Ok(()), Some(config)) = (&finished, config) {
+            volumes::remove_own(home, &config);
+        }
+        if let Err(error) = finished {
             outcomes[at].1 = Err(error);
         }
     }

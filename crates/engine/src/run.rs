@@ -9,7 +9,7 @@ use crate::request::{RunRequest, Source};
 use crate::shm::Shm;
 use crate::spec::{self, Given, Neighbour, WantedUserns};
 use crate::wire::{self, FromClient, ToClient};
-use crate::{Config, Error, Home, find, host_image, names, root, teardown};
+use crate::{Config, Error, Home, find, host_image, names, root, teardown, volumes};
 use linux::fault;
 use runtime::Step;
 use runtime::cgroup::{self, Hierarchy};
@@ -58,10 +58,11 @@ pub fn run(home: &Home, request: RunRequest) -> Result<Ran, Error> {
         }
     };
     let terminal = created.config.request.tty;
-    let Created { config, plan, cell, lock, image } = created;
+    let Created { config, plan, cell, lock, image, pins } = created;
     let (id, name, rm) = (config.id.clone(), config.name.clone(), config.rm());
     let record = (!rm).then(|| store_record(&config, image));
     let of_host = config.root == RootSource::Host;
+    let own_mounts = config.volumes().any(|(_, volume)| volume.anonymous).then(|| config.mounts.clone());
     let setup = Setup {
         home: home.clone(),
         config,
@@ -73,6 +74,7 @@ pub fn run(home: &Home, request: RunRequest) -> Result<Ran, Error> {
         stdin: ready.client.take_stdin(),
         stdin_writer: if detach { ready.client.take_stdin_writer() } else { None },
         await_record: record.is_some(),
+        pins,
     };
     fault::point("streams made");
     holder::spawn(setup, ready.keepers.as_ref())?;
@@ -95,6 +97,7 @@ pub fn run(home: &Home, request: RunRequest) -> Result<Ran, Error> {
         Ok(started) => started,
         Err(error) => {
             forget(home, &id, &name, record.is_some());
+            volumes::remove_own_of(home, &id, &own_mounts.unwrap_or_default());
             if let Some(path) = &cidfile {
                 let _ = std::fs::remove_file(path);
             }
@@ -117,6 +120,8 @@ struct Created {
     cell: Cell,
     lock: CellLock,
     image: Option<store::ImageId>,
+    /// Keep its volumes until its configuration is written down.
+    pins: Vec<store::VolumePin>,
 }
 
 /// What is needed besides: the streams, both ends of the socket, the control group of berth's own processes.
@@ -162,11 +167,11 @@ fn create(home: &Home, request: RunRequest) -> Result<Created, Error> {
     let (cell, lock) = Cell::create(home, &id, &intent).inspect_err(|_| claims.release_name(&name, &id))?;
     let claimed = Claimed { claims: &claims, name: &name, id: &id, slot: None, cell: &cell };
     let image = found.image;
-    let (config, plan) = claimed.fill(home, request, found, neighbours, |slot| {
+    let (config, plan, pins) = claimed.fill(home, request, found, neighbours, |slot| {
         intent.slot = Some(slot);
         lock.intend(&intent).map_err(|errno| Error::system("write to", cell.path.display(), errno))
     })?;
-    Ok(Created { config, plan, cell, lock, image })
+    Ok(Created { config, plan, cell, lock, image, pins })
 }
 
 /// Where the container's root is the host's, it must not find berth's own binary behind `/proc/PID/exe`. Nothing has been
@@ -299,7 +304,7 @@ impl Claimed<'_> {
         found: Found,
         neighbours: BTreeMap<String, Neighbour>,
         intend: impl FnMut(u32) -> Result<(), Error>,
-    ) -> Result<(Config, runtime::Plan), Error> {
+    ) -> Result<(Config, runtime::Plan, Vec<store::VolumePin>), Error> {
         let user_namespace = match spec::wanted_userns(&request)? {
             WantedUserns::Host => UserNamespace::Host,
             WantedUserns::Own => {
@@ -314,6 +319,7 @@ impl Claimed<'_> {
             },
         };
         let terminal_size = if request.tty { attach::terminal_size() } else { None };
+        let attached = volumes::attach::attach(home, self.id, &request, &found.root, &found.config)?;
         let given = Given {
             id: self.id.to_owned(),
             name: self.name.to_owned(),
@@ -322,15 +328,18 @@ impl Claimed<'_> {
             image_id: found.image.as_ref().map(ToString::to_string),
             image_config: found.config,
             root: found.root,
+            mounts: &attached.mounts,
+            sources: &attached.sources,
             user_namespace,
             neighbours,
             cgroup: home.cgroup(self.id),
             terminal_size,
         };
         let (config, plan) = spec::resolve(request, given)?;
+        let pins = attached.keep();
         // From here on the directory stands for the claims.
         std::mem::forget(self);
-        Ok((config, plan))
+        Ok((config, plan, pins))
     }
 }
 

@@ -5,6 +5,7 @@
 use crate::config::RootSource;
 use crate::find::Container;
 use crate::{Error, Home};
+use linux::Errno;
 use linux::mount::{self, FsOpenFlags, attr};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use std::io::Write;
@@ -80,23 +81,46 @@ impl Snapshot {
                 "is a copy of this host, which stays on it; `berth diff` shows what it changed".to_owned();
             return Err(Error::State { id: self.name.clone(), why });
         }
-        let failed = |errno| Error::system("show the layers of", &self.name, errno);
-        let context = mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).map_err(failed)?;
-        // Clones of the mounts below: layers on one that is read-only or unmounted stay what they are.
-        let mut layers = vec![mount::clone_tree(CWD, &self.upper_path, false).map_err(failed)?];
-        for path in &self.lower_paths {
-            layers.push(mount::clone_tree(CWD, path, false).map_err(failed)?);
-        }
-        if layers.len() == 1 {
-            // Overlayfs wants two.
-            return Ok(layers.remove(0));
-        }
-        for layer in &layers {
-            mount::fsconfig_set_fd(&context, "lowerdir+", layer).map_err(failed)?;
-        }
-        mount::fsconfig_create(&context).map_err(failed)?;
-        mount::fs_mount(&context, attr::RDONLY | attr::NODEV | attr::NOSUID | attr::NOEXEC).map_err(failed)
+        // Clones of the mounts: layers on one that is read-only or unmounted stay what they are.
+        let lowers = self.lower_paths.iter().rev();
+        stack(lowers.chain([&self.upper_path]), None, attr::NOSUID | attr::NOEXEC)
+            .map_err(|errno| Error::system("show the layers of", &self.name, errno))
     }
+}
+
+/// Layers, the lowest first, as one tree: a mount that is nowhere attached, and goes with its descriptor. Read-only; owned
+/// by ids as in the image or, with a user namespace, by those that it maps them to.
+pub(crate) fn view_of(layers: &[PathBuf], userns: Option<BorrowedFd<'_>>) -> Result<OwnedFd, Error> {
+    let object = || layers.last().map_or_else(String::new, |top| top.display().to_string());
+    stack(layers.iter(), userns, 0).map_err(|errno| Error::system("show the layers up to", object(), errno))
+}
+
+fn stack<'a>(
+    layers: impl DoubleEndedIterator<Item = &'a PathBuf>,
+    userns: Option<BorrowedFd<'_>>,
+    attributes: u64,
+) -> Result<OwnedFd, Errno> {
+    let attributes = attributes | attr::RDONLY | attr::NODEV;
+    let mut clones = Vec::new();
+    for path in layers.rev() {
+        let clone = mount::clone_tree(CWD, path, false)?;
+        if let Some(userns) = userns {
+            mount::set_idmap(clone.as_fd(), userns, false)?;
+        }
+        clones.push(clone);
+    }
+    if clones.len() == 1 {
+        // Overlayfs wants two.
+        let only = clones.remove(0);
+        mount::set_attributes(only.as_fd(), attributes, 0, false)?;
+        return Ok(only);
+    }
+    let context = mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    for layer in &clones {
+        mount::fsconfig_set_fd(&context, "lowerdir+", layer)?;
+    }
+    mount::fsconfig_create(&context)?;
+    mount::fs_mount(&context, attributes)
 }
 
 fn open(path: &Path) -> Result<OwnedFd, Error> {

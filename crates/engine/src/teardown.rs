@@ -4,7 +4,7 @@
 use crate::cell::Cell;
 use crate::claims::Claims;
 use crate::config::UserNamespace;
-use crate::{Config, Home, root};
+use crate::{Config, Home, root, volumes};
 use linux::fault;
 use runtime::cgroup::{Cgroup, Hierarchy};
 
@@ -15,6 +15,7 @@ pub fn ended(home: &Home, config: &Config, cell: &Cell, group: Option<Cgroup>, r
         let _ = group.remove();
         fault::point("control group removed");
     }
+    volumes::container_ended(home, config);
     if rm {
         let _ = root::remove(home, cell);
         fault::point("files removed");
@@ -40,6 +41,7 @@ pub fn failed_start(home: &Home, config: &Config, cell: &Cell) {
         let _ = group.wait_empty(std::time::Duration::from_secs(5));
     }
     ended(home, config, cell, group, true);
+    volumes::remove_own(home, config);
 }
 
 /// The control group of a container of which only the id is known: its directories on whichever trees there are.

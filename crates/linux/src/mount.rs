@@ -100,6 +100,18 @@ pub fn attach_at(from: BorrowedFd<'_>, target: &Path) -> Result<()> {
     rustix::mount::move_mount(from, c"", CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
 }
 
+/// Takes the topmost mount off a path of the host; whoever still has something of it open keeps that. Source: umount2(2).
+pub fn detach_at(target: &Path) -> Result<()> {
+    rustix::mount::unmount(target, rustix::mount::UnmountFlags::DETACH)
+}
+
+/// Whether `fd` is open on the root of a mount. Source: statx(2), STATX_ATTR_MOUNT_ROOT.
+pub fn is_root(fd: BorrowedFd<'_>) -> Result<bool> {
+    use rustix::fs::{AtFlags, StatxAttributes, StatxFlags, statx};
+    let stat = statx(fd, c"", AtFlags::EMPTY_PATH, StatxFlags::empty())?;
+    Ok(stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
+}
+
 /// A detached file system of type `kind` with fsconfig(2) strings (an empty value is a flag) and attributes ([`attr`]).
 pub fn detached(kind: &str, options: &[(String, String)], attributes: u64) -> Result<OwnedFd> {
     let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;

@@ -391,6 +391,16 @@ pub fn dup_onto(fd: BorrowedFd<'_>, number: i32) -> Result<()> {
     crate::sys::check(unsafe { libc::dup2(fd.as_raw_fd(), number) }.into()).map(drop)
 }
 
+/// Makes the descriptor `number`, which nothing else owns, one of the file that `fd` is open on, closed on exec. Source:
+/// dup3(2).
+pub fn replace_fd(fd: BorrowedFd<'_>, number: i32) -> Result<()> {
+    use std::os::fd::IntoRawFd;
+    let mut slot = inherited_fd(number)?;
+    rustix::io::dup3(fd, &mut slot, rustix::io::DupFlags::CLOEXEC)?;
+    let _ = slot.into_raw_fd();
+    Ok(())
+}
+
 /// Takes over a descriptor that another program handed to this one by number.
 ///
 /// Errors: EBADF unless it is open.

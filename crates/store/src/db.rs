@@ -65,7 +65,7 @@ impl From<Error> for Fault {
 impl Db {
     /// Opens the store at `root`, making or upgrading it where needed.
     pub fn open(root: &Path) -> Result<Db, Error> {
-        let paths = Paths::new(root);
+        let paths = Paths::of(root);
         let root = open_or_make_root(root)?;
         check_mode(&paths, root.as_fd())?;
         let opened = connect(&paths.database()).and_then(|db| user_version(&db).map(|found| (db, found)));
@@ -90,7 +90,7 @@ impl Db {
 
     /// Opens the store at `root` without changing anything, not even on a file system that is read-only.
     pub fn open_read_only(root: &Path) -> Result<Db, Error> {
-        let paths = Paths::new(root);
+        let paths = Paths::of(root);
         let open_error = |path: &Path, source: Errno| match source {
             Errno::NOENT => Error::NoStore { path: paths.root().to_owned() },
             _ => Error::OpenRoot { path: path.to_owned(), source: source.into() },

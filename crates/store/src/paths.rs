@@ -11,7 +11,8 @@ pub struct Paths {
 }
 
 impl Paths {
-    pub(crate) fn new(root: &Path) -> Paths {
+    /// Of the store at `root`, whether there is one or not.
+    pub fn of(root: &Path) -> Paths {
         Paths { root: root.to_owned() }
     }
 

@@ -15,12 +15,12 @@ use crate::{backend, unsupported};
 /// Flags and arguments.
 pub static SPEC: CommandSpec = CommandSpec {
     usage: "[OPTIONS] NAME|ID [NAME|ID...]",
-    about: "Show all that is known of containers or images",
+    about: "Show all that is known of containers, images or volumes",
     flags: &[(
         "Options",
         &[
             Flag::one("format", "string", "json, or a Go template").short('f'),
-            Flag::one("type", "string", "Kind of object: container or image; else what has the name"),
+            Flag::one("type", "string", "Kind of object: container, image or volume; else what has the name"),
             Flag::switch("security", "Show what the containers may really do"),
         ],
     )],
@@ -45,6 +45,7 @@ enum Kind {
     Any,
     Container,
     Image,
+    Volume,
 }
 
 fn kind(text: &str) -> Result<Kind, BadValue> {
@@ -52,7 +53,8 @@ fn kind(text: &str) -> Result<Kind, BadValue> {
         "" => Ok(Kind::Any),
         "container" => Ok(Kind::Container),
         "image" => Ok(Kind::Image),
-        "network" | "node" | "plugin" | "secret" | "service" | "task" | "volume" => {
+        "volume" => Ok(Kind::Volume),
+        "network" | "node" | "plugin" | "secret" | "service" | "task" => {
             Err(BadValue::new("objects of this kind aren't supported yet"))
         }
         _ => Err(BadValue::new("no such kind of object")),
@@ -75,8 +77,10 @@ pub fn work(parsed: &Parsed) -> Result<u8, Failure> {
         None => Kind::Any,
         Some(word) => kind(word).map_err(|bad| Failure::new(format!("type {word:?}: {}", bad.why)))?,
     };
-    if kind == Kind::Image {
-        return image_work(parsed);
+    match kind {
+        Kind::Image => return image_work(parsed),
+        Kind::Volume => return super::volume::inspect(parsed),
+        Kind::Any | Kind::Container => {}
     }
     let request = InspectRequest { containers: parsed.args(), security: parsed.switch("security") };
     let mut outcomes = backend::inspect(&request)?;
@@ -85,10 +89,16 @@ pub fn work(parsed: &Parsed) -> Result<u8, Failure> {
             if let Err(failure) = result
                 && failure.message.starts_with("no such container")
             {
-                match backend::inspect_image(given) {
+                let found = match backend::inspect_image(given) {
                     Err(other) if other.message.starts_with("no such image") => {
+                        backend::inspect_volume(given)
+                    }
+                    other => other,
+                };
+                match found {
+                    Err(other) if other.message.ends_with("no such volume") => {
                         *failure = Failure::new(format!("no such object: {given}"))
-                            .hint("`berth ps -a` lists containers, `berth images` lists images");
+                            .hint("`berth ps -a` lists containers, `berth images` lists images, `berth volume ls` volumes");
                     }
                     other => *result = other,
                 }
@@ -104,7 +114,8 @@ pub fn image_work(parsed: &Parsed) -> Result<u8, Failure> {
     show(parsed, parsed.args().into_iter().map(inspect).collect())
 }
 
-fn show(parsed: &Parsed, outcomes: Vec<backend::Outcome<Json>>) -> Result<u8, Failure> {
+/// Prints documents as the `--format` wants them, and reports the failures.
+pub(super) fn show(parsed: &Parsed, outcomes: Vec<backend::Outcome<Json>>) -> Result<u8, Failure> {
     let mut found = Vec::new();
     let mut failures = Vec::new();
     for (_, result) in outcomes {

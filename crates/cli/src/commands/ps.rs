@@ -23,7 +23,7 @@ pub static SPEC: CommandSpec = CommandSpec {
             Flag::many(
                 "filter",
                 "filter",
-                "Show those with KEY=VALUE: id, name, label, status, exited, ancestor",
+                "Show those with KEY=VALUE: id, name, label, status, exited, ancestor, volume",
             )
             .short('f'),
             Flag::one("format", "string", "table, table TEMPLATE, json, or a Go template"),
@@ -39,9 +39,9 @@ pub static SPEC: CommandSpec = CommandSpec {
 };
 
 const STATES: [&str; 7] = ["created", "running", "paused", "restarting", "exited", "removing", "dead"];
-const KEYS: [&str; 6] = ["id", "name", "label", "status", "exited", "ancestor"];
-const KEYS_TO_COME: [&str; 9] =
-    ["before", "since", "volume", "network", "publish", "expose", "health", "is-task", "isolation"];
+const KEYS: [&str; 7] = ["id", "name", "label", "status", "exited", "ancestor", "volume"];
+const KEYS_TO_COME: [&str; 8] =
+    ["before", "since", "network", "publish", "expose", "health", "is-task", "isolation"];
 
 fn filter(key: &str, value: &str) -> Result<PsFilter, BadValue> {
     Ok(match key {
@@ -59,6 +59,7 @@ fn filter(key: &str, value: &str) -> Result<PsFilter, BadValue> {
                 BadValue::new(format!("no state {value:?}")).did_you_mean(suggest::nearest(value, STATES))
             );
         }
+        "volume" => PsFilter::Volume(value.to_owned()),
         key if KEYS_TO_COME.contains(&key) => {
             return Err(BadValue::new(format!("filter {key} isn't supported yet")));
         }
@@ -99,7 +100,7 @@ mod tests {
         assert_eq!(filter("label", "a"), Ok(PsFilter::Label("a".into(), None)));
         assert_eq!(filter("exited", "137"), Ok(PsFilter::Exited(137)));
         assert_eq!(filter("status", "exited"), Ok(PsFilter::Status("exited".into())));
-        for (key, value) in [("exited", "x"), ("status", "gone"), ("nmae", "x"), ("volume", "x")] {
+        for (key, value) in [("exited", "x"), ("status", "gone"), ("nmae", "x"), ("health", "x")] {
             assert!(filter(key, value).is_err(), "{key}={value}");
         }
     }

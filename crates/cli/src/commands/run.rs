@@ -73,6 +73,7 @@ pub fn leaving_keys(parsed: &Parsed) -> Result<Vec<u8>, Failure> {
 
 fn request(parsed: &Parsed) -> Result<RunRequest, Failure> {
     let (source, command) = source(parsed)?;
+    parsed.given("volume-driver", name::volume_driver)?;
     let text = |name| parsed.one(name).filter(|text| !text.is_empty()).map(str::to_owned);
     let request = RunRequest {
         command,
@@ -88,6 +89,7 @@ fn request(parsed: &Parsed) -> Result<RunRequest, Failure> {
         init: parsed.switch("init"),
         read_only: parsed.switch("read-only"),
         mounts: mounts(parsed)?,
+        volumes_from: parsed.each("volumes-from", mount::volumes_from)?,
         security: security(parsed)?,
         resources: resources(parsed)?,
         devices: parsed.each("device", device::parse)?,

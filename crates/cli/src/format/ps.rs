@@ -74,6 +74,8 @@ pub struct PsRow {
     pub labels: Vec<(String, String)>,
     /// Sources of binds, names of volumes.
     pub mounts: Vec<String>,
+    /// How many volumes it has.
+    pub volumes: usize,
     /// Names of networks.
     pub networks: Vec<String>,
 }
@@ -115,7 +117,7 @@ fn fields(row: &PsRow, full: bool, now: SystemTime) -> Json {
         "Labels": labels.join(","),
         "Label": row.labels.iter().map(|(key, value)| (key.clone(), Json::from(&value[..]))).collect::<Json>(),
         "Mounts": mounts.join(","),
-        "LocalVolumes": "0",
+        "LocalVolumes": row.volumes.to_string(),
         "Networks": row.networks.join(","),
         "Size": "0B",
     })
@@ -155,6 +157,7 @@ mod tests {
             ports: String::new(),
             labels: vec![("a".into(), "1".into()), ("b".into(), String::new())],
             mounts: vec!["/a/path/of/more/than/twenty".into()],
+            volumes: 0,
             networks: vec!["none".into()],
         }
     }

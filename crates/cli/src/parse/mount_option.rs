@@ -1,16 +1,17 @@
 //! `--mount type=bind,source=…,target=…`: docker's comma-separated keys.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use engine::request::{BindRecursion, MountKind, MountRequest, Propagation};
+use engine::request::{BindRecursion, MountKind, MountRequest, Propagation, VolumeRequest};
 
 use super::mount::{propagation, source, target};
-use super::{number, tmpfs};
+use super::{env, name, number, tmpfs};
 use crate::failure::BadValue;
 use crate::flags::parse_bool;
 use crate::suggest;
 
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 22] = [
     "type",
     "source",
     "src",
@@ -27,7 +28,16 @@ const KEYS: [&str; 16] = [
     "tmpfs-size",
     "tmpfs-mode",
     "bind-noidmap",
+    "volume-nocopy",
+    "volume-label",
+    "volume-driver",
+    "volume-opt",
+    "volume-subpath",
+    "image-subpath",
 ];
+
+/// The types, for a did-you-mean.
+const TYPES: [&str; 4] = ["bind", "volume", "tmpfs", "image"];
 
 #[derive(Default)]
 struct Keys<'a> {
@@ -41,9 +51,12 @@ struct Keys<'a> {
     noidmap: bool,
     size_bytes: Option<u64>,
     mode: Option<u32>,
-    /// The first key that only one type has.
-    of_bind: Option<&'a str>,
-    of_tmpfs: Option<&'a str>,
+    nocopy: bool,
+    labels: BTreeMap<String, String>,
+    options: BTreeMap<String, String>,
+    subpath: Option<&'a str>,
+    /// The first key of each type, that only this one has.
+    of_type: BTreeMap<&'static str, &'a str>,
 }
 
 /// One `--mount`; relative sources start at `cwd`. Source: docker/cli opts/mount.go.
@@ -57,33 +70,37 @@ pub fn parse(text: &str, cwd: &Path) -> Result<MountRequest, BadValue> {
         return Err(BadValue::new("target is required").hint("add target=PATH"));
     };
     let to = target(to)?;
-    let foreign = |key: Option<&str>, kind: &str| match key {
-        Some(key) => Err(BadValue::new(format!("{key} doesn't go with type={kind}"))),
-        None => Ok(()),
-    };
-    let kind = match keys.kind.unwrap_or("volume") {
-        "bind" => {
-            foreign(keys.of_tmpfs, "bind")?;
-            bind(&keys, cwd)?
-        }
-        "tmpfs" => {
-            foreign(keys.of_bind, "tmpfs")?;
-            if keys.source.is_some() {
-                return Err("source doesn't go with type=tmpfs".into());
-            }
-            MountKind::Tmpfs { size_bytes: keys.size_bytes, mode: keys.mode, options: Vec::new() }
-        }
-        kind @ ("volume" | "image" | "npipe" | "cluster") => {
-            let why = match keys.kind {
-                None => "no type is given, which means volume, and volumes aren't supported yet".to_owned(),
-                Some(_) => format!("type={kind} isn't supported yet"),
+    let kind = keys.kind.unwrap_or("volume");
+    if !TYPES.contains(&kind) {
+        let why = match kind {
+            "npipe" | "cluster" => format!("type={kind} isn't supported"),
+            _ => format!("unknown type {kind:?}"),
+        };
+        return Err(BadValue::new(why).did_you_mean(suggest::nearest(kind, TYPES)));
+    }
+    if let Some((_, key)) = keys.of_type.iter().find(|(other, _)| **other != kind) {
+        return Err(BadValue::new(format!("{key} doesn't go with type={kind}")));
+    }
+    let kind = match kind {
+        "bind" => bind(&keys, cwd)?,
+        "tmpfs" if keys.source.is_some() => return Err("source doesn't go with type=tmpfs".into()),
+        "tmpfs" => MountKind::Tmpfs { size_bytes: keys.size_bytes, mode: keys.mode, options: Vec::new() },
+        "image" => {
+            let Some(reference) = keys.source else {
+                return Err(BadValue::new("source is required for type=image").hint("add source=IMAGE"));
             };
-            return Err(BadValue::new(why).hint("type=bind and type=tmpfs are"));
+            keys.read_only = true;
+            let subpath = keys.subpath.map(str::to_owned);
+            MountKind::Image { reference: reference.to_owned(), subpath, layers: Vec::new() }
         }
-        kind => {
-            return Err(BadValue::new(format!("unknown type {kind:?}"))
-                .did_you_mean(suggest::nearest(kind, ["bind", "tmpfs"])));
-        }
+        _ => MountKind::Volume(VolumeRequest {
+            name: keys.source.map(str::to_owned),
+            nocopy: keys.nocopy,
+            subpath: keys.subpath.map(str::to_owned),
+            labels: std::mem::take(&mut keys.labels),
+            options: std::mem::take(&mut keys.options),
+            ..VolumeRequest::default()
+        }),
     };
     Ok(MountRequest { kind, target: to, read_only: keys.read_only })
 }
@@ -151,20 +168,19 @@ fn read<'a>(field: &'a str, keys: &mut Keys<'a>) -> Result<(), BadValue> {
         "bind-noidmap" => keys.noidmap = truth()?,
         "tmpfs-size" => keys.size_bytes = Some(number::bytes(needed()?)?),
         "tmpfs-mode" => keys.mode = Some(tmpfs::mode(needed()?)?),
-        _ if lower.starts_with("volume-") || lower.starts_with("image-") => {
-            return Err(BadValue::new(format!("{key} isn't supported yet")));
-        }
+        "volume-nocopy" => keys.nocopy = truth()?,
+        "volume-label" => keys.labels.extend([env::label(needed()?)?]),
+        "volume-opt" => keys.options.extend([env::label(needed()?)?]),
+        "volume-driver" => name::volume_driver(needed()?)?,
+        "volume-subpath" | "image-subpath" => keys.subpath = Some(needed()?),
         _ => {
             return Err(
                 BadValue::new(format!("unknown key {key:?}")).did_you_mean(suggest::nearest(key, KEYS))
             );
         }
     }
-    if lower.starts_with("bind-") {
-        keys.of_bind.get_or_insert(key);
-    }
-    if lower.starts_with("tmpfs-") {
-        keys.of_tmpfs.get_or_insert(key);
+    if let Some(own) = TYPES.iter().find(|own| lower.starts_with(&format!("{own}-"))) {
+        keys.of_type.entry(own).or_insert(key);
     }
     Ok(())
 }

@@ -29,3 +29,12 @@ pub fn absolute(text: &str) -> Result<String, BadValue> {
         false => Err(BadValue::new("not an absolute path").hint(format!("did you mean /{text}?"))),
     }
 }
+
+/// Driver of a volume. Docker's plugins aren't to be had.
+pub fn volume_driver(text: &str) -> Result<(), BadValue> {
+    match text {
+        engine::volumes::DRIVER => Ok(()),
+        _ => Err(BadValue::new(format!("error looking up volume plugin {text}: plugin {text:?} not found"))
+            .hint("leave it out; local is the only driver")),
+    }
+}

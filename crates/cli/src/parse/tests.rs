@@ -6,6 +6,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use engine::request::{
     AppArmor, BindRecursion, DeviceRequest, EnvChange, IpcMode, MountKind, MountRequest, NamespaceMode,
     NetworkMode, Propagation, Seccomp, Security, TimeOffset, TimeOffsets, TmpfsOption, UlimitRequest,
+    VolumeRequest,
 };
 
 use super::*;
@@ -57,11 +58,32 @@ fn volumes_parse_as_dockers() {
         ("", "a part of it is empty"),
         ("/a:", "a part of it is empty"),
         ("data/x:/b", "the host's path, \"data/x\", is not absolute"),
-        ("data:/b", "\"data\" is a named volume, and volumes aren't supported yet"),
-        ("/b", "it is an anonymous volume, and volumes aren't supported yet"),
+        ("data", "the path in the container, \"data\", is not absolute"),
+        ("data:/b:rslave", "propagation and noidmap belong to binds"),
+        ("/a:/b:nocopy", "nocopy belongs to volumes"),
     ] {
         assert_eq!(why(volume(text)), message, "{text}");
     }
+    let kept = |name: Option<&str>, nocopy, words: &str| {
+        MountKind::Volume(VolumeRequest {
+            name: name.map(str::to_owned),
+            nocopy,
+            words: Some(words.to_owned()),
+            ..VolumeRequest::default()
+        })
+    };
+    for (text, kind, target, read_only) in [
+        ("data:/b", kept(Some("data"), false, ""), "/b", false),
+        ("data:/b:ro,nocopy", kept(Some("data"), true, "ro,nocopy"), "/b", true),
+        ("/b", kept(None, false, ""), "/b", false),
+        ("/b:ro", kept(None, false, "ro"), "/b", true),
+    ] {
+        assert_eq!(volume(text), Ok(MountRequest { kind, target: target.into(), read_only }), "{text}");
+    }
+    let from = |text| mount::volumes_from(text).map(|from| (from.container, from.read_only));
+    assert_eq!(from("web"), Ok(("web".to_owned(), false)));
+    assert_eq!(from("web:ro"), Ok(("web".to_owned(), true)));
+    assert!(from("web:foo").is_err() && from(":ro").is_err());
     assert!(mount::check_distinct(&[bind("/a", "/b"), bind("/c", "/d")]).is_ok());
     assert_eq!(
         mount::check_distinct(&[bind("/a", "/b"), bind("/c", "/b")]),
@@ -99,6 +121,21 @@ fn mount_keys_parse_as_dockers() {
     assert_eq!(recursive("type=bind,src=/a,dst=/b,bind-recursive=disabled"), BindRecursion::Disabled);
     assert_eq!(recursive("type=bind,src=/a,dst=/b,bind-nonrecursive"), BindRecursion::Disabled);
     assert_eq!(recursive("type=bind,src=/a,dst=/b,ro,bind-recursive=readonly"), BindRecursion::ReadOnly);
+    let full = "src=data,dst=/b,volume-nocopy,volume-label=a=b,volume-opt=o=size=1m,volume-subpath=x/y,ro";
+    let pair = |key: &str, value: &str| [(key.to_owned(), value.to_owned())].into();
+    let request = VolumeRequest {
+        name: Some("data".into()),
+        nocopy: true,
+        subpath: Some("x/y".into()),
+        labels: pair("a", "b"),
+        options: pair("o", "size=1m"),
+        ..VolumeRequest::default()
+    };
+    let kind = MountKind::Volume(request);
+    assert_eq!(parse(full), Ok(MountRequest { kind, target: "/b".into(), read_only: true }));
+    let kind = MountKind::Image { reference: "img".into(), subpath: Some("x".into()), layers: vec![] };
+    let image = MountRequest { kind, target: "/b".into(), read_only: true };
+    assert_eq!(parse("type=image,src=img,dst=/b,image-subpath=x"), Ok(image));
     for (text, message) in [
         ("", "an empty field"),
         ("type=bind,,dst=/b", "an empty field"),
@@ -111,8 +148,13 @@ fn mount_keys_parse_as_dockers() {
         ("type=bind,src=/a,dst=/b,tmpfs-size=1m", "tmpfs-size doesn't go with type=bind"),
         ("type=tmpfs,dst=/b,bind-propagation=shared", "bind-propagation doesn't go with type=tmpfs"),
         ("type=tmpfs,src=/a,dst=/b", "source doesn't go with type=tmpfs"),
-        ("type=volume,src=a,dst=/b", "type=volume isn't supported yet"),
-        ("src=a,dst=/b", "no type is given, which means volume, and volumes aren't supported yet"),
+        ("type=volume,src=a,dst=/b,bind-propagation=shared", "bind-propagation doesn't go with type=volume"),
+        ("type=volume,src=a,dst=/b,image-subpath=x", "image-subpath doesn't go with type=volume"),
+        (
+            "type=volume,dst=/b,volume-driver=nfs",
+            "error looking up volume plugin nfs: plugin \"nfs\" not found",
+        ),
+        ("type=image,dst=/b", "source is required for type=image"),
         ("type=bnid,src=/a,dst=/b", "unknown type \"bnid\""),
         ("type=bind,src=/a,dst=/b,bind-propagation=x", "unknown propagation \"x\""),
         (

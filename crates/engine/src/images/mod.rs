@@ -61,7 +61,7 @@ pub(crate) fn open_store(home: &Home) -> Result<store::Store, Error> {
 }
 
 /// Opens the store to look at it; `None` if there is none yet.
-fn look_at_store(home: &Home) -> Result<Option<store::Store>, Error> {
+pub(crate) fn look_at_store(home: &Home) -> Result<Option<store::Store>, Error> {
     match store::Store::open_read_only(&home.root) {
         Ok(store) => Ok(Some(store)),
         Err(store::Error::NoStore { .. }) => Ok(None),

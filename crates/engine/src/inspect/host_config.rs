@@ -2,7 +2,7 @@
 
 use crate::request::{
     AppArmor, BindRecursion, IpcMode, MountKind, MountRequest, NamespaceMode, Propagation, Seccomp, Security,
-    TmpfsOption,
+    TmpfsOption, VolumeRequest, VolumesFrom,
 };
 use crate::{Config, Home};
 use serde_json::{Map, Value as Json, json};
@@ -29,7 +29,7 @@ pub fn document(home: &Home, config: &Config) -> Json {
         "RestartPolicy": { "Name": "no", "MaximumRetryCount": 0 },
         "AutoRemove": request.rm,
         "VolumeDriver": "",
-        "VolumesFrom": null,
+        "VolumesFrom": some(request.volumes_from.iter().map(volumes_from).collect::<Vec<_>>()),
         "CapAdd": some(capabilities(&security.cap_add)),
         "CapDrop": some(capabilities(&security.cap_drop)),
         "CgroupnsMode": match namespace(&request.cgroupns).as_str() { "" => "private", mode => mode },
@@ -115,8 +115,16 @@ fn ipc(mode: &IpcMode) -> String {
     }
 }
 
-/// A bind of `-v`, in its words.
+fn volumes_from(from: &VolumesFrom) -> String {
+    format!("{}{}", from.container, if from.read_only { ":ro" } else { "" })
+}
+
+/// A bind or a named volume of `-v`, in its words.
 fn bind(mount: &MountRequest) -> Option<String> {
+    if let MountKind::Volume(VolumeRequest { name: Some(name), words: Some(words), .. }) = &mount.kind {
+        let options = if words.is_empty() { String::new() } else { format!(":{words}") };
+        return Some(format!("{name}:{}{options}", mount.target.display()));
+    }
     let MountKind::Bind { source, recursion, propagation, create_source: true, noidmap, relabel_shared } =
         &mount.kind
     else {
@@ -132,16 +140,49 @@ fn bind(mount: &MountRequest) -> Option<String> {
     Some(format!("{}:{}{options}", source.display(), mount.target.display()))
 }
 
-/// A bind of `--mount`.
+/// What was asked for by `--mount`, apart from tmpfs.
 fn mount(mount: &MountRequest) -> Option<Json> {
-    let MountKind::Bind { source, propagation, create_source: false, .. } = &mount.kind else { return None };
-    Some(json!({
-        "Type": "bind",
-        "Source": source,
-        "Target": mount.target,
-        "ReadOnly": mount.read_only,
-        "BindOptions": { "Propagation": propagation.word() },
-    }))
+    let (kind, source) = match &mount.kind {
+        MountKind::Bind { source, create_source: false, .. } => ("bind", json!(source)),
+        MountKind::Volume(volume) if volume.words.is_none() => ("volume", json!(volume.name)),
+        MountKind::Image { reference, .. } => ("image", json!(reference)),
+        _ => return None,
+    };
+    let mut shown = json!({ "Type": kind, "Source": source, "Target": mount.target });
+    if source.is_null() {
+        shown["Source"] = "".into();
+    }
+    if mount.read_only && kind != "image" {
+        shown["ReadOnly"] = true.into();
+    }
+    match &mount.kind {
+        MountKind::Bind { propagation, .. } => {
+            shown["BindOptions"] = json!({ "Propagation": propagation.word() })
+        }
+        MountKind::Volume(volume) => shown["VolumeOptions"] = volume_options(volume),
+        MountKind::Image { subpath: Some(subpath), .. } => {
+            shown["ImageOptions"] = json!({ "Subpath": subpath })
+        }
+        _ => {}
+    }
+    Some(shown)
+}
+
+fn volume_options(volume: &VolumeRequest) -> Json {
+    let mut shown = json!({ "DriverConfig": {} });
+    if volume.nocopy {
+        shown["NoCopy"] = true.into();
+    }
+    if !volume.labels.is_empty() {
+        shown["Labels"] = json!(volume.labels);
+    }
+    if let Some(subpath) = &volume.subpath {
+        shown["Subpath"] = subpath.as_str().into();
+    }
+    if !volume.options.is_empty() {
+        shown["DriverConfig"] = json!({ "Name": crate::volumes::DRIVER, "Options": volume.options });
+    }
+    shown
 }
 
 fn tmpfs(mount: &MountRequest) -> Option<(String, Json)> {

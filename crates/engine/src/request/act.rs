@@ -1,5 +1,6 @@
 //! Commands on existing containers. Containers are named by name, id or unambiguous start of an id.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
@@ -43,6 +44,8 @@ pub enum PsFilter {
     Label(String, Option<String>),
     /// Exit status of a container that ended.
     Exited(i32),
+    /// A volume by name, or the target of a mount.
+    Volume(String),
     /// State: created, running, paused, restarting, exited, removing, dead.
     Status(String),
     /// Image that it was made from, or whose layers that image has below its own: name or id.
@@ -133,4 +136,41 @@ pub struct ImportRequest {
     pub source: ImportSource,
     /// Reference that the image gets.
     pub name: String,
+}
+
+/// `berth volume create`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeCreateRequest {
+    /// Name; else one is made up, and the volume counts as anonymous.
+    pub name: Option<String>,
+    /// Driver; else `local`, which is the only one.
+    pub driver: Option<String>,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// The driver's options.
+    pub options: BTreeMap<String, String>,
+}
+
+/// One `--filter` of `berth volume ls`: those of one kind are alternatives (labels: all must hold), kinds must all hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum VolumeFilter {
+    /// Whether no container has it.
+    Dangling(bool),
+    /// Its driver.
+    Driver(String),
+    /// A label, and its value if given.
+    Label(String, Option<String>),
+    /// Part of its name.
+    Name(String),
+}
+
+/// Which volumes `berth volume prune` removes, of those that no container has.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumePruneRequest {
+    /// Those that users named as well.
+    pub all: bool,
+    /// Only those that have these labels, with these values where given; all must hold.
+    pub labels: Vec<(String, Option<String>)>,
+    /// Only those that have none of these.
+    pub labels_not: Vec<(String, Option<String>)>,
 }

@@ -1,6 +1,7 @@
 //! What is mounted into a container.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -77,6 +78,17 @@ pub enum MountKind {
         /// SELinux relabelling: `z` shared (`Some(true)`), `Z` private (`Some(false)`).
         relabel_shared: Option<bool>,
     },
+    /// A volume.
+    Volume(VolumeRequest),
+    /// An image's file system, read-only.
+    Image {
+        /// The image, as it's called.
+        reference: String,
+        /// What of it: a path in the image, of which links are followed.
+        subpath: Option<String>,
+        /// Its layers, the lowest first; none before it's looked up.
+        layers: Vec<PathBuf>,
+    },
     /// A file system in memory.
     Tmpfs {
         /// Bytes at most; else the kernel's half of memory.
@@ -88,6 +100,25 @@ pub enum MountKind {
     },
 }
 
+/// A volume of docker's driver `local`, and what of it is mounted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeRequest {
+    /// Its name; `None` for a new one of the container's own.
+    pub name: Option<String>,
+    /// Whether it's the container's own, and goes with `rm -v` and `--rm`.
+    pub anonymous: bool,
+    /// Whether an empty one stays so, instead of getting what the image has at the target.
+    pub nocopy: bool,
+    /// What of it is mounted: a relative path, of which links are followed within the volume.
+    pub subpath: Option<String>,
+    /// Labels, if it's made.
+    pub labels: BTreeMap<String, String>,
+    /// The driver's options if it's made; later, those that it has.
+    pub options: BTreeMap<String, String>,
+    /// Words of `-v` after the target; `None` if it was asked for by `--mount` or by the image.
+    pub words: Option<String>,
+}
+
 /// One mount.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MountRequest {
@@ -97,4 +128,17 @@ pub struct MountRequest {
     pub target: PathBuf,
     /// Whether it is read-only.
     pub read_only: bool,
+}
+
+/// A target as [`MountRequest::target`] wants it; `None` for `/`.
+pub fn clean_target(text: &str) -> Option<PathBuf> {
+    let mut clean = PathBuf::from("/");
+    for part in Path::new(text).components() {
+        match part {
+            Component::Normal(name) => clean.push(name),
+            Component::ParentDir => drop(clean.pop()),
+            _ => {}
+        }
+    }
+    Some(clean).filter(|clean| clean.as_os_str() != "/")
 }

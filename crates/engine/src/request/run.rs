@@ -107,6 +107,15 @@ pub struct TimeOffsets {
     pub boottime: Option<TimeOffset>,
 }
 
+/// Mounts taken over from another container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumesFrom {
+    /// The container.
+    pub container: String,
+    /// Whether they are read-only here; else as they are there.
+    pub read_only: bool,
+}
+
 /// `berth run`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunRequest {
@@ -134,6 +143,9 @@ pub struct RunRequest {
     pub read_only: bool,
     /// Mounts, in the order given; targets are distinct.
     pub mounts: Vec<MountRequest>,
+    /// Containers whose binds and volumes it gets as well, at the same targets unless those are taken.
+    #[serde(default)]
+    pub volumes_from: Vec<VolumesFrom>,
     /// What the container may do.
     pub security: Security,
     /// How much it may use.
@@ -200,6 +212,7 @@ impl RunRequest {
             init: false,
             read_only: false,
             mounts: Vec::new(),
+            volumes_from: Vec::new(),
             security: Security::default(),
             resources: Resources::default(),
             devices: Vec::new(),

@@ -12,18 +12,19 @@ pub use filter::seccomp_program;
 pub use namespaces::{Neighbour, container_names};
 
 use crate::config::{Config, RootSource, UserNamespace};
-use crate::request::{EnvChange, Isolation, NamespaceMode, NetworkMode, RunRequest};
+use crate::request::{EnvChange, Isolation, MountRequest, NamespaceMode, NetworkMode, RunRequest};
 use crate::users::{self, UserFiles};
 use crate::{Error, root};
 use runtime::Plan;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use types::caps::CapSet;
 use types::image::config::Execution;
 use types::oci::{Capabilities, Linux, Process, Root, Spec, User};
 
 /// What was found out beforehand.
 #[derive(Debug)]
-pub struct Given {
+pub struct Given<'a> {
     /// Id of the new container.
     pub id: String,
     /// Its name.
@@ -38,6 +39,10 @@ pub struct Given {
     pub image_config: Execution,
     /// Root.
     pub root: RootSource,
+    /// All its mounts but the kernel's.
+    pub mounts: &'a [MountRequest],
+    /// By target, the descriptors of volumes and images among them.
+    pub sources: &'a BTreeMap<PathBuf, String>,
     /// Its range, if it gets one of its own.
     pub user_namespace: UserNamespace,
     /// Containers whose namespaces it joins, by the name given.
@@ -93,7 +98,7 @@ pub fn wanted_userns(request: &RunRequest) -> Result<WantedUserns, Error> {
 }
 
 /// Resolves a request: the configuration, and the runtime's plan.
-pub fn resolve(request: RunRequest, given: Given) -> Result<(Config, Plan), Error> {
+pub fn resolve(request: RunRequest, given: Given<'_>) -> Result<(Config, Plan), Error> {
     let strict = request.isolation == Isolation::Strict;
     let image = &given.image_config;
     let args = command(&request, image)?;
@@ -187,6 +192,7 @@ pub fn resolve(request: RunRequest, given: Given) -> Result<(Config, Plan), Erro
         image_id: given.image_id,
         image_config: given.image_config,
         created_ns: given.created_ns,
+        mounts: given.mounts.to_vec(),
         args,
         root: given.root,
         user_namespace: given.user_namespace,
@@ -212,7 +218,7 @@ fn command(request: &RunRequest, image: &Execution) -> Result<Vec<String>, Error
     Ok(args)
 }
 
-fn hostname(request: &RunRequest, given: &Given) -> Option<String> {
+fn hostname(request: &RunRequest, given: &Given<'_>) -> Option<String> {
     let own = matches!(request.uts, NamespaceMode::Unset | NamespaceMode::Private);
     // With another container's network comes its name, as with docker.
     let joined = match &request.network {
@@ -226,7 +232,7 @@ fn environment(
     request: &RunRequest,
     image: &Execution,
     hostname: Option<&str>,
-    given: &Given,
+    given: &Given<'_>,
 ) -> Vec<String> {
     const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
     let joined = given.neighbours.values().next().and_then(|n| n.hostname.clone());

@@ -5,18 +5,18 @@ use crate::config::UserNamespace;
 use crate::request::{BindRecursion, IpcMode, MountKind, MountRequest, RunRequest, TmpfsOption};
 use crate::{Error, binds, shm};
 use std::path::Path;
-use types::oci::Mount;
+use types::oci::{IdMapping, Mount};
 
 /// Size of `/dev/shm` without `--shm-size`, as docker's.
 const SHM_BYTES: u64 = 64 << 20;
 
 /// All mounts, in the order in which they are made. The process runs as `process`, user and group.
-pub fn plan(request: &RunRequest, given: &Given, process: (u32, u32)) -> Result<Vec<Mount>, Error> {
+pub fn plan(request: &RunRequest, given: &Given<'_>, process: (u32, u32)) -> Result<Vec<Mount>, Error> {
     let mut mounts = kernel_mounts(request);
     mounts.extend(ipc_mounts(request, given)?);
     // Whoever asks for a mount on one of the default places gets only that.
-    mounts.retain(|mount| !request.mounts.iter().any(|own| own.target == Path::new(&mount.destination)));
-    let mut own: Vec<&MountRequest> = request.mounts.iter().collect();
+    mounts.retain(|mount| !given.mounts.iter().any(|own| own.target == Path::new(&mount.destination)));
+    let mut own: Vec<&MountRequest> = given.mounts.iter().collect();
     own.sort_by_key(|mount| mount.target.components().count());
     for mount in own {
         mounts.push(plan_one(mount, given, process)?);
@@ -49,7 +49,7 @@ fn kernel_mounts(request: &RunRequest) -> Vec<Mount> {
     ]
 }
 
-fn ipc_mounts(request: &RunRequest, given: &Given) -> Result<Vec<Mount>, Error> {
+fn ipc_mounts(request: &RunRequest, given: &Given<'_>) -> Result<Vec<Mount>, Error> {
     let bytes = request.resources.shm_size_bytes.unwrap_or(SHM_BYTES);
     let bind = |destination: &str, source: String| Mount {
         destination: destination.to_owned(),
@@ -85,7 +85,7 @@ fn ipc_mounts(request: &RunRequest, given: &Given) -> Result<Vec<Mount>, Error> 
     })
 }
 
-fn plan_one(request: &MountRequest, given: &Given, process: (u32, u32)) -> Result<Mount, Error> {
+fn plan_one(request: &MountRequest, given: &Given<'_>, process: (u32, u32)) -> Result<Mount, Error> {
     let target =
         request.target.to_str().ok_or_else(|| Error::invalid("--mount", "the target is no UTF-8"))?;
     match &request.kind {
@@ -102,6 +102,9 @@ fn plan_one(request: &MountRequest, given: &Given, process: (u32, u32)) -> Resul
             }
             Ok(Mount { options: words, ..mount(target, "tmpfs", &[]) })
         }
+        MountKind::Volume(_) => volume(request, target, given),
+        // Its ids were mapped when it was made.
+        MountKind::Image { .. } => held(request, target, given),
         MountKind::Bind { source, recursion, propagation, create_source, noidmap, relabel_shared } => {
             if relabel_shared.is_some() && Path::new("/sys/fs/selinux/enforce").exists() {
                 return Err(Error::invalid("-v", "z and Z: relabelling for SELinux is not supported yet"));
@@ -138,6 +141,39 @@ fn plan_one(request: &MountRequest, given: &Given, process: (u32, u32)) -> Resul
             Ok(planned)
         }
     }
+}
+
+/// A bind of what a descriptor holds open that this process made for it.
+fn held(request: &MountRequest, target: &str, given: &Given<'_>) -> Result<Mount, Error> {
+    let source = given.sources.get(&request.target);
+    let source = source.ok_or_else(|| Error::invalid("mount", format!("{target} has no source")))?;
+    let mut options = vec!["rbind".to_owned(), "rprivate".to_owned()];
+    if given.user_namespace != UserNamespace::Host {
+        options.push("rnodev".to_owned());
+    }
+    if request.read_only {
+        options.push("rro".to_owned());
+    }
+    Ok(Mount {
+        destination: target.to_owned(),
+        typ: Some("bind".to_owned()),
+        source: Some(source.clone()),
+        options,
+        ..Mount::default()
+    })
+}
+
+/// A volume, owned by the container's ids as they are on the disk: the same ones in each container that has it.
+fn volume(request: &MountRequest, target: &str, given: &Given<'_>) -> Result<Mount, Error> {
+    let mut planned = held(request, target, given)?;
+    if given.user_namespace != UserNamespace::Host {
+        let whole =
+            IdMapping { container_id: 0, host_id: given.user_namespace.base(), size: crate::home::RANGE_IDS };
+        planned.options.push("ridmap".to_owned());
+        planned.uid_mappings = vec![whole];
+        planned.gid_mappings = vec![whole];
+    }
+    Ok(planned)
 }
 
 /// The source of a bind mount, pinned by a descriptor that stays open in this process, which is the one that starts the

@@ -89,7 +89,7 @@ pub fn shares_host(request: &RunRequest) -> bool {
 }
 
 /// The namespaces of the configuration.
-pub fn plan(request: &RunRequest, given: &Given) -> Result<Vec<Namespace>, Error> {
+pub fn plan(request: &RunRequest, given: &Given<'_>) -> Result<Vec<Namespace>, Error> {
     let mut planned = vec![Namespace { typ: NamespaceType::Mount, path: None }];
     let path_of = |name: &str, file: &str| -> Result<String, Error> {
         let neighbour =

@@ -4,13 +4,13 @@
 //! first, `_fill.new` becomes `_fill` in one step, and then its entries move over one by one. Where something else of the
 //! same name has come meanwhile (a container that has the volume already), that stays.
 
-use super::{LOCK, VolumePin};
+use super::VolumePin;
 use crate::error::Error;
 use crate::locked::open_directory;
 use crate::remove::remove_tree;
 use crate::unpack::{self, Limits, Whiteouts};
 use crate::{attributes, pack, tar};
-use rustix::fs::{Dir, FlockOperation, Gid, Mode, OFlags, RenameFlags, Uid, XattrFlags, renameat_with};
+use rustix::fs::{Dir, Gid, Mode, RenameFlags, Uid, XattrFlags, renameat_with};
 use rustix::io::Errno;
 use std::ffi::{CString, OsStr};
 use std::io::{BufReader, BufWriter};
@@ -35,15 +35,7 @@ impl VolumePin {
     /// Errors: [`Error::ReadTree`], [`Error::Unpack`], [`Error::Files`], and those of `from`.
     pub fn fill<E: From<Error>>(&self, from: impl FnOnce() -> Result<Option<OwnedFd>, E>) -> Result<bool, E> {
         let failed = |e| self.failed("copy the image's files into", e);
-        let locked = rustix::fs::openat(
-            &self.dir,
-            LOCK,
-            OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC,
-            Mode::RUSR | Mode::WUSR,
-        )
-        .map_err(failed)?;
-        rustix::io::retry_on_intr(|| rustix::fs::flock(&locked, FlockOperation::LockExclusive))
-            .map_err(failed)?;
+        let _alone = self.lock()?;
         let data = self.data()?;
         let ready = match open_directory(&self.dir, Path::new(READY)) {
             Ok(ready) => ready,

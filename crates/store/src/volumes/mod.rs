@@ -22,7 +22,7 @@ use crate::locked::{Wait, WorkDir, fresh_name, lock, open_directory, pin};
 use crate::paths::VOLUME_DATA;
 use crate::remove::remove_tree;
 use rusqlite::{OptionalExtension, Row, params};
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -78,7 +78,7 @@ pub struct VolumeLock {
 }
 
 impl VolumePin {
-    /// The volume's directory.
+    /// The descriptor that keeps it.
     pub fn descriptor(&self) -> BorrowedFd<'_> {
         self.dir.as_fd()
     }
@@ -86,6 +86,17 @@ impl VolumePin {
     /// The volume's content.
     pub fn data(&self) -> Result<OwnedFd, Error> {
         open_directory(&self.dir, Path::new(VOLUME_DATA)).map_err(|e| self.failed("open the content of", e))
+    }
+
+    /// Waits to be the only one who changes what the volume is before containers see it, for as long as the descriptor is
+    /// open.
+    pub fn lock(&self) -> Result<OwnedFd, Error> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
+        let locked = rustix::fs::openat(&self.dir, LOCK, flags, Mode::RUSR | Mode::WUSR);
+        let locked = locked.map_err(|e| self.failed("lock", e))?;
+        rustix::io::retry_on_intr(|| rustix::fs::flock(&locked, FlockOperation::LockExclusive))
+            .map_err(|e| self.failed("lock", e))?;
+        Ok(locked)
     }
 
     fn failed(&self, doing: &'static str, source: Errno) -> Error {

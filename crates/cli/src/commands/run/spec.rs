@@ -75,8 +75,11 @@ const SECURITY: &[Flag] = &[
 const FILES: &[Flag] = &[
     Flag::one("rootfs", "dir", "Run from this directory instead of an image"),
     Flag::switch("read-only", "Mount the root file system read-only"),
-    Flag::many("volume", "list", "Bind a path of the host, SOURCE:TARGET[:ro,…]").short('v'),
-    Flag::many("mount", "mount", "Mount, type=bind|tmpfs,source=…,target=…"),
+    Flag::many("volume", "list", "Mount a volume or bind a path of the host, [SOURCE:]TARGET[:ro,…]")
+        .short('v'),
+    Flag::many("volumes-from", "list", "Mount the volumes of another container, CONTAINER[:ro]"),
+    Flag::one("volume-driver", "string", "Driver of volumes: local"),
+    Flag::many("mount", "mount", "Mount, type=bind|volume|tmpfs|image,source=…,target=…"),
     Flag::many("tmpfs", "list", "Mount a tmpfs, TARGET[:size=…,mode=…]"),
     Flag::many("device", "list", "Device of the host, HOST[:CONTAINER][:rwm]"),
 ];
