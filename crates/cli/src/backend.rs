@@ -388,6 +388,14 @@ pub fn export(given: &str, path: Option<&Path>) -> Result<(), Failure> {
     engine::output::to(path, &mut |out| engine::snapshot::export(&home, given, out)).map_err(failure)
 }
 
+/// Copies files between this host and a container; nothing to be told of a copy to standard output.
+pub fn copy(
+    request: &engine::request::CopyRequest,
+    watch: &dyn Fn(u64),
+) -> Result<Option<engine::copy::Copied>, Failure> {
+    engine::copy::copy(&home()?, request, watch).map_err(failure)
+}
+
 /// Makes an image of what a container changed; its id.
 pub fn commit(request: &images::CommitRequest) -> Result<String, Failure> {
     images::commit(&home()?, request).map_err(failure)

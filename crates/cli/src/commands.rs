@@ -10,6 +10,7 @@ use crate::flags::{self, Asked, CommandSpec, Parsed};
 use crate::{help, suggest};
 
 mod commit;
+mod cp;
 mod diff;
 mod enter;
 mod exec;
@@ -170,6 +171,7 @@ pub static ENTRIES: &[Entry] = &[
     container(&["rm"], &["rm", "remove"], &rm::SPEC, rm::work),
     container(&["inspect"], &["inspect"], &inspect::SPEC, inspect::work),
     container(&["diff"], &["diff"], &diff::SPEC, diff::work),
+    container(&["cp"], &["cp"], &cp::SPEC, cp::work),
     container(&["commit"], &["commit"], &commit::SPEC, commit::work),
     container(&["export"], &["export"], &export::SPEC, export::work),
     container(&["tree"], &[], &tree::SPEC, tree::work),

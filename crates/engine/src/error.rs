@@ -58,6 +58,16 @@ pub enum Error {
         /// What to do.
         hint: String,
     },
+    /// Files that aren't copied, in docker's words.
+    #[error("{message}")]
+    Copy {
+        /// What is wrong.
+        message: String,
+        /// What sort of failure it is.
+        kind: Kind,
+        /// What to do.
+        hint: Option<String>,
+    },
     /// The runtime.
     #[error("cannot start {name}: {source}")]
     Start {
@@ -186,7 +196,7 @@ impl Error {
             | Error::Ambiguous { .. } => Kind::Conflict,
             Error::NoContainer { .. } | Error::NoManifest { .. } | Error::NoTag { .. } => Kind::NotFound,
             Error::Start { source, .. } | Error::Exec { source, .. } => source.kind(),
-            Error::Reported { kind, .. } => *kind,
+            Error::Reported { kind, .. } | Error::Copy { kind, .. } => *kind,
             Error::Store(source) => source.kind(),
             Error::Runtime(source) => source.kind(),
             Error::System { .. } | Error::NoRange { .. } => Kind::System,
@@ -209,7 +219,7 @@ impl Error {
             Error::Refused { hint, .. } => Some(hint.clone()),
             Error::Ambiguous { .. } => Some("give more digits, or a name".to_owned()),
             Error::Start { source, .. } | Error::Exec { source, .. } => source.hint(),
-            Error::Reported { hint, .. } => hint.clone(),
+            Error::Reported { hint, .. } | Error::Copy { hint, .. } => hint.clone(),
             Error::ImageParts { source, .. } => {
                 registry_error(source).map_or_else(|| source.hint(), registry::Error::hint)
             }

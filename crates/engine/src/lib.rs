@@ -18,6 +18,7 @@ pub mod binds;
 pub mod cell;
 pub mod claims;
 pub mod config;
+pub mod copy;
 mod error;
 pub mod exec;
 pub mod find;

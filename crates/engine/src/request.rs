@@ -8,9 +8,11 @@
 //! - [`security`]: what it may do
 //! - [`resources`]: how much it may use
 //! - [`act`]: commands on existing containers
+//! - [`copy`]: files between this host and a container
 //! - [`pieces`]: single namespaces, without a container: unshare, enter, tree
 
 pub mod act;
+pub mod copy;
 pub mod mount;
 pub mod pieces;
 pub mod resources;
@@ -21,6 +23,7 @@ pub use act::{
     ExecRequest, ImportRequest, ImportSource, InspectRequest, KillRequest, LogsRequest, PsFilter, PsRequest,
     RmRequest, StopRequest, VolumeCreateRequest, VolumeFilter, VolumePruneRequest,
 };
+pub use copy::{CopyEnd, CopyRequest};
 pub use mount::{BindRecursion, MountKind, MountRequest, Propagation, TmpfsOption, VolumeRequest};
 pub use pieces::{EnterRequest, EnterTarget, MapOne, MapRange, TreeRequest, UnshareRequest};
 pub use resources::{DeviceRequest, Resources, UlimitRequest};

@@ -11,6 +11,7 @@
 //!    are hard links to it.
 //! 4. Descriptors and memory don't grow with the depth of the tree, but with a path's length, which is bounded.
 
+use crate::confined::Mounts;
 use crate::error::Error;
 use crate::overlay::{self, Merged, Opened, Shown};
 use crate::tar::{Entry, EntryKind, NAME_BYTES_MAX, WriteError, Writer};
@@ -24,6 +25,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use types::oci::IdMapping;
 
 /// What was written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -32,6 +34,8 @@ pub struct Written {
     pub entries: u64,
     /// Bytes of the archive.
     pub archive_bytes: u64,
+    /// How many of them are extended headers: exact times, long names, attributes.
+    pub extended_bytes: u64,
     /// Bytes of files' content.
     pub bytes: u64,
     /// Sockets, which no archive holds.
@@ -61,9 +65,78 @@ pub fn write_tree(root: BorrowedFd<'_>, out: impl Write) -> Result<Written, Erro
     Packer::new(root, false, out).run(None)
 }
 
+/// One file or directory to be archived, with what is mounted in it.
+#[derive(Debug, Clone, Copy)]
+pub struct Resource<'a> {
+    /// The file or directory itself, open as a path.
+    pub file: BorrowedFd<'a>,
+    /// What it's called in the archive; what lies in a directory comes below that. `.` and `/` are the archive's root.
+    pub name: &'a [u8],
+    /// Of a tree whose ids are those of a user namespace's inside, its maps of users and of groups.
+    pub ids: Option<(&'a [IdMapping], &'a [IdMapping])>,
+}
+
+/// The id that the kernel shows in place of one that has no map. Source: `fs.overflowuid`.
+const OVERFLOW_ID: u32 = 65_534;
+
+/// What `id` is inside.
+fn inside(mappings: &[IdMapping], id: u32) -> u32 {
+    let of_line = |line: &IdMapping| {
+        let offset = id.checked_sub(line.host_id)?;
+        (offset < line.size).then(|| line.container_id.checked_add(offset))?
+    };
+    mappings.iter().find_map(of_line).unwrap_or(OVERFLOW_ID)
+}
+
+/// Archives a file of any kind, or a directory with all that is in it, also what is mounted there; of the kernel's own
+/// file systems ([`is_of_kernel`]) only their places. Sockets are left out.
+///
+/// Errors: [`Error::ReadTree`], [`Error::WriteArchive`], [`Error::Unarchivable`].
+pub fn write_resource(resource: &Resource<'_>, out: impl Write) -> Result<Written, Error> {
+    let at = |fault: Fault| fault.at(resource.name);
+    let stat = call("fstat", rustix::fs::fstat(resource.file)).map_err(at)?;
+    let directory = match overlay::is(&stat, FileType::Directory) {
+        true => Some(call("open", confined::reopen(resource.file)).map_err(at)?),
+        false => None,
+    };
+    let root = directory.as_ref().map_or(resource.file, AsFd::as_fd);
+    let packer = Packer::new(root, false, out);
+    let mut packer = Packer { mounts: Mounts::Show, name: resource.name, ids: resource.ids, ..packer };
+    if directory.is_some() {
+        return packer.run(None);
+    }
+    packer.found(resource.file, b"", &stat).map_err(at)?;
+    packer.finish()
+}
+
+/// Whether a file lies in one of the file systems that show the kernel, where reading and writing mean something else.
+pub fn is_of_kernel(file: BorrowedFd<'_>) -> Result<bool, Errno> {
+    // Source: linux/magic.h.
+    const PROC: u64 = 0x9fa0;
+    const SYS: u64 = 0x6265_6572;
+    const CGROUP: u64 = 0x0027_e0eb;
+    const CGROUP2: u64 = 0x6367_7270;
+    const DEVPTS: u64 = 0x1cd1;
+    const DEBUG: u64 = 0x6462_6720;
+    const TRACE: u64 = 0x7472_6163;
+    const SECURITY: u64 = 0x7363_6673;
+    const BPF: u64 = 0xcafe_4a11;
+    const CONFIG: u64 = 0x6265_6570;
+    const EFIVARS: u64 = 0xde5e_81e4;
+    const MQUEUE: u64 = 0x1980_0202;
+    const OF_KERNEL: [u64; 12] =
+        [PROC, SYS, CGROUP, CGROUP2, DEVPTS, DEBUG, TRACE, SECURITY, BPF, CONFIG, EFIVARS, MQUEUE];
+    let kind = rustix::fs::fstatfs(file)?.f_type as u64;
+    Ok(OF_KERNEL.contains(&(kind & 0xffff_ffff)))
+}
+
 struct Packer<'a, W> {
     root: BorrowedFd<'a>,
     of_layer: bool,
+    mounts: Mounts,
+    /// What the root is called in the archive; empty if it has no entry.
+    name: &'a [u8],
+    ids: Option<(&'a [IdMapping], &'a [IdMapping])>,
     writer: Writer<W>,
     /// First names of files that have several.
     links: HashMap<(u64, u64), Vec<u8>>,
@@ -113,10 +186,18 @@ fn if_there<T>(name: &'static str, result: Result<T, Errno>) -> Result<Option<T>
     }
 }
 
-impl<W: Write> Packer<'_, W> {
-    fn new(root: BorrowedFd<'_>, of_layer: bool, out: W) -> Packer<'_, W> {
-        let (writer, written) = (Writer::new(out), Written::default());
-        Packer { root, of_layer, writer, links: HashMap::new(), written }
+impl<'r, W: Write> Packer<'r, W> {
+    fn new(root: BorrowedFd<'r>, of_layer: bool, out: W) -> Packer<'r, W> {
+        Packer {
+            root,
+            of_layer,
+            mounts: Mounts::Hide,
+            name: b"",
+            ids: None,
+            writer: Writer::new(out),
+            links: HashMap::new(),
+            written: Written::default(),
+        }
     }
 
     fn run(mut self, below: Option<Merged<'_>>) -> Result<Written, Error> {
@@ -125,6 +206,11 @@ impl<W: Write> Packer<'_, W> {
             let mut found = self.directory(&path, below.as_ref()).map_err(|(fault, at)| fault.at(&at))?;
             todo.append(&mut found);
         }
+        self.finish()
+    }
+
+    fn finish(mut self) -> Result<Written, Error> {
+        self.written.extended_bytes = self.writer.extended_bytes();
         self.written.archive_bytes = self.writer.bytes() + 2 * crate::tar::BLOCK_BYTES as u64;
         self.writer
             .finish()
@@ -141,7 +227,7 @@ impl<W: Write> Packer<'_, W> {
         below: Option<&Merged<'b>>,
     ) -> Result<Vec<Todo<'b>>, (Fault, Vec<u8>)> {
         let here = |fault| (fault, path.to_vec());
-        let opened = confined::open_directory(self.root, path);
+        let opened = confined::open_directory_in(self.root, path, self.mounts);
         if opened.as_ref().is_err_and(|error| *error == Errno::XDEV) {
             self.mount_point(path).map_err(here)?;
         }
@@ -151,6 +237,10 @@ impl<W: Write> Packer<'_, W> {
         }) else {
             return Ok(Vec::new());
         };
+        if self.mounts == Mounts::Show && call("fstatfs", is_of_kernel(dir.as_fd())).map_err(here)? {
+            self.mount_point(path).map_err(here)?;
+            return Ok(Vec::new());
+        }
         let hides = self.directory_itself(path, dir.as_fd(), below).map_err(here)?;
         let below = below.filter(|_| !hides).map(Merged::open).transpose();
         let below = call("openat2", below).map_err(here)?;
@@ -179,13 +269,13 @@ impl<W: Write> Packer<'_, W> {
                 "it was renamed by an overlay with redirect_dir, which is not supported",
             ));
         }
-        if path.is_empty() {
+        if path.is_empty() && self.name.is_empty() {
             return Ok(false);
         }
         let stat = call("fstat", rustix::fs::fstat(dir))?;
         let xattrs = call("fgetxattr", attributes::portable_xattrs(dir))?;
         let entry = attributes::entry_of(path.to_vec(), EntryKind::Directory, &stat, xattrs);
-        self.append(&entry, &mut io::empty())?;
+        self.append(entry, &mut io::empty())?;
         let hides =
             below.is_some() && call("fgetxattr", overlay::has_xattr(dir, overlay::OPAQUE_XATTR, b"y"))?;
         if hides {
@@ -205,7 +295,7 @@ impl<W: Write> Packer<'_, W> {
             mtime: (0, 0),
             xattrs: Vec::new(),
         };
-        self.append(&entry, &mut io::empty())
+        self.append(entry, &mut io::empty())
     }
 
     /// Archives what `dir` has by `name`; returns it if it is a directory.
@@ -216,7 +306,7 @@ impl<W: Write> Packer<'_, W> {
         path: &[u8],
         below: Option<&Opened<'b, '_>>,
     ) -> Result<Option<Todo<'b>>, Fault> {
-        if path.len() >= NAME_BYTES_MAX {
+        if self.name.len() + path.len() + 1 >= NAME_BYTES_MAX {
             return Err(Fault::Refused("its path is longer than 4094 bytes"));
         }
         let stat = rustix::fs::statat(dir, OsStr::from_bytes(name), AtFlags::SYMLINK_NOFOLLOW);
@@ -234,59 +324,66 @@ impl<W: Write> Packer<'_, W> {
                 };
                 return Ok(Some(Todo { path: path.to_vec(), below }));
             }
-            FileType::RegularFile => self.file(dir, name, path)?,
-            FileType::Symlink => self.symlink(dir, name, path)?,
+            FileType::RegularFile | FileType::Symlink => {
+                let Some(found) = if_there("openat2", confined::open_path_in(dir, name, self.mounts))? else {
+                    return Ok(None);
+                };
+                let now = call("fstat", rustix::fs::fstat(&found))?;
+                // Something else may have its name by now.
+                if FileType::from_raw_mode(now.st_mode) == FileType::from_raw_mode(stat.st_mode) {
+                    self.found(found.as_fd(), path, &now)?;
+                }
+            }
             FileType::CharacterDevice if self.of_layer && overlay::is_whiteout(&stat) => {
                 if lookup()?.is_some() {
                     let hidden = path.len() - name.len();
                     self.whiteout([&path[..hidden], WHITEOUT, name].concat())?;
                 }
             }
-            FileType::CharacterDevice => {
-                let (major, minor) = device(&stat);
-                self.other(path, EntryKind::CharDevice { major, minor }, &stat)?;
-            }
-            FileType::BlockDevice => {
-                let (major, minor) = device(&stat);
-                self.other(path, EntryKind::BlockDevice { major, minor }, &stat)?;
-            }
-            FileType::Fifo => self.other(path, EntryKind::Fifo, &stat)?,
-            FileType::Socket | FileType::Unknown => self.written.sockets_skipped += 1,
+            _ => self.special(path, &stat)?,
         }
         Ok(None)
     }
 
-    fn file(&mut self, dir: BorrowedFd<'_>, name: &[u8], path: &[u8]) -> Result<(), Fault> {
-        let Some(found) = if_there("openat2", confined::open_path(dir, name))? else { return Ok(()) };
-        let stat = call("fstat", rustix::fs::fstat(&found))?;
-        // Something else has its name by now.
-        if !overlay::is(&stat, FileType::RegularFile) {
-            return Ok(());
+    /// Archives what is no directory, open as a path.
+    fn found(&mut self, found: BorrowedFd<'_>, path: &[u8], stat: &Stat) -> Result<(), Fault> {
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => self.file(found, path, stat),
+            FileType::Symlink => {
+                let target = call("readlinkat", rustix::fs::readlinkat(found, "", Vec::new()))?.into_bytes();
+                self.other(path, EntryKind::Symlink { target }, stat)
+            }
+            _ => self.special(path, stat),
         }
-        if let Some(first) = self.first_name(path, &stat) {
-            return self.hard_link(path, first, &stat);
+    }
+
+    fn special(&mut self, path: &[u8], stat: &Stat) -> Result<(), Fault> {
+        let (major, minor) = device(stat);
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::CharacterDevice => self.other(path, EntryKind::CharDevice { major, minor }, stat),
+            FileType::BlockDevice => self.other(path, EntryKind::BlockDevice { major, minor }, stat),
+            FileType::Fifo => self.other(path, EntryKind::Fifo, stat),
+            _ => {
+                self.written.sockets_skipped += 1;
+                Ok(())
+            }
         }
-        let file: OwnedFd = call("open", confined::reopen(found.as_fd()))?;
+    }
+
+    fn file(&mut self, found: BorrowedFd<'_>, path: &[u8], stat: &Stat) -> Result<(), Fault> {
+        if let Some(first) = self.first_name(path, stat) {
+            return self.hard_link(path, first, stat);
+        }
+        let file: OwnedFd = call("open", confined::reopen(found))?;
         if self.of_layer && call("fgetxattr", overlay::is_metacopy(file.as_fd()))? {
             return Err(Fault::Refused("its content is elsewhere: overlays with metacopy are not supported"));
         }
         let xattrs = call("fgetxattr", attributes::portable_xattrs(file.as_fd()))?;
         let size = stat.st_size as u64;
-        let entry = attributes::entry_of(path.to_vec(), EntryKind::File { size }, &stat, xattrs);
-        self.append(&entry, &mut File::from(file))?;
+        let entry = attributes::entry_of(path.to_vec(), EntryKind::File { size }, stat, xattrs);
+        self.append(entry, &mut File::from(file))?;
         self.written.bytes += size;
         Ok(())
-    }
-
-    fn symlink(&mut self, dir: BorrowedFd<'_>, name: &[u8], path: &[u8]) -> Result<(), Fault> {
-        let Some(found) = if_there("openat2", confined::open_path(dir, name))? else { return Ok(()) };
-        let stat = call("fstat", rustix::fs::fstat(&found))?;
-        // Something else has its name by now.
-        if !overlay::is(&stat, FileType::Symlink) {
-            return Ok(());
-        }
-        let target = call("readlinkat", rustix::fs::readlinkat(&found, "", Vec::new()))?.into_bytes();
-        self.other(path, EntryKind::Symlink { target }, &stat)
     }
 
     fn other(&mut self, path: &[u8], kind: EntryKind, stat: &Stat) -> Result<(), Fault> {
@@ -294,7 +391,7 @@ impl<W: Write> Packer<'_, W> {
             Some(first) => self.hard_link(path, first, stat),
             None => {
                 let entry = attributes::entry_of(path.to_vec(), kind, stat, Vec::new());
-                self.append(&entry, &mut io::empty())
+                self.append(entry, &mut io::empty())
             }
         }
     }
@@ -316,18 +413,37 @@ impl<W: Write> Packer<'_, W> {
 
     fn hard_link(&mut self, path: &[u8], target: Vec<u8>, stat: &Stat) -> Result<(), Fault> {
         let entry = attributes::entry_of(path.to_vec(), EntryKind::HardLink { target }, stat, Vec::new());
-        self.append(&entry, &mut io::empty())
+        self.append(entry, &mut io::empty())
     }
 
     fn whiteout(&mut self, name: Vec<u8>) -> Result<(), Fault> {
         let kind = EntryKind::File { size: 0 };
         let entry = Entry { name, kind, mode: 0o600, uid: 0, gid: 0, mtime: (0, 0), xattrs: Vec::new() };
-        self.append(&entry, &mut io::empty())
+        self.append(entry, &mut io::empty())
     }
 
-    fn append(&mut self, entry: &Entry, content: &mut dyn io::Read) -> Result<(), Fault> {
+    /// The name in the archive of what has this path in the tree.
+    fn named(&self, path: &[u8]) -> Vec<u8> {
+        match (self.name, path) {
+            (name, b"") => name.to_vec(),
+            (b"/", path) => [b"/", path].concat(),
+            (name, path) => [name, b"/", path].concat(),
+        }
+    }
+
+    /// Adds an entry, of which name and owner are those of the tree.
+    fn append(&mut self, mut entry: Entry, content: &mut dyn io::Read) -> Result<(), Fault> {
+        if let Some((users, groups)) = self.ids {
+            (entry.uid, entry.gid) = (inside(users, entry.uid), inside(groups, entry.gid));
+        }
+        if !self.name.is_empty() {
+            entry.name = self.named(&entry.name);
+            if let EntryKind::HardLink { target } = &mut entry.kind {
+                *target = self.named(target);
+            }
+        }
         self.written.entries += 1;
-        self.writer.append(entry, content).map_err(Fault::Write)
+        self.writer.append(&entry, content).map_err(Fault::Write)
     }
 }
 

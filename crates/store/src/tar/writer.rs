@@ -13,6 +13,7 @@ use std::io::{self, Read, Write};
 pub struct Writer<W> {
     stream: W,
     bytes: u64,
+    extended_bytes: u64,
     buffer: Vec<u8>,
 }
 
@@ -39,12 +40,17 @@ const PIECE_BYTES: usize = 128 << 10;
 impl<W: Write> Writer<W> {
     /// A writer at the start of `stream`. It writes whole headers and large pieces: no buffer is needed around it.
     pub fn new(stream: W) -> Writer<W> {
-        Writer { stream, bytes: 0, buffer: Vec::new() }
+        Writer { stream, bytes: 0, extended_bytes: 0, buffer: Vec::new() }
     }
 
     /// Bytes of archive written.
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// How many of them are extended headers.
+    pub fn extended_bytes(&self) -> u64 {
+        self.extended_bytes
     }
 
     /// Adds an entry; `content` is read for files, which must have as many bytes as the entry says, and more are left
@@ -91,7 +97,9 @@ impl<W: Write> Writer<W> {
             put_octal(&mut block[337..345], minor.into());
         }
         if !records.0.is_empty() {
+            let before = self.bytes;
             self.write_records(&name, &records.0)?;
+            self.extended_bytes += self.bytes - before;
         }
         self.write_header(block, flag)?;
         self.write_content(size, content)

@@ -1,14 +1,13 @@
 //! Attributes of directories, set when everything is in its place.
 
-use super::{Fault, Made, call, split};
+use super::{Fault, Made, Place, call, split};
 use crate::attributes;
-use crate::confined;
 use crate::error::Error;
 use crate::tar::{Entry, EntryKind, Xattrs};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::ffi::OsStr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 
 /// What one directory takes in memory, beside its name.
@@ -43,20 +42,21 @@ impl Directories {
     }
 
     /// Sets everything; what was replaced by a later entry is left alone.
-    pub fn set_attributes(&mut self, root: BorrowedFd<'_>) -> Result<(), Error> {
+    pub fn set_attributes(&mut self, place: Place<'_>) -> Result<(), Error> {
         for directory in std::mem::take(&mut self.0) {
             let Directory { path, uid, gid, mode, mtime, xattrs, made } = directory;
             let entry = Entry { name: path, kind: EntryKind::Directory, mode, uid, gid, mtime, xattrs };
-            set(root, &entry, made).map_err(|fault| fault.at(&entry.name))?;
+            set(place, &entry, made).map_err(|fault| fault.at(&entry.name))?;
         }
         Ok(())
     }
 }
 
-fn set(root: BorrowedFd<'_>, entry: &Entry, made: Made) -> Result<(), Fault> {
+fn set(place: Place<'_>, entry: &Entry, made: Made) -> Result<(), Fault> {
     let (parent, name) = split(&entry.name).unwrap_or((b"", b"."));
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let dir = confined::resolve(root, parent)
+    let dir = place
+        .resolve(parent)
         .and_then(|parent| rustix::fs::openat(&parent, OsStr::from_bytes(name), flags, Mode::empty()));
     let dir = match dir {
         // A later entry has replaced it.

@@ -13,6 +13,10 @@
 //! 7. A whiteout speaks of lower layers only, wherever in the archive it stands: what the same layer places, stays.
 //! 8. Nothing is synced: the caller syncs the file system once.
 //!
+//! An archive is unpacked into a directory of its own by [`unpack`], and among files that are in use by [`unpack_into`]:
+//! there a process may exchange names meanwhile, so that parents are found through no link at all, and nothing is
+//! changed by its name once it's made.
+//!
 //! - `names`: what an entry's name means
 //! - `parents`: the directories that entries lie in
 //! - `directories`: attributes of directories, for the end
@@ -31,6 +35,7 @@ use crate::attributes;
 use crate::confined;
 use crate::error::Error;
 use crate::overlay;
+use crate::pack::is_of_kernel;
 use crate::remove::remove_tree;
 use crate::tar::{Entry, EntryKind, Reader};
 use directories::Directories;
@@ -100,32 +105,119 @@ pub fn unpack<R: BufRead>(
     whiteouts: Whiteouts,
     limits: &Limits,
 ) -> Result<Unpacked, Error> {
-    let mut unpacker = Unpacker {
-        root,
-        whiteouts,
-        limits,
-        made: Made::probe(root),
-        parents: Parents::new(root),
-        directories: Directories::default(),
-        names_bytes: 0,
-        file_bytes: 0,
-        unpacked: Unpacked::default(),
-    };
-    while let Some(mut entry) = archive.next_entry().map_err(crate::import::archive_error)? {
-        unpacker.unpacked.entries += 1;
-        if unpacker.unpacked.entries > limits.entries_max {
-            return Err(Error::Limit { what: "entries", max: limits.entries_max });
-        }
-        let placed = unpacker.place(&mut entry, archive);
-        placed.map_err(|fault| fault.at(&entry.name))?;
+    Unpacker::new(Place { root, beyond: None }, whiteouts, None, limits).run(archive)
+}
+
+/// What files get that are copied to where others are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owners {
+    /// The owners that the archive names.
+    Archived,
+    /// All this user and group; directories that are there already keep theirs.
+    One(u32, u32),
+}
+
+/// A directory in use, to which files are copied.
+#[derive(Debug, Clone, Copy)]
+pub struct Destination<'a> {
+    /// The directory.
+    pub directory: BorrowedFd<'a>,
+    /// Where symbolic links in entries' names lead: the root of its tree, and its own clean path below that. Without
+    /// it, such entries are refused.
+    pub links: Option<(BorrowedFd<'a>, &'a [u8])>,
+    /// Who gets the files.
+    pub owners: Owners,
+    /// Whether device nodes are made; else they are refused.
+    pub devices: bool,
+}
+
+/// Unpacks what is left of `archive` into a directory that has files already and is in use: directories are merged, other
+/// files replaced; neither takes the other's place. The directory's own entry is passed over.
+///
+/// Errors: as [`unpack`]. Source of the rules: moby, `archive.Unpack` with `NoOverwriteDirNonDir`.
+pub fn unpack_into<R: BufRead>(
+    archive: &mut Reader<R>,
+    destination: &Destination<'_>,
+    limits: &Limits,
+) -> Result<Unpacked, Error> {
+    let place = Place { root: destination.directory, beyond: Some(destination.links) };
+    Unpacker::new(place, Whiteouts::AreFiles, Some(*destination), limits).run(archive)
+}
+
+/// Where entries go, and how the directories they lie in are found.
+#[derive(Debug, Clone, Copy)]
+struct Place<'a> {
+    root: BorrowedFd<'a>,
+    /// For a directory in use: where links lead, if anywhere.
+    beyond: Option<Option<(BorrowedFd<'a>, &'a [u8])>>,
+}
+
+impl Place<'_> {
+    /// Opens the directory at the clean `path`.
+    fn resolve(&self, path: &[u8]) -> Result<OwnedFd, Errno> {
+        let Some(links) = self.beyond else { return confined::resolve(self.root, path) };
+        let found = match (confined::resolve_straight(self.root, path), links) {
+            (Err(Errno::LOOP | Errno::NOTDIR), Some((root, own))) => {
+                confined::resolve_across(root, &crate::pack::join(own, path))
+            }
+            (found, _) => found,
+        }?;
+        self.admits(&found).map(|()| found)
     }
-    unpacker.directories.set_attributes(root)?;
-    Ok(unpacker.unpacked)
+
+    /// EXDEV for a directory of the kernel's own file systems.
+    fn admits(&self, directory: &OwnedFd) -> Result<(), Errno> {
+        match self.beyond.is_some() && is_of_kernel(directory.as_fd())? {
+            true => Err(Errno::XDEV),
+            false => Ok(()),
+        }
+    }
+}
+
+impl<'a> Unpacker<'a> {
+    fn new(
+        place: Place<'a>,
+        whiteouts: Whiteouts,
+        merging: Option<Destination<'a>>,
+        limits: &'a Limits,
+    ) -> Unpacker<'a> {
+        Unpacker {
+            place,
+            whiteouts,
+            merging,
+            limits,
+            made: Made::probe(place.root),
+            parents: Parents::new(place),
+            directories: Directories::default(),
+            names_bytes: 0,
+            file_bytes: 0,
+            unpacked: Unpacked::default(),
+        }
+    }
+
+    fn run<R: BufRead>(mut self, archive: &mut Reader<R>) -> Result<Unpacked, Error> {
+        let limits = self.limits;
+        while let Some(mut entry) = archive.next_entry().map_err(crate::import::archive_error)? {
+            self.unpacked.entries += 1;
+            if self.unpacked.entries > limits.entries_max {
+                return Err(Error::Limit { what: "entries", max: limits.entries_max });
+            }
+            if let Some(Owners::One(uid, gid)) = self.merging.map(|merging| merging.owners) {
+                (entry.uid, entry.gid) = (uid, gid);
+            }
+            let placed = self.place(&mut entry, archive);
+            placed.map_err(|fault| fault.at(&entry.name))?;
+        }
+        self.directories.set_attributes(self.place)?;
+        Ok(self.unpacked)
+    }
 }
 
 struct Unpacker<'a> {
-    root: BorrowedFd<'a>,
+    place: Place<'a>,
     whiteouts: Whiteouts,
+    /// What the directory in use is, if it is one.
+    merging: Option<Destination<'a>>,
     limits: &'a Limits,
     made: Made,
     parents: Parents<'a>,
@@ -239,6 +331,9 @@ impl Unpacker<'_> {
         if entry.kind != EntryKind::Directory {
             return Err(Fault::Refused("it has the root's name and is no directory"));
         }
+        if self.merging.is_some() {
+            return Ok(());
+        }
         self.remember_directory(Vec::new(), entry, false)
     }
 
@@ -288,6 +383,9 @@ impl Unpacker<'_> {
         if overlay::is(&stat, FileType::Directory) {
             return Ok(false);
         }
+        if self.merging.is_some() {
+            return Err(Fault::Refused("a directory can't take the place of a file"));
+        }
         self.replacing(parent, name, "mkdirat", || rustix::fs::mkdirat(parent, name, mode))?;
         // What this layer had here before, a whiteout or a file, hid what lower layers have.
         if self.whiteouts == Whiteouts::OfLayer {
@@ -311,7 +409,7 @@ impl Unpacker<'_> {
         if of_layer && names::has_whiteout(&target) {
             return Err(Fault::Refused("its hard link points at a whiteout"));
         }
-        let target_parent = match confined::resolve(self.root, target_parent) {
+        let target_parent = match self.place.resolve(target_parent) {
             Err(Errno::NOENT | Errno::NOTDIR) => return self.link_later(path, target, parent, name),
             resolved => call("openat2", resolved)?,
         };
@@ -358,6 +456,9 @@ impl Unpacker<'_> {
         kind: FileType,
         (major, minor): (u32, u32),
     ) -> Result<(), Fault> {
+        if kind != FileType::Fifo && self.merging.is_some_and(|merging| !merging.devices) {
+            return Err(Fault::Refused("devices aren't copied into containers"));
+        }
         // What the kernel keeps of a device number; more would come out as another device.
         if major > 0xfff || minor > 0xf_ffff {
             return Err(Fault::Refused("its device number is too large for Linux"));
@@ -366,9 +467,12 @@ impl Unpacker<'_> {
         let private = Mode::RUSR | Mode::WUSR;
         self.replacing(parent, name, "mknodat", || rustix::fs::mknodat(parent, name, kind, private, device))?;
         self.set_owner(parent, name, entry)?;
-        // Follows symbolic links, and this is none: it was made above, and nobody else works here.
         let mode = attributes::mode(entry);
-        call("fchmodat", rustix::fs::chmodat(parent, name, mode, AtFlags::empty()))?;
+        match self.merging {
+            // Follows symbolic links, and this is none: it was made above, and nobody else works here.
+            None => call("fchmodat", rustix::fs::chmodat(parent, name, mode, AtFlags::empty()))?,
+            Some(_) => call("fchmodat", set_mode_of_node(parent, name, kind, mode))?,
+        }
         set_time(parent, name, entry)
     }
 
@@ -413,6 +517,10 @@ impl Unpacker<'_> {
     ) -> Result<T, Fault> {
         match make() {
             Err(Errno::EXIST) => {
+                if self.merging.is_some() {
+                    remove_file(parent, name)?;
+                    return call(what, make());
+                }
                 // What the remembered paths resolved to may be gone with it.
                 self.parents.forget();
                 call("unlinkat", remove_tree(parent, Path::new(name)))?;
@@ -438,7 +546,12 @@ impl Unpacker<'_> {
         let xattrs = entry.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
         self.count_name(path.len() + xattrs)?;
         self.unpacked.pending.forget_implied(&path);
-        self.directories.add(path, entry, if fresh { self.made } else { Made::UNKNOWN });
+        let made = match self.merging.map(|merging| merging.owners) {
+            _ if fresh => self.made,
+            Some(Owners::One(uid, gid)) => Made { owner: Some((uid, gid)), mode: None },
+            _ => Made::UNKNOWN,
+        };
+        self.directories.add(path, entry, made);
         Ok(())
     }
 
@@ -457,6 +570,24 @@ impl Unpacker<'_> {
         }
         let (uid, gid) = attributes::owner(entry);
         call("fchownat", rustix::fs::chownat(parent, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW))
+    }
+}
+
+/// Sets the mode of what is called `name`, if it's still of this kind.
+fn set_mode_of_node(parent: BorrowedFd<'_>, name: &OsStr, kind: FileType, mode: Mode) -> Result<(), Errno> {
+    let node = confined::open_path(parent, name.as_bytes())?;
+    match overlay::is(&rustix::fs::fstat(&node)?, kind) {
+        true => confined::set_mode(node.as_fd(), mode),
+        false => Ok(()),
+    }
+}
+
+/// Removes what is no directory.
+fn remove_file(parent: BorrowedFd<'_>, name: &OsStr) -> Result<(), Fault> {
+    match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(Errno::ISDIR) => Err(Fault::Refused("a file can't take the place of a directory")),
+        Err(error) => Err(Fault::Call("unlinkat", error)),
     }
 }
 

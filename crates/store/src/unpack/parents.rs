@@ -1,11 +1,11 @@
 //! The directories that entries lie in: the ones on the way to the last entry stay open.
 
-use super::{Fault, Whiteouts, call, mark_opaque};
-use crate::{confined, overlay};
+use super::{Fault, Place, Whiteouts, call, mark_opaque};
+use crate::overlay;
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 use std::ffi::OsStr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::rc::Rc;
 
@@ -13,7 +13,7 @@ use std::rc::Rc;
 const OPEN_MAX: usize = 16;
 
 pub struct Parents<'a> {
-    root: BorrowedFd<'a>,
+    place: Place<'a>,
     /// A path below the root.
     path: Vec<u8>,
     /// Directories on the way of `path`, by how many bytes of it lead to them, longer ones last.
@@ -21,8 +21,8 @@ pub struct Parents<'a> {
 }
 
 impl<'a> Parents<'a> {
-    pub fn new(root: BorrowedFd<'a>) -> Parents<'a> {
-        Parents { root, path: Vec::new(), open: Vec::new() }
+    pub fn new(place: Place<'a>) -> Parents<'a> {
+        Parents { place, path: Vec::new(), open: Vec::new() }
     }
 
     /// To be called when something may have been removed.
@@ -56,10 +56,11 @@ impl<'a> Parents<'a> {
             // A symbolic link is refused, and is left to `resolve`: what it means depends on the whole path.
             (!rest.contains(&b'/')).then(|| open_component(fd, OsStr::from_bytes(rest)).ok()).flatten()
         });
-        let fd = match below.map_or_else(|| confined::resolve(self.root, path), Ok) {
+        let fd = match below.map_or_else(|| self.place.resolve(path), Ok) {
             Err(Errno::NOENT | Errno::NOTDIR) => self.make(path, whiteouts, implied)?,
             resolved => call("openat2", resolved)?,
         };
+        call("openat2", self.place.admits(&fd))?;
         let fd = Rc::new(fd);
         self.path.clear();
         self.path.extend_from_slice(path);
@@ -72,7 +73,7 @@ impl<'a> Parents<'a> {
 
     /// Walks down `path`, one component at a time, making what is missing as 0755 of root.
     fn make(&self, path: &[u8], whiteouts: Whiteouts, implied: &mut Vec<Vec<u8>>) -> Result<OwnedFd, Fault> {
-        let mut dir = call("openat2", confined::resolve(self.root, b""))?;
+        let mut dir = call("openat2", self.place.resolve(b""))?;
         let mut end = 0;
         for component in path.split(|byte| *byte == b'/') {
             end += component.len() + usize::from(end != 0);
@@ -92,9 +93,7 @@ impl<'a> Parents<'a> {
                     next
                 }
                 // A symbolic link: what it means depends on the whole path.
-                Err(Errno::NOTDIR | Errno::LOOP) => {
-                    call("openat2", confined::resolve(self.root, &path[..end]))?
-                }
+                Err(Errno::NOTDIR | Errno::LOOP) => call("openat2", self.place.resolve(&path[..end]))?,
                 Err(error) => return Err(Fault::Call("openat", error)),
             };
         }
