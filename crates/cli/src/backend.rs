@@ -15,6 +15,7 @@ use engine::ps::{Listed, ListedState};
 use engine::run::Ran;
 use engine::{Home, attach, images, pieces, volumes};
 use linux::process::Exit;
+use types::image::media::Compression;
 use types::reference::Reference;
 
 use crate::explain;
@@ -338,19 +339,20 @@ pub fn names_of(repository: &str) -> Result<Vec<Reference>, Failure> {
 /// Sends an image.
 pub fn push(
     reference: &Reference,
+    compression: Compression,
     watcher: images::push::PushWatcher<'_>,
 ) -> Result<images::PushedImage, Failure> {
-    images::push(&home()?, reference, watcher).map_err(failure)
+    images::push(&home()?, reference, compression, watcher).map_err(failure)
 }
 
 /// Docker's words for what becomes of a blob.
-pub fn push_words(state: images::PushState) -> &'static str {
+pub fn push_words(state: images::PushState) -> String {
     use images::Pushed;
     match state {
-        images::PushState::Pushing => "Pushing",
-        images::PushState::Done(Pushed::Existed) => "Layer already exists",
-        images::PushState::Done(Pushed::Mounted) => "Mounted",
-        images::PushState::Done(Pushed::Uploaded) => "Pushed",
+        images::PushState::Preparing => "Preparing".to_owned(),
+        images::PushState::Done(Pushed::Existed) => "Layer already exists".to_owned(),
+        images::PushState::Done(Pushed::Mounted(from)) => format!("Mounted from {}", from.path()),
+        images::PushState::Done(Pushed::Uploaded) => "Pushed".to_owned(),
     }
 }
 

@@ -29,12 +29,12 @@ use types::reference::{Reference, Repository};
 const SINGLE_BYTES_MAX: u64 = 256 << 10;
 
 /// How a blob came to be there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pushed {
     /// It was there.
     Existed,
-    /// The registry took it from another of its repositories.
-    Mounted,
+    /// The registry took it from another of its repositories, this one.
+    Mounted(Repository),
     /// It was sent.
     Uploaded,
 }
@@ -89,7 +89,7 @@ impl Client {
         let mut session = None;
         for other in elsewhere.iter().filter(here) {
             match upload.start(Some(other))? {
-                None => return Ok(Pushed::Mounted),
+                None => return Ok(Pushed::Mounted(other.clone())),
                 // A registry that doesn't mount has opened a session instead.
                 Some(opened) => session = Some(opened),
             }

@@ -65,7 +65,8 @@ fn an_image_is_pushed_and_pulled() {
 
     let other = Repository::parse(&format!("{}/other", server.host())).unwrap();
     let first = Repository::parse(&format!("{}/a/b", server.host())).unwrap();
-    assert_eq!(push(&client, &other, &layer, std::slice::from_ref(&first)), Pushed::Mounted);
+    let mounted = push(&client, &other, &layer, std::slice::from_ref(&first));
+    assert_eq!(mounted, Pushed::Mounted(first.clone()));
     assert_eq!(push(&client, &other, &layer, &[first]), Pushed::Existed);
 
     let missing = Reference::parse(&format!("{}/a/b:three", server.host())).unwrap();

@@ -179,7 +179,10 @@ fn a_blob_of_a_neighbour_is_mounted() {
     let at = |path: &str| Repository::parse(&format!("{}/{path}", server.host())).unwrap();
     let elsewhere =
         [Repository::parse("other.io/x").unwrap(), at("r"), at("bad"), at("good/base"), at("unasked")];
-    assert_eq!(push_from(&client(), &server.host(), &bytes, &elsewhere).unwrap(), Pushed::Mounted);
+    assert_eq!(
+        push_from(&client(), &server.host(), &bytes, &elsewhere).unwrap(),
+        Pushed::Mounted(at("good/base"))
+    );
     let asked: Vec<_> = server.requests().iter().skip(1).map(|request| request.target.clone()).collect();
     assert_eq!(asked.len(), 2);
     assert!(

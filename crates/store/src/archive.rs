@@ -1,11 +1,14 @@
-//! A layer's archive as it was, out of the blob that is kept of it.
+//! A layer's archive as it was, out of the blob that is kept of it; and compressed as registries want it.
 
 use crate::error::Error;
-use crate::ingest::{decompress, read_meta_of};
-use crate::{Layer, Store};
+use crate::ingest::{Blob, Hashed, create_blob, decompress, open_blob, place_blob, read_meta_of};
+use crate::locked::WorkDir;
+use crate::paths::{BLOB_FILE, Paths};
+use crate::{Layer, Store, gzip};
+use rustix::fs::{Mode, OFlags};
 use sha2::Digest as _;
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, BufWriter, Read, Write};
 use types::digest::{DiffId, Sha256};
 
 /// Blobs are read in pieces of this size.
@@ -56,21 +59,86 @@ impl Read for LayerArchive {
     }
 }
 
+/// The archives of layers, for several threads at once: without the database.
+#[derive(Debug, Clone)]
+pub struct Archives {
+    paths: Paths,
+}
+
 impl Store {
+    /// The archives of its layers.
+    pub fn archives(&self) -> Archives {
+        Archives { paths: self.paths().clone() }
+    }
+
+    /// [`Archives::open`].
+    pub fn open_archive(&self, layer: &Layer) -> Result<LayerArchive, Error> {
+        self.archives().open(layer)
+    }
+}
+
+impl Archives {
     /// Opens the archive of a layer.
     ///
     /// Errors: [`Error::NoArchive`] where no blob of it is kept, [`Error::ReadArchive`].
-    pub fn open_archive(&self, layer: &Layer) -> Result<LayerArchive, Error> {
+    pub fn open(&self, layer: &Layer) -> Result<LayerArchive, Error> {
         let missing = || Error::NoArchive { diff: layer.diff.to_string() };
         let blob = layer.blob.as_ref().ok_or_else(missing)?;
-        let open = || self.open_blob(&blob.digest).ok_or_else(missing);
-        let bytes = match read_meta_of(&self.paths().layer(&layer.chain)).map(|meta| meta.archive_bytes) {
+        let open = || open_blob(&self.paths, &blob.digest).ok_or_else(missing);
+        let bytes = match read_meta_of(&self.paths.layer(&layer.chain)).map(|meta| meta.archive_bytes) {
             Some(bytes) if bytes > 0 => bytes,
             // Made by an older berth.
             _ => io::copy(&mut plain(open()?)?, &mut io::sink()).map_err(Error::ReadArchive)?,
         };
         let (plain, hash) = (plain(open()?)?, sha2::Sha256::new());
         Ok(LayerArchive { plain, hash, diff: layer.diff, bytes, ended: false })
+    }
+
+    /// Makes a gzip blob of the archive of a layer, and opens it. It stays where blobs are; whoever wants it to stay there
+    /// for long records a manifest that names it.
+    ///
+    /// Errors: as [`Archives::open`], [`Error::Files`].
+    pub fn gzip(&self, layer: &Layer) -> Result<(Blob, File), Error> {
+        let mut archive = self.open(layer)?;
+        let work = WorkDir::create(&self.paths.tmp())?;
+        let path = self.paths.tmp().join(BLOB_FILE);
+        let files = |doing, source| Error::Files { doing, path: path.clone(), source };
+        let file = create_blob(work.fd(), BLOB_FILE).map_err(|errno| files("make", errno.into()))?;
+        let mut hashed = Hashed::new(file);
+        let mut out = BufWriter::with_capacity(BUFFER_BYTES, &mut hashed);
+        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let mut input = Input { archive: &mut archive, failed: false };
+        let done = gzip::compress(&mut input, &mut out, threads).and_then(|()| out.flush());
+        let failed = input.failed;
+        drop(out);
+        done.map_err(|source| if failed { Error::ReadArchive(source) } else { files("write", source) })?;
+        let Hashed { file, hash, bytes } = hashed;
+        file.sync_all().map_err(|source| files("sync", source))?;
+        let blob = Blob { digest: hash.finish(), bytes };
+        // Before it is in its place, from where a sweep may take it.
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let opened = rustix::fs::openat(work.fd(), BLOB_FILE, flags, Mode::empty());
+        let opened = opened.map_err(|errno| files("open", errno.into()))?;
+        place_blob(&self.paths, work.fd(), &blob.digest).map_err(|errno| Error::Files {
+            doing: "move a blob to",
+            path: self.paths.blob(&blob.digest),
+            source: errno.into(),
+        })?;
+        Ok((blob, opened.into()))
+    }
+}
+
+/// Tells whether a failure was the archive's.
+struct Input<'a> {
+    archive: &'a mut LayerArchive,
+    failed: bool,
+}
+
+impl Read for Input<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.archive.read(buffer);
+        self.failed |= matches!(&read, Err(error) if error.kind() != io::ErrorKind::Interrupted);
+        read
     }
 }
 

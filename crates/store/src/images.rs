@@ -159,6 +159,12 @@ impl Store {
                 return Err(Error::NoImage { given: id }.into());
             }
             if let Some(ManifestBytes { media_type, bytes, blobs }) = manifest {
+                // Those that were made for it have no row yet. Under the same lock a sweep removes what has none.
+                for blob in blobs {
+                    if let Ok(file) = self.paths().blob(blob).metadata() {
+                        insert_blob(tx, blob, file.len())?;
+                    }
+                }
                 insert_manifest(
                     tx,
                     &id,
@@ -187,6 +193,13 @@ impl Store {
     pub fn has_manifest(&self, digest: &Digest) -> Result<bool, Error> {
         self.db.read("look a manifest up", |tx| {
             Ok(tx.prepare_cached("SELECT 1 FROM manifests WHERE digest = ?1")?.exists([digest.as_str()])?)
+        })
+    }
+
+    /// Whether a manifest names the blob: then it came from elsewhere, or went there.
+    pub fn is_in_manifest(&self, blob: &Digest) -> Result<bool, Error> {
+        self.db.read("look a blob's manifests up", |tx| {
+            Ok(tx.prepare_cached("SELECT 1 FROM manifest_blobs WHERE blob = ?1")?.exists([blob.as_str()])?)
         })
     }
 
@@ -362,10 +375,7 @@ fn insert_layer(
     let chain = layer.chain.to_string();
     let path = format!("layers/{}/fs", layer.chain.hex());
     if let Some(blob) = blob {
-        tx.execute(
-            "INSERT OR IGNORE INTO blobs (digest, size) VALUES (?1, ?2)",
-            params![blob.digest.as_str(), blob.bytes as i64],
-        )?;
+        insert_blob(tx, &blob.digest, blob.bytes)?;
     }
     tx.execute(
         "INSERT INTO layers (chain_id, diff_id, path, size, blob) VALUES (?1, ?2, ?3, ?4, ?5)
@@ -381,6 +391,14 @@ fn insert_layer(
     tx.execute(
         "INSERT OR IGNORE INTO image_layers (image, position, chain_id) VALUES (?1, ?2, ?3)",
         params![image, position as i64, chain],
+    )?;
+    Ok(())
+}
+
+fn insert_blob(tx: &Transaction<'_>, digest: &Digest, bytes: u64) -> rusqlite::Result<()> {
+    tx.execute(
+        "INSERT OR IGNORE INTO blobs (digest, size) VALUES (?1, ?2)",
+        params![digest.as_str(), bytes as i64],
     )?;
     Ok(())
 }

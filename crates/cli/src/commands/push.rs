@@ -1,10 +1,11 @@
 //! `berth push`.
 
 use engine::images::PushState;
+use types::image::media::Compression;
 use types::reference::{Reference, is_bare};
 
 use super::print;
-use crate::failure::Failure;
+use crate::failure::{BadValue, Failure};
 use crate::flags::{CommandSpec, Flag, Parsed};
 use crate::{backend, unsupported};
 
@@ -16,6 +17,7 @@ pub static SPEC: CommandSpec = CommandSpec {
         "Options",
         &[
             Flag::switch("all-tags", "Send all tags of the repository").short('a'),
+            Flag::one("compression", "string", "How layers go that came plain: gzip (default) or zstd"),
             Flag::switch("quiet", "Show the name only").short('q'),
         ],
     )],
@@ -29,6 +31,7 @@ pub fn work(parsed: &Parsed) -> Result<u8, Failure> {
     let given = parsed.args().remove(0);
     let quiet = parsed.switch("quiet");
     let reference = backend::reference(&given)?;
+    let compression = parsed.given("compression", compression)?.unwrap_or(Compression::Gzip);
     let all = parsed.switch("all-tags");
     if all && !is_bare(&given) {
         return Err(Failure::new("tag can't be used with --all-tags/-a"));
@@ -42,22 +45,30 @@ pub fn work(parsed: &Parsed) -> Result<u8, Failure> {
         true => backend::names_of(&given)?,
     };
     for reference in &references {
-        push(reference, quiet)?;
+        push(reference, compression, quiet)?;
     }
     Ok(0)
 }
 
-fn push(reference: &Reference, quiet: bool) -> Result<(), Failure> {
+fn compression(text: &str) -> Result<Compression, BadValue> {
+    match text {
+        "gzip" => Ok(Compression::Gzip),
+        "zstd" => Ok(Compression::Zstd),
+        _ => Err(BadValue::new("neither gzip nor zstd")),
+    }
+}
+
+fn push(reference: &Reference, compression: Compression, quiet: bool) -> Result<(), Failure> {
     let say = |text: String| match quiet {
         true => Ok(()),
         false => print(&text),
     };
-    let watch = |digest: &types::digest::Digest, state: PushState| {
-        let short: String = digest.hex().chars().take(12).collect();
+    let watch = |layer: &types::digest::DiffId, state: PushState| {
+        let short: String = layer.hex().chars().take(12).collect();
         // A reader that went away is told nothing more.
         let _ = say(format!("{short}: {}\n", backend::push_words(state)));
     };
-    let pushed = backend::push(reference, &watch)?;
+    let pushed = backend::push(reference, compression, &watch)?;
     match quiet {
         true => print(&format!("{}\n", pushed.reference)),
         false => {

@@ -99,6 +99,66 @@ fn what_is_pushed_comes_back_with_its_digest() {
 }
 
 #[test]
+fn layers_that_came_plain_go_as_gzip_and_others_as_they_came() {
+    let host = Host::new();
+    let registry = registry(&host, Demands::default());
+    let named = |name: &str| format!("{}/{name}", registry.host());
+    let manifest = |name: &str| berth(&host, &["manifest", "inspect", name]).run().ok().json();
+    let kinds = |name: &str| -> Vec<String> {
+        let manifest = manifest(name);
+        let layers = manifest["layers"].as_array().unwrap().iter();
+        let kind = |layer: &testkit::Value| {
+            layer["mediaType"].as_str().unwrap().replace("application/vnd.oci.image.layer.v1.", "")
+        };
+        layers.map(kind).collect()
+    };
+    let plain = named("plain:1");
+    load(&host, &rich(), &plain);
+    let first = digest_in(&berth(&host, &["push", &plain]).text());
+    assert_eq!(kinds(&plain), ["tar+gzip"; 3]);
+    // The second time nothing is packed: what was made is kept, and found again.
+    let blobs = || names_in(&host.root_dir().join("blobs/sha256"));
+    let kept = blobs();
+    assert_eq!(kept.len(), 6, "as they are kept, and as they went");
+    assert_eq!(digest_in(&berth(&host, &["push", &plain]).text()), first);
+    berth(&host, &["image", "prune", "-f"]).text();
+    assert_eq!(blobs(), kept);
+    berth(&host, &["image", "verify"]).run().ok();
+    // Asked for, zstd goes, which changes nothing of what goes by default.
+    let zstd = named("plain:zstd");
+    berth(&host, &["tag", &plain, &zstd]).text();
+    assert_ne!(digest_in(&berth(&host, &["push", "--compression", "zstd", &zstd]).text()), first);
+    assert_eq!(kinds(&zstd), ["tar+zstd"; 3]);
+    assert_eq!(digest_in(&berth(&host, &["push", &plain]).text()), first);
+    assert_eq!(blobs(), kept);
+    berth(&host, &["push", "--compression", "xz", &plain]).run().failed().stderr_has(&["xz"]);
+
+    // Pulled ones go as they came, whatever is asked for, also below a layer of a commit's.
+    remove_all(&host);
+    assert_eq!(blobs(), [""; 0]);
+    berth(&host, &["pull", "-q", &zstd]).text();
+    let pulled = manifest(&zstd);
+    let again = named("again");
+    berth(&host, &["tag", &zstd, &again]).text();
+    for options in [&[][..], &["--compression", "gzip"], &["--compression", "zstd"]] {
+        berth(&host, &[&["push", "-q"], options, &[&again]].concat()).text();
+        assert_eq!(manifest(&again), pulled, "{options:?}");
+    }
+    let script = ["sh", "-c", "echo new > /tmp/new"];
+    let run = ["run", "--name", "it", "--network", "none", "-u", "root", "--entrypoint", "", &again];
+    berth(&host, &[&run[..], &script].concat()).text();
+    let more = named("more");
+    berth(&host, &["commit", "it", &more]).text();
+    berth(&host, &["rm", "it"]).text();
+    berth(&host, &["push", "-q", &more]).text();
+    assert_eq!(kinds(&more), ["tar+zstd", "tar+zstd", "tar+zstd", "tar+gzip"]);
+    assert_eq!(manifest(&more)["layers"][0], pulled["layers"][0]);
+    remove_all(&host);
+    berth(&host, &["pull", "-q", &more]).text();
+    assert_eq!(berth(&host, &["run", "--rm", "--entrypoint", "cat", &more, "/tmp/new"]).text(), "new");
+}
+
+#[test]
 fn all_tags_go_and_come_together() {
     let host = Host::new();
     let registry = registry(&host, Demands::default());

@@ -251,10 +251,17 @@ struct Compressed {
     encoder: zstd::Encoder<'static, Hashed>,
 }
 
-struct Hashed {
-    file: File,
-    hash: Hasher,
-    bytes: u64,
+/// A file that is hashed and counted as it is written.
+pub(crate) struct Hashed {
+    pub file: File,
+    pub hash: Hasher,
+    pub bytes: u64,
+}
+
+impl Hashed {
+    pub fn new(file: File) -> Hashed {
+        Hashed { file, hash: Hasher::new(Algorithm::Sha256), bytes: 0 }
+    }
 }
 
 impl Write for Hashed {
@@ -272,8 +279,7 @@ impl Write for Hashed {
 
 impl Compressed {
     fn new(file: File) -> Result<Compressed, Error> {
-        let hashed = Hashed { file, hash: Hasher::new(Algorithm::Sha256), bytes: 0 };
-        let encoder = zstd::Encoder::new(hashed, ZSTD_KEEP_LEVEL).map_err(keep_error)?;
+        let encoder = zstd::Encoder::new(Hashed::new(file), ZSTD_KEEP_LEVEL).map_err(keep_error)?;
         Ok(Compressed { encoder })
     }
 
@@ -301,7 +307,7 @@ pub(crate) fn read_error(error: io::Error) -> Error {
 }
 
 /// Opens the file in which a work directory keeps its blob.
-pub(super) fn create_blob(dir: std::os::fd::BorrowedFd<'_>, name: &str) -> Result<File, Errno> {
+pub(crate) fn create_blob(dir: std::os::fd::BorrowedFd<'_>, name: &str) -> Result<File, Errno> {
     use rustix::fs::{Mode, OFlags};
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     rustix::fs::openat(dir, name, flags, Mode::RUSR | Mode::WUSR).map(File::from)

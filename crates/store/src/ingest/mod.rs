@@ -15,8 +15,9 @@ mod layer;
 mod publish;
 
 pub use feed::decompress;
-pub(crate) use feed::read_error;
+pub(crate) use feed::{Hashed, create_blob, read_error};
 pub(crate) use layer::{open_blob, read_meta_of};
+pub(crate) use publish::place_blob;
 
 use crate::error::Error;
 use crate::images::{NewImage, NewManifest};

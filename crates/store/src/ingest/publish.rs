@@ -219,7 +219,7 @@ impl Publisher<'_, '_> {
 }
 
 /// Moves a layer's blob to its place, if the layer still has it. One that is there already is the same one.
-fn place_blob(paths: &Paths, from: BorrowedFd<'_>, digest: &Digest) -> Result<(), Errno> {
+pub(crate) fn place_blob(paths: &Paths, from: BorrowedFd<'_>, digest: &Digest) -> Result<(), Errno> {
     let path = paths.blob(digest);
     let dir = paths.blobs(digest.algorithm());
     let open = || open_directory(CWD, &dir);
