@@ -9,6 +9,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
+use testkit::program::EXCHANGER;
 use testkit::{Cmd, Host, facts, skip, until};
 
 fn run(host: &Host, flags: &[&str], args: &[&str]) -> Cmd {
@@ -33,18 +34,7 @@ fn remove(host: &Host, name: &str) {
 
 /// Compiles a C program to a static executable that a container can run from a directory of its own.
 fn compile(host: &Host, name: &str, source: &str) -> PathBuf {
-    let dir = host.path(&format!("{name}-dir"));
-    std::fs::create_dir(&dir).unwrap();
-    let (file, program) = (dir.join("source.c"), dir.join(name));
-    std::fs::write(&file, source).unwrap();
-    let compiled = ["musl-gcc", "cc"].iter().any(|compiler| {
-        let mut command = Command::new(compiler);
-        command.args(["-static", "-O1", "-w", "-o"]).arg(&program).arg(&file).stderr(Stdio::null());
-        command.status().is_ok_and(|status| status.success())
-    });
-    assert!(compiled, "no C compiler made {name}: install musl-tools");
-    std::fs::remove_file(file).unwrap();
-    program
+    testkit::program::compile(&host.path(&format!("{name}-dir")), name, source)
 }
 
 /// `-v DIR:/attack` for a compiled program.
@@ -257,17 +247,6 @@ fn t2_nothing_of_the_image_is_loaded_or_asked_for_names() {
 
 // T3: untrusted paths resolve beneath the root. CVE-2019-16884, CVE-2021-30465, CVE-2025-31133.
 
-const RACER: &str = r#"
-#define _GNU_SOURCE
-#include <fcntl.h>
-#include <stdio.h>
-#include <unistd.h>
-#include <sys/syscall.h>
-int main(int argc, char **argv) {
-    for (;;) syscall(SYS_renameat2, AT_FDCWD, argv[1], AT_FDCWD, argv[2], 2 /* RENAME_EXCHANGE */);
-}
-"#;
-
 #[test]
 fn t3_exchanged_mount_targets_lead_nowhere() {
     let host = Host::new();
@@ -278,7 +257,7 @@ fn t3_exchanged_mount_targets_lead_nowhere() {
     let (real, link) = (rootfs.join("target"), rootfs.join("other"));
     std::fs::create_dir(&real).unwrap();
     symlink(&canary.dir, &link).unwrap();
-    let racer = compile(&host, "racer", RACER);
+    let racer = compile(&host, "racer", EXCHANGER);
     let mut racing = Command::new(&racer).arg(&real).arg(&link).spawn().unwrap();
     let volume = format!("{}:/target/sub", source.display());
     let dir = rootfs.to_str().unwrap();
@@ -1071,7 +1050,7 @@ fn t16_a_source_is_pinned_when_it_is_checked() {
     std::os::unix::fs::chown(&one, Some(1000), Some(1000)).unwrap();
     std::fs::write(two.join("roots"), "secret").unwrap();
     std::fs::set_permissions(two.join("roots"), PermissionsExt::from_mode(0o600)).unwrap();
-    let racer = compile(&host, "racer", RACER);
+    let racer = compile(&host, "racer", EXCHANGER);
     let mut racing = Command::new(&racer).arg(&one).arg(&two).spawn().unwrap();
     let volume = format!("{}:/d", one.display());
     for _ in 0..30 {

@@ -124,6 +124,21 @@ impl Store {
         self.image(raw)
     }
 
+    /// Keeps the trees of an image's layers from being removed while what is returned lives.
+    ///
+    /// Errors: [`Error::NoImage`] if one is gone already.
+    pub fn pin_layers(&self, image: &Image) -> Result<Vec<OwnedFd>, Error> {
+        let gone = || Error::NoImage { given: image.id.to_string() };
+        let pin = |layer: &Layer| {
+            let path = self.paths().layer(&layer.chain);
+            let pinned = crate::locked::pin(rustix::fs::CWD, &path);
+            let failed =
+                |source: rustix::io::Errno| Error::Files { doing: "hold", path, source: source.into() };
+            pinned.map_err(failed)?.ok_or_else(gone)
+        };
+        image.layers.iter().map(pin).collect()
+    }
+
     /// All images, the newest first.
     pub fn images(&self) -> Result<Vec<Image>, Error> {
         let raws = self.db.read("list the images", |tx| {

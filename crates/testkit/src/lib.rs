@@ -10,7 +10,7 @@
 //! - [`pty`]: the same under a terminal
 //! - [`bundle`]: OCI bundles for `berth-runtime`
 //! - [`rootfs`]: a root file system from busybox, as a directory or a tar
-//! - [`elf`]: programs of a few instructions
+//! - [`elf`]: programs of a few instructions; [`program`]: others
 //! - [`image`]: images as archives, and served by a registry that may lie
 //! - [`http`]: a server that does what a test tells it to
 //! - [`registry`]: Debian's docker-registry; [`relay`]: a wire to a server that is cut
@@ -27,6 +27,7 @@ pub mod http;
 mod ids;
 pub mod image;
 pub mod leaks;
+pub mod program;
 pub mod pty;
 pub mod registry;
 pub mod relay;

@@ -143,8 +143,8 @@ fn failures_say_what_dockers_say() {
         (&["", "box:/x"], "source can not be empty"),
         (&["f", ""], "destination can not be empty"),
         (&["box:", "x"], "the source's path is empty"),
-        (&["box:/proc/1/status", "x"], "a file of the kernel's"),
-        (&["f", "box:/proc/1"], "a file of the kernel's"),
+        (&["box:/proc/1/status", "x"], "it is the kernel's"),
+        (&["f", "box:/proc/1"], "it is the kernel's"),
     ] {
         cp(&host, words).run().code(1).stdout_is("").stderr_has(&[says]);
     }

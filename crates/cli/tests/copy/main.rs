@@ -5,8 +5,10 @@
     reason = "a test's helpers fail the test, and use the host's own tools"
 )]
 
+mod attacks;
 mod files;
 mod rules;
+mod sides;
 
 use testkit::Host;
 

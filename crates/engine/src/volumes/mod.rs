@@ -148,6 +148,15 @@ pub fn data_path(home: &Home, name: &str) -> PathBuf {
     store::Paths::of(&home.root).volume_data(name)
 }
 
+/// Where a volume's content is while no container runs with it; `None` if it's only in memory.
+pub(crate) fn path_at_rest(home: &Home, name: &str, options: &BTreeMap<String, String>) -> Option<PathBuf> {
+    match local::backing(options).ok()? {
+        Backing::Directory => Some(data_path(home, name)),
+        Backing::Bind(path) => Some(path),
+        Backing::Tmpfs { .. } => None,
+    }
+}
+
 /// Bytes of the files in a volume; in memory or elsewhere on the host they don't count.
 pub fn bytes(volume: &Volume) -> Result<u64, Error> {
     match local::backing(&volume.options) {
