@@ -15,6 +15,7 @@ use engine::ps::{Listed, ListedState};
 use engine::run::Ran;
 use engine::{Home, attach, images, pieces, volumes};
 use linux::process::Exit;
+use types::digest::Digest;
 use types::image::media::Compression;
 use types::reference::Reference;
 
@@ -322,6 +323,11 @@ pub fn reference(text: &str) -> Result<Reference, Failure> {
 /// The tags that a registry has of a repository.
 pub fn tags(repository: &str) -> Result<Vec<String>, Failure> {
     images::pull::tags(repository).map_err(failure)
+}
+
+/// Copies an image between registries and archives; its digest. Who may read and write there needs no other rights.
+pub fn copy_image(request: &images::copy::CopyRequest, progress: &Shown) -> Result<Digest, Failure> {
+    images::copy::copy(request, progress).map_err(failure)
 }
 
 /// What a registry has under a name.

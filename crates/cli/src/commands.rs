@@ -10,6 +10,7 @@ use crate::flags::{self, Asked, CommandSpec, Parsed};
 use crate::{help, suggest};
 
 mod commit;
+mod copy;
 mod cp;
 mod diff;
 mod enter;
@@ -187,6 +188,7 @@ pub static ENTRIES: &[Entry] = &[
     image(&[], &["inspect"], &inspect::IMAGE_SPEC, inspect::image_work),
     image(&[], &["prune"], &image_prune::SPEC, image_prune::work),
     image(&[], &["verify"], &image_verify::SPEC, image_verify::work),
+    other(IMAGES, &["copy"], &copy::SPEC, copy::work),
     under(IMAGES, Object::Manifest, &["inspect"], &manifest::SPEC, manifest::work),
     other(IMAGES, &["tags"], &tags::SPEC, tags::work),
     other(IMAGES, &["login"], &login::SPEC, login::work),

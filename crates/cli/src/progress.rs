@@ -30,6 +30,13 @@ enum Mode {
     Json,
 }
 
+/// What is done with layers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verb {
+    Pull,
+    Copy,
+}
+
 /// Where it is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum To {
@@ -59,6 +66,7 @@ impl To {
 /// Shows layers as they come.
 #[derive(Debug)]
 pub struct Shown {
+    verb: Verb,
     mode: Mode,
     to: To,
     state: Mutex<State>,
@@ -74,6 +82,7 @@ struct State {
 
 #[derive(Debug)]
 struct Line {
+    verb: Verb,
     name: String,
     total: Option<u64>,
     state: Option<LayerState>,
@@ -104,9 +113,14 @@ impl Shown {
         Ok(Shown::with(mode, to))
     }
 
+    /// As [`Shown::of_pull`], in words for blobs that are copied.
+    pub fn of_copy(quiet: bool, wanted: &str, to: To) -> Result<Shown, BadValue> {
+        Ok(Shown { verb: Verb::Copy, ..Shown::of_pull(quiet, wanted, to)? })
+    }
+
     fn with(mode: Mode, to: To) -> Shown {
         let state = State { lines: Vec::new(), drawn: 0, last_drawing: None };
-        Shown { mode, to, state: Mutex::new(state) }
+        Shown { verb: Verb::Pull, mode, to, state: Mutex::new(state) }
     }
 
     /// Tells something that is about no single layer, such as what is pulled from where.
@@ -139,9 +153,11 @@ impl Shown {
     }
 }
 
-/// Docker's words for a state.
-fn words(state: LayerState) -> &'static str {
+/// Docker's words for a state, or ones like them.
+fn words(verb: Verb, state: LayerState) -> &'static str {
     match state {
+        LayerState::Reading { .. } if verb == Verb::Copy => "Copying",
+        LayerState::Done if verb == Verb::Copy => "Copied",
         LayerState::Exists => "Already exists",
         LayerState::Waiting => "Waiting",
         LayerState::Reading { .. } => "Downloading",
@@ -152,9 +168,11 @@ fn words(state: LayerState) -> &'static str {
 
 impl Progress for Shown {
     fn begin(&self, layers: &[(String, Option<u64>)]) {
+        let verb = self.verb;
         let line = |(digest, total): &(String, Option<u64>)| {
             let digits = digest.split_once(':').map_or(&digest[..], |(_, digits)| digits);
             Line {
+                verb,
                 name: digits.chars().take(DIGITS).collect(),
                 total: *total,
                 state: None,
@@ -164,7 +182,7 @@ impl Progress for Shown {
         };
         if let Ok(mut state) = self.state.lock() {
             state.lines = layers.iter().map(line).collect();
-            if self.mode == Mode::Plain {
+            if self.mode == Mode::Plain && self.verb == Verb::Pull {
                 let text: String =
                     state.lines.iter().map(|line| format!("{}: Pulling fs layer\n", line.name)).collect();
                 self.to.write(&text);
@@ -187,8 +205,9 @@ impl Progress for Shown {
             Mode::Nothing => {}
             Mode::Plain => {
                 let worth = !matches!(now, LayerState::Reading { .. } | LayerState::Unpacked);
-                if worth && line.told.insert(words(now)) {
-                    self.to.write(&format!("{}: {}\n", line.name, words(now)));
+                let words = words(self.verb, now);
+                if worth && line.told.insert(words) {
+                    self.to.write(&format!("{}: {words}\n", line.name));
                 }
             }
             Mode::Json => {
@@ -199,7 +218,7 @@ impl Progress for Shown {
                 let detail = json!({ "current": current, "total": total });
                 self.to.write(&format!(
                     "{}\n",
-                    json!({ "status": words(now), "id": line.name, "progressDetail": detail })
+                    json!({ "status": words(self.verb, now), "id": line.name, "progressDetail": detail })
                 ));
             }
             Mode::Terminal => {
@@ -245,7 +264,7 @@ impl Line {
         let name = &self.name;
         let Some(state) = self.state else { return format!("{name}: Waiting") };
         let (LayerState::Reading { read_bytes, .. }, Some(total)) = (state, self.total) else {
-            return format!("{name}: {}", words(state));
+            return format!("{name}: {}", words(self.verb, state));
         };
         let filled = (read_bytes * BAR_CHARS).checked_div(total).unwrap_or(BAR_CHARS).min(BAR_CHARS);
         let bar = "=".repeat(filled as usize) + ">";
@@ -255,7 +274,7 @@ impl Line {
         let width = BAR_CHARS as usize + 1;
         format!(
             "{name}: {} [{bar:<width$}] {}/{}  {}/s  {left:.0}s",
-            words(state),
+            words(self.verb, state),
             size::human(read_bytes),
             size::human(total),
             size::human(per_second as u64),
@@ -271,6 +290,7 @@ mod tests {
     fn a_line_tells_size_speed_and_time_left() {
         let begun = Instant::now();
         let line = Line {
+            verb: Verb::Pull,
             name: "0123456789ab".into(),
             total: Some(100_000_000),
             state: Some(LayerState::Reading { read_bytes: 50_000_000, unpacked_bytes: 0 }),

@@ -126,6 +126,14 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
+    /// What `copy` can't read, or can't put there.
+    #[error("cannot copy {what}: {why}")]
+    CopyImage {
+        /// A place, or a part of what is there.
+        what: String,
+        /// Why not.
+        why: String,
+    },
     /// What is to be pushed isn't here.
     #[error("an image does not exist locally with the tag: {name}")]
     NoTag {
@@ -184,7 +192,10 @@ impl Error {
     pub fn kind(&self) -> Kind {
         match self {
             Error::NotRoot => Kind::Forbidden,
-            Error::Invalid { .. } | Error::Image { .. } | Error::ImageArchive { .. } => Kind::Invalid,
+            Error::Invalid { .. }
+            | Error::Image { .. }
+            | Error::ImageArchive { .. }
+            | Error::CopyImage { .. } => Kind::Invalid,
             Error::ImageParts { source, .. } => {
                 registry_error(source).map_or(source.kind(), registry::Error::kind)
             }

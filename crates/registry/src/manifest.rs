@@ -86,6 +86,24 @@ impl Client {
         repository: &Repository,
         descriptor: &Descriptor,
     ) -> Result<Fetched<Manifest>, Error> {
+        let found = self.entry(repository, descriptor)?;
+        match found.document {
+            Document::Manifest(manifest) => {
+                Ok(Fetched { descriptor: found.descriptor, bytes: found.bytes, document: *manifest })
+            }
+            Document::Index(_) => Err(Error::Unsupported {
+                reference: repository_at(repository, &descriptor.digest).familiar(),
+                reason: "it is an index inside an index".into(),
+            }),
+        }
+    }
+
+    /// The document, whichever sort it is, that `descriptor`, an entry of an index, points at.
+    pub fn entry(
+        &self,
+        repository: &Repository,
+        descriptor: &Descriptor,
+    ) -> Result<Fetched<Document>, Error> {
         let reference = repository_at(repository, &descriptor.digest);
         let wanted = Wanted {
             reference: &reference,
@@ -94,16 +112,7 @@ impl Client {
             digest: Some(&descriptor.digest),
             size: Some(descriptor.size),
         };
-        let found = self.ask_each(repository, |endpoint| self.fetch(endpoint, &wanted))?;
-        match found.document {
-            Document::Manifest(manifest) => {
-                Ok(Fetched { descriptor: found.descriptor, bytes: found.bytes, document: *manifest })
-            }
-            Document::Index(_) => Err(Error::Unsupported {
-                reference: reference.familiar(),
-                reason: "it is an index inside an index".into(),
-            }),
-        }
+        self.ask_each(repository, |endpoint| self.fetch(endpoint, &wanted))
     }
 
     /// What `reference` names now, by the registry's word alone: good for finding out whether it is what one has already.

@@ -40,7 +40,7 @@ pub enum Pushed {
 }
 
 /// Gives the bytes of a blob from an offset on. Called again after a connection broke.
-pub type Opener<'a> = dyn FnMut(u64) -> io::Result<Box<dyn Read>> + 'a;
+pub type Opener<'a> = dyn FnMut(u64) -> io::Result<Box<dyn Read + 'a>> + 'a;
 
 /// One blob on its way.
 struct Upload<'a> {
@@ -349,13 +349,13 @@ enum Stop {
 }
 
 /// A source that gives exactly as much as announced, or an error that isn't the connection's.
-struct Measured {
-    inner: Box<dyn Read>,
+struct Measured<'a> {
+    inner: Box<dyn Read + 'a>,
     left: u64,
     fault: Option<io::Error>,
 }
 
-impl Read for Measured {
+impl Read for Measured<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
         if most == 0 {

@@ -277,7 +277,7 @@ fn a_source_that_fails_is_told_apart_from_the_connection() {
     let bytes = content(LARGE);
     let (server, _) = registry(|_, _| None);
     let reference = reference(&server.host());
-    let push = |open: &mut dyn FnMut(u64) -> io::Result<Box<dyn Read>>| {
+    let push = |open: &mut registry::push::Opener<'_>| {
         client().push_blob(reference.repository(), &descriptor_of(&bytes), &[], open).unwrap_err()
     };
     let short = bytes[..1000].to_vec();

@@ -106,9 +106,8 @@ impl Archives {
         let file = create_blob(work.fd(), BLOB_FILE).map_err(|errno| files("make", errno.into()))?;
         let mut hashed = Hashed::new(file);
         let mut out = BufWriter::with_capacity(BUFFER_BYTES, &mut hashed);
-        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let mut input = Input { archive: &mut archive, failed: false };
-        let done = gzip::compress(&mut input, &mut out, threads).and_then(|()| out.flush());
+        let done = gzip::compress(&mut input, &mut out).and_then(|()| out.flush());
         let failed = input.failed;
         drop(out);
         done.map_err(|source| if failed { Error::ReadArchive(source) } else { files("write", source) })?;

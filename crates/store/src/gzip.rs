@@ -25,7 +25,7 @@ const LEVEL: u32 = 1;
 const BLOCKS_PER_THREAD: usize = 3;
 
 /// Most threads: further ones wait for the one that reads.
-pub(crate) const THREADS_MAX: usize = 8;
+const THREADS_MAX: usize = 8;
 
 /// No name, no time, system unknown. Source: RFC 1952 2.3.
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
@@ -44,9 +44,13 @@ struct Done {
     crc: Crc,
 }
 
-/// Compresses all of `input` in `threads` threads beside the caller's, which reads and writes.
-pub(crate) fn compress(input: &mut dyn Read, output: &mut dyn Write, threads: usize) -> io::Result<()> {
-    let threads = threads.clamp(1, THREADS_MAX);
+/// Compresses all of `input` in a thread for each processor beside the caller's, which reads and writes.
+pub fn compress(input: &mut dyn Read, output: &mut dyn Write) -> io::Result<()> {
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    compress_by(input, output, threads.min(THREADS_MAX))
+}
+
+fn compress_by(input: &mut dyn Read, output: &mut dyn Write, threads: usize) -> io::Result<()> {
     let most = threads * BLOCKS_PER_THREAD;
     let (jobs, queue) = sync_channel::<Job>(most);
     let queue = Mutex::new(queue);
@@ -132,7 +136,7 @@ mod tests {
     fn check(plain: &[u8]) {
         let packed = |threads| {
             let mut packed = Vec::new();
-            compress(&mut &plain[..], &mut packed, threads).unwrap();
+            compress_by(&mut &plain[..], &mut packed, threads).unwrap();
             packed
         };
         let one = packed(1);
@@ -170,7 +174,7 @@ mod tests {
         plain.extend(&noise[..20_000]);
         plain.extend(&noise[..20_000]);
         let mut packed = Vec::new();
-        compress(&mut &plain[..], &mut packed, 2).unwrap();
+        compress_by(&mut &plain[..], &mut packed, 2).unwrap();
         assert!(packed.len() < 30_000, "{}", packed.len());
     }
 
@@ -183,7 +187,7 @@ mod tests {
                 Ok(buffer.len())
             }
         }
-        let error = compress(&mut Failing(5), &mut io::sink(), 3).unwrap_err();
+        let error = compress_by(&mut Failing(5), &mut io::sink(), 3).unwrap_err();
         assert_eq!(error.to_string(), "rotten");
     }
 }

@@ -32,7 +32,7 @@
 //! - `archive`: a layer's archive as it was
 //! - `pack`: trees and changes to archives; `changes`: what an overlay changed
 //! - `overlay`: overlayfs's marks, and what a stack of layers shows; `confined`, `attributes`: files of layers
-//! - `gzip`: for registries, by several threads
+//! - [`gzip`]: for registries, by several threads
 //! - `locked`, `remove`, `sweep`: work in `tmp/`, and what is left of it
 #![forbid(unsafe_code)]
 
@@ -43,7 +43,7 @@ mod confined;
 mod containers;
 mod db;
 mod error;
-mod gzip;
+pub mod gzip;
 mod images;
 mod import;
 mod ingest;

@@ -1,6 +1,7 @@
 //! Images by their effect: loaded, listed, named, run, pulled from good and bad registries, pushed, killed half-way.
 #![allow(clippy::unwrap_used)]
 
+mod copy;
 mod faults;
 mod hostile;
 mod lists;

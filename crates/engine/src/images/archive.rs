@@ -171,10 +171,7 @@ fn seekable(
             return Ok(input);
         }
     }
-    let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
-    let spool = openat(CWD, tmp, flags, Mode::RUSR | Mode::WUSR)
-        .map_err(|errno| Error::system("make a file in", tmp.display(), errno))?;
-    let mut spool = File::from(spool);
+    let mut spool = nameless(tmp)?;
     let (mut plain, _) = store::decompress(BufReader::with_capacity(BUFFER_BYTES, input)).map_err(refused)?;
     io::copy(&mut plain, &mut spool).map_err(|error| match error.raw_os_error() {
         Some(_) => Error::io("unpack", what, &error),
@@ -183,6 +180,13 @@ fn seekable(
     })?;
     spool.seek(SeekFrom::Start(0)).map_err(failed)?;
     Ok(spool)
+}
+
+/// A file in a directory that has no name there.
+pub(super) fn nameless(dir: &Path) -> Result<File, Error> {
+    let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
+    let file = openat(CWD, dir, flags, Mode::RUSR | Mode::WUSR);
+    Ok(file.map_err(|errno| Error::system("make a file in", dir.display(), errno))?.into())
 }
 
 #[cfg(test)]

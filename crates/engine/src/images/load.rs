@@ -2,6 +2,7 @@
 
 use super::archive::{Archive, Section};
 use super::install::{Parts, configuration, diff_ids, install, make};
+use super::layout::{FULL_NAME, REF_NAME, blob_name};
 use super::{Progress, host_platform, open_store};
 use crate::request::ImportSource;
 use crate::{Error, Home};
@@ -15,12 +16,6 @@ use types::reference::Reference;
 
 /// Indexes within indexes that are followed.
 const INDEX_DEPTH_MAX: usize = 4;
-
-/// Annotation with the whole name of an image: containerd's.
-const FULL_NAME: &str = "io.containerd.image.name";
-
-/// Annotation with the name or the tag of an image. Source: image-spec annotations.md.
-const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
 /// An image that was in an archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,12 +32,12 @@ pub struct Loaded {
 /// Format".
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct DockerItem {
-    config: String,
+pub(super) struct DockerItem {
+    pub config: String,
     #[serde(default)]
-    repo_tags: Option<Vec<String>>,
+    pub repo_tags: Option<Vec<String>>,
     #[serde(default)]
-    layers: Option<Vec<String>>,
+    pub layers: Option<Vec<String>>,
 }
 
 /// Reads the images of an archive.
@@ -169,7 +164,7 @@ impl Loader<'_> {
         names: Vec<Reference>,
         depth: usize,
     ) -> Result<Option<Loaded>, Error> {
-        let blob = |digest: &Digest| format!("blobs/{}/{}", digest.algorithm().name(), digest.hex());
+        let blob = blob_name;
         let checked = |digest: &Digest, most| {
             let bytes = self.required(&blob(digest), most)?;
             match digest.matches(&bytes) {

@@ -8,6 +8,8 @@
 //! - [`commit`]: from a container; `change`: `--change`
 //! - [`keep`]: which of them nothing uses, whether they are whole
 //! - [`login`]: signing in to registries
+//! - [`copy`]: from one place to another, without what is here
+//! - `layout`: archives as they are written
 //! - `install`: from a manifest and where its blobs are
 //! - [`progress`]: how far layers are
 //!
@@ -16,8 +18,10 @@
 mod archive;
 mod change;
 pub mod commit;
+pub mod copy;
 mod install;
 pub mod keep;
+mod layout;
 pub mod list;
 pub mod load;
 pub mod login;
