@@ -383,6 +383,11 @@ pub fn save(images: &[String], path: Option<&Path>) -> Result<(), Failure> {
     engine::output::to(path, &mut |out| engine::images::save(&home, images, out)).map_err(failure)
 }
 
+/// In which files two images differ.
+pub fn diff_images(a: &str, b: &str) -> Result<Vec<images::diff::FileDifference>, Failure> {
+    images::diff::diff(&home()?, a, b).map_err(failure)
+}
+
 /// What a container changed: docker's letter and the path.
 pub fn changes(given: &str) -> Result<Vec<(char, String)>, Failure> {
     let changes = engine::snapshot::changes(&home()?, given).map_err(failure)?;

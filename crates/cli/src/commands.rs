@@ -17,6 +17,7 @@ mod enter;
 mod exec;
 mod export;
 mod history;
+mod image_diff;
 mod image_prune;
 mod image_verify;
 mod images;
@@ -186,6 +187,7 @@ pub static ENTRIES: &[Entry] = &[
     image(&["rmi"], &["rm", "remove"], &rmi::SPEC, rmi::work),
     image(&["history"], &["history"], &history::SPEC, history::work),
     image(&[], &["inspect"], &inspect::IMAGE_SPEC, inspect::image_work),
+    image(&[], &["diff"], &image_diff::SPEC, image_diff::work),
     image(&[], &["prune"], &image_prune::SPEC, image_prune::work),
     image(&[], &["verify"], &image_verify::SPEC, image_verify::work),
     other(IMAGES, &["copy"], &copy::SPEC, copy::work),

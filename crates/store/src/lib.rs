@@ -30,7 +30,8 @@
 //! - `ingest`: layers' archives to an image; `import`: a root file system's archive to one; `tar`: an archive's entries;
 //!   `unpack`: entries to files
 //! - `archive`: a layer's archive as it was
-//! - `pack`: trees and changes to archives; `changes`: what an overlay changed
+//! - `pack`: trees and changes to archives; `changes`: what an overlay changed;
+//!   `compare`: two stacks of layers
 //! - `overlay`: overlayfs's marks, and what a stack of layers shows; `confined`, `attributes`: files of layers
 //! - [`gzip`]: for registries, by several threads
 //! - `locked`, `remove`, `sweep`: work in `tmp/`, and what is left of it
@@ -39,6 +40,7 @@
 mod archive;
 mod attributes;
 pub mod changes;
+pub mod compare;
 mod confined;
 mod containers;
 mod db;

@@ -137,6 +137,11 @@ impl<'a> Merged<'a> {
         Ok(None)
     }
 
+    /// The layers that have it, topmost first: never none, below a root.
+    pub fn layers(&self) -> &[BorrowedFd<'a>] {
+        &self.layers
+    }
+
     /// The path that it was found at, without links.
     pub fn path(&self) -> &[u8] {
         &self.path

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod copy;
+mod diff;
 mod faults;
 mod hostile;
 mod lists;

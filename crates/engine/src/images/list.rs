@@ -74,13 +74,13 @@ fn split(name: &str, at: char) -> Option<(String, String)> {
     Some((repository.to_owned(), rest.to_owned()))
 }
 
-fn config(image: &Image) -> Result<ImageConfig, Error> {
+pub(super) fn config(image: &Image) -> Result<ImageConfig, Error> {
     ImageConfig::parse(image.config_json.as_bytes())
         .map_err(|error| Error::Image { image: image.id.to_string(), why: error.to_string() })
 }
 
 /// The image that a user calls `given`.
-fn find(home: &Home, given: &str) -> Result<Image, Error> {
+pub(super) fn find(home: &Home, given: &str) -> Result<Image, Error> {
     let store = look_at_store(home)?.ok_or_else(|| store::Error::NoImage { given: given.to_owned() })?;
     Ok(store.resolve_image(given)?)
 }

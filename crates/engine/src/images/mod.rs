@@ -6,6 +6,7 @@
 //! - [`pull`], [`push`]: from and to registries
 //! - [`manifest`]: what a registry has under a name
 //! - [`commit`]: from a container; `change`: `--change`
+//! - [`diff`]: which files of two images differ
 //! - [`keep`]: which of them nothing uses, whether they are whole
 //! - [`login`]: signing in to registries
 //! - [`copy`]: from one place to another, without what is here
@@ -19,6 +20,7 @@ mod archive;
 mod change;
 pub mod commit;
 pub mod copy;
+pub mod diff;
 mod install;
 pub mod keep;
 mod layout;
