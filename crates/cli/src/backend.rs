@@ -147,7 +147,8 @@ pub fn ps(request: &PsRequest) -> Result<Vec<PsRow>, Failure> {
     Ok(listed.into_iter().map(row).collect())
 }
 
-fn row(listed: Listed) -> PsRow {
+/// A row of the list of containers.
+pub fn row(listed: Listed) -> PsRow {
     PsRow {
         id: listed.id,
         name: listed.name,
@@ -417,6 +418,28 @@ pub fn commit(request: &images::CommitRequest) -> Result<String, Failure> {
 /// Removes images that nothing uses.
 pub fn prune_images(request: &images::keep::PruneRequest) -> Result<images::keep::Pruned, Failure> {
     images::keep::prune(&home()?, request).map_err(failure)
+}
+
+/// What all there is takes.
+pub fn usage() -> Result<engine::system::Usage, Failure> {
+    engine::system::usage(&home()?).map_err(failure)
+}
+
+/// What images take.
+pub fn images_usage() -> Result<images::usage::ImagesUsage, Failure> {
+    let home = home()?;
+    let containers = engine::find::all(&home).map_err(failure)?;
+    images::usage::usage(&home, &containers).map_err(failure)
+}
+
+/// Removes what nothing uses.
+pub fn prune(request: &engine::system::PruneRequest) -> Result<engine::system::Pruned, Failure> {
+    engine::system::prune(&home()?, request).map_err(failure)
+}
+
+/// Removes containers that have ended.
+pub fn prune_containers(filter: &engine::system::PruneFilter) -> Result<engine::system::Pruned, Failure> {
+    engine::system::prune_containers(&home()?, filter).map_err(failure)
 }
 
 /// Hashes all that is stored of images.

@@ -37,6 +37,7 @@ mod rmi;
 mod run;
 mod save;
 mod stop;
+mod system;
 mod tag;
 mod tags;
 mod tree;
@@ -67,12 +68,15 @@ pub enum Object {
     Image,
     /// `berth manifest …`
     Manifest,
+    /// `berth system …`
+    System,
     /// `berth volume …`
     Volume,
 }
 
 impl Object {
-    const ALL: [Object; 4] = [Object::Container, Object::Image, Object::Manifest, Object::Volume];
+    const ALL: [Object; 5] =
+        [Object::Container, Object::Image, Object::Manifest, Object::System, Object::Volume];
 
     /// The word.
     pub fn word(self) -> &'static str {
@@ -80,6 +84,7 @@ impl Object {
             Object::Container => "container",
             Object::Image => "image",
             Object::Manifest => "manifest",
+            Object::System => "system",
             Object::Volume => "volume",
         }
     }
@@ -90,6 +95,7 @@ impl Object {
             Object::Container => "Manage containers",
             Object::Image => "Manage images",
             Object::Manifest => "Look at manifests in registries",
+            Object::System => "See what is taken, and remove what nothing uses",
             Object::Volume => "Manage volumes",
         }
     }
@@ -171,6 +177,7 @@ pub static ENTRIES: &[Entry] = &[
     container(&["stop"], &["stop"], &stop::SPEC, stop::work),
     container(&["kill"], &["kill"], &kill::SPEC, kill::work),
     container(&["rm"], &["rm", "remove"], &rm::SPEC, rm::work),
+    container(&[], &["prune"], &system::CONTAINER_PRUNE, system::container_prune),
     container(&["inspect"], &["inspect"], &inspect::SPEC, inspect::work),
     container(&["diff"], &["diff"], &diff::SPEC, diff::work),
     container(&["cp"], &["cp"], &cp::SPEC, cp::work),
@@ -202,6 +209,8 @@ pub static ENTRIES: &[Entry] = &[
     volume(&["prune"], &volume::PRUNE, volume::prune),
     other(PIECES, &["unshare"], &unshare::SPEC, unshare::work),
     other(PIECES, &["enter"], &enter::SPEC, enter::work),
+    under(HOST, Object::System, &["df"], &system::DF, system::df),
+    under(HOST, Object::System, &["prune"], &system::PRUNE, system::prune),
     other(HOST, &["info"], &info::SPEC, info::work),
     other(HOST, &["version"], &version::SPEC, version::work),
 ];

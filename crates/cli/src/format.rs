@@ -9,6 +9,7 @@ pub mod table;
 pub mod template;
 pub mod time;
 pub mod tree;
+pub mod usage;
 pub mod volumes;
 
 pub use template::Format;

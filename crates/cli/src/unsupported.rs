@@ -110,8 +110,6 @@ pub static RM: &[Unsupported] = &[short('l', flag("link", NETWORKS))];
 pub static LOGS: &[Unsupported] = &[flag("details", "")];
 /// Of `inspect`.
 pub static INSPECT: &[Unsupported] = &[short('s', flag("size", ""))];
-/// Of `images`.
-pub static IMAGES_LIST: &[Unsupported] = &[flag("tree", "")];
 /// Of `rmi`.
 pub static RMI: &[Unsupported] =
     &[flag("no-prune", "layers that no image has any more are always removed"), flag("platform", "")];

@@ -46,6 +46,7 @@ mod shm;
 pub mod snapshot;
 pub mod spec;
 pub mod stop;
+pub mod system;
 mod teardown;
 pub mod users;
 pub mod volumes;

@@ -79,7 +79,8 @@ pub fn ps(home: &Home, request: &PsRequest) -> Result<Vec<Listed>, Error> {
     Ok(rows)
 }
 
-fn listed(container: &Container) -> Listed {
+/// What lists show of a container.
+pub(crate) fn listed(container: &Container) -> Listed {
     let config = &container.config;
     let request = &config.request;
     let mounts = config.mounts.iter().filter_map(|mount| match &mount.kind {

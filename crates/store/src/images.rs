@@ -218,6 +218,27 @@ impl Store {
         })
     }
 
+    /// The blobs that are kept for each image: as its layers' archives, and for its manifests.
+    pub fn blobs_of_images(&self) -> Result<Vec<(ImageId, Blob)>, Error> {
+        let rows = self.db.read("list the blobs", |tx| {
+            let mut query = tx.prepare_cached(
+                "SELECT image, digest, size FROM blobs JOIN (
+                     SELECT image, blob FROM image_layers JOIN layers USING (chain_id) WHERE blob IS NOT NULL
+                     UNION SELECT image, blob FROM manifests JOIN manifest_blobs ON manifest = digest
+                 ) ON blob = blobs.digest",
+            )?;
+            let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+            let rows = query.query_map([], row)?.collect::<Result<Vec<(String, String, i64)>, _>>()?;
+            Ok(rows)
+        })?;
+        let parsed = rows.into_iter().map(|(image, digest, bytes)| {
+            let id = ImageId::parse(&image).ok_or_else(|| self.db.damaged("image id", &image))?;
+            let digest = Digest::parse(&digest).map_err(|_| self.db.damaged("digest", &digest))?;
+            Ok((id, Blob { digest, bytes: u64::try_from(bytes).unwrap_or_default() }))
+        });
+        parsed.collect()
+    }
+
     /// Opens a blob that is kept here; `None` if it isn't.
     pub fn open_blob(&self, digest: &Digest) -> Option<std::fs::File> {
         crate::ingest::open_blob(self.paths(), digest)

@@ -1,13 +1,14 @@
 //! `berth image prune`.
 
+use engine::images::Removed;
 use engine::images::keep::PruneRequest;
 
 use super::print;
-use crate::failure::{BadValue, Failure};
+use crate::backend;
+use crate::failure::Failure;
 use crate::flags::{CommandSpec, Flag, Parsed};
 use crate::format::size;
 use crate::parse::filter;
-use crate::{backend, suggest};
 
 /// Flags and arguments.
 pub static SPEC: CommandSpec = CommandSpec {
@@ -31,48 +32,10 @@ pub static SPEC: CommandSpec = CommandSpec {
     trailing: false,
 };
 
-const KEYS: [&str; 4] = ["until", "label", "label!", "dangling"];
-
-enum PruneFilter {
-    Until(i64),
-    Label(String, Option<String>),
-    NotLabel(String, Option<String>),
-    Dangling(bool),
-}
-
-fn filter(key: &str, value: &str) -> Result<PruneFilter, BadValue> {
-    let (label, of_label) = filter::label(value);
-    Ok(match key {
-        "until" => {
-            let at = crate::parse::moment::parse(value, std::time::SystemTime::now())?;
-            let since = at.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-            PruneFilter::Until(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
-        }
-        "label" => PruneFilter::Label(label, of_label),
-        "label!" => PruneFilter::NotLabel(label, of_label),
-        "dangling" => match crate::flags::parse_bool(value) {
-            Some(dangling) => PruneFilter::Dangling(dangling),
-            None => return Err(BadValue::new("dangling is true or false")),
-        },
-        key => {
-            return Err(
-                BadValue::new(format!("unknown filter {key:?}")).did_you_mean(suggest::nearest(key, KEYS))
-            );
-        }
-    })
-}
-
 /// Asks, removes, and prints what is gone.
 pub fn work(parsed: &Parsed) -> Result<u8, Failure> {
-    let mut request = PruneRequest { all: parsed.switch("all"), ..PruneRequest::default() };
-    for filter in filter::each(parsed, filter)? {
-        match filter {
-            PruneFilter::Until(until) => request.until_ns = Some(until),
-            PruneFilter::Label(key, value) => request.labels.push((key, value)),
-            PruneFilter::NotLabel(key, value) => request.labels_not.push((key, value)),
-            PruneFilter::Dangling(dangling) => request.all |= !dangling,
-        }
-    }
+    let (filter, dangling) = filter::prune(parsed, true)?;
+    let request = PruneRequest { all: parsed.switch("all") || dangling == Some(false), filter };
     let what = match request.all {
         true => "all images without at least one container associated to them",
         false => "all dangling images",
@@ -81,14 +44,20 @@ pub fn work(parsed: &Parsed) -> Result<u8, Failure> {
         return Ok(0);
     }
     let pruned = backend::prune_images(&request)?;
-    if !pruned.removed.is_empty() {
-        let mut text = "Deleted Images:\n".to_owned();
-        for removed in &pruned.removed {
-            text.extend(removed.untagged.iter().map(|name| format!("untagged: {name}\n")));
-            text.extend(removed.deleted.iter().map(|id| format!("deleted: {id}\n")));
-        }
-        print(&(text + "\n"))?;
-    }
-    print(&format!("Total reclaimed space: {}\n", size::human(pruned.reclaimed_bytes)))?;
+    print(&gone(&pruned.removed))?;
+    print(&format!("Total reclaimed space: {}\n", size::sum(pruned.reclaimed_bytes)))?;
     Ok(0)
+}
+
+/// What is gone of images, in docker's words; nothing if nothing is.
+pub fn gone(images: &[Removed]) -> String {
+    if images.is_empty() {
+        return String::new();
+    }
+    let mut text = "Deleted Images:\n".to_owned();
+    for removed in images {
+        text.extend(removed.untagged.iter().map(|name| format!("untagged: {name}\n")));
+        text.extend(removed.deleted.iter().map(|id| format!("deleted: {id}\n")));
+    }
+    text + "\n"
 }

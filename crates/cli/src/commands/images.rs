@@ -8,8 +8,9 @@ use crate::failure::{BadValue, Failure};
 use crate::flags::{CommandSpec, Flag, Parsed};
 use crate::format::Format;
 use crate::format::images::{self, ImageFilter};
+use crate::format::usage;
 use crate::parse::filter;
-use crate::{suggest, unsupported};
+use crate::suggest;
 
 /// Flags and arguments.
 pub static SPEC: CommandSpec = CommandSpec {
@@ -29,9 +30,10 @@ pub static SPEC: CommandSpec = CommandSpec {
             Flag::one("format", "string", "table, table TEMPLATE, json, or a Go template"),
             Flag::switch("no-trunc", "Show ids whole"),
             Flag::switch("quiet", "Show ids only").short('q'),
+            Flag::switch("tree", "Show machines, sizes on the disk, and what is used"),
         ],
     )],
-    unsupported: unsupported::IMAGES_LIST,
+    unsupported: &[],
     args: (0, 1),
     trailing: false,
 };
@@ -70,10 +72,30 @@ pub fn work(parsed: &Parsed) -> Result<u8, Failure> {
         human: true,
         digests: parsed.switch("digests"),
     };
+    if parsed.switch("tree") {
+        return tree(parsed, &filters);
+    }
     let listed = backend::images()?;
     let default = if how.digests { images::DIGESTS_DEFAULT } else { images::DEFAULT };
     let format = Format::parse(parsed.one("format").unwrap_or_default(), default);
     print(&images::text(&listed, &filters, &format, &how, SystemTime::now())?)?;
+    Ok(0)
+}
+
+fn tree(parsed: &Parsed, filters: &[ImageFilter]) -> Result<u8, Failure> {
+    let clash = ["quiet", "digests", "no-trunc"].into_iter().find(|flag| parsed.switch(flag));
+    if let Some(flag) = clash.or(parsed.one("format").filter(|format| !format.is_empty()).map(|_| "format")) {
+        return Err(Failure::new(format!("--{flag} can't be used with --tree")));
+    }
+    let all = backend::images_usage()?.images;
+    let listed: Vec<_> = all.iter().map(|image| image.listed.clone()).collect();
+    let mut chosen = Vec::new();
+    for image in &all {
+        if images::is_chosen(&image.listed, filters, &listed)? {
+            chosen.push(image);
+        }
+    }
+    print(&usage::tree(&chosen))?;
     Ok(0)
 }
 

@@ -180,7 +180,7 @@ pub fn prune(parsed: &Parsed) -> Result<u8, Failure> {
     if !pruned.removed.is_empty() {
         print(&format!("Deleted Volumes:\n{}\n\n", pruned.removed.join("\n")))?;
     }
-    print(&format!("Total reclaimed space: {}\n", size::human(pruned.reclaimed_bytes)))?;
+    print(&format!("Total reclaimed space: {}\n", size::sum(pruned.reclaimed_bytes)))?;
     Ok(0)
 }
 

@@ -147,6 +147,13 @@ fn passes(image: &Listed, filters: &[ImageFilter], all: &[Listed]) -> Result<boo
     Ok(true)
 }
 
+/// Whether an image passes all filters: those about names with one of its names.
+pub fn is_chosen(image: &Listed, filters: &[ImageFilter], all: &[Listed]) -> Result<bool, Failure> {
+    let by_name = filters.iter().any(|f| matches!(f, ImageFilter::Reference(_) | ImageFilter::Named(_)));
+    let named = image.names.iter().any(|name| name_passes(name, filters));
+    Ok(passes(image, filters, all)? && (named || !by_name))
+}
+
 /// The list as text: a row for each name, and one for an image without any.
 pub fn text(
     all: &[Listed],
@@ -178,7 +185,8 @@ pub fn text(
     }
 }
 
-fn fields(image: &Listed, repository: &str, tag: &str, digest: &str, how: &How, now: SystemTime) -> Json {
+/// The fields of one image under one of its names.
+pub fn fields(image: &Listed, repository: &str, tag: &str, digest: &str, how: &How, now: SystemTime) -> Json {
     let size = size::human(image.size_bytes);
     json!({
         "ID": short_id(&image.id, how.full),

@@ -98,7 +98,8 @@ fn state_words(state: PsState, now: SystemTime) -> (&'static str, String) {
     }
 }
 
-fn fields(row: &PsRow, full: bool, now: SystemTime) -> Json {
+/// The fields of one row.
+pub fn fields(row: &PsRow, full: bool, now: SystemTime) -> Json {
     let shown = |text: &str| if full { text.to_owned() } else { table::ellipsis(text, SHOWN_CHARS) };
     let (state, status) = state_words(row.state, now);
     let labels: Vec<String> = row.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();

@@ -10,6 +10,7 @@ mod load;
 mod manifest;
 mod registry;
 mod run;
+mod usage;
 
 use testkit::image::{Image, Layer};
 use testkit::{Host, json};

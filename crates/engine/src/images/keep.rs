@@ -1,6 +1,8 @@
 //! What images nothing uses, and whether those that are here are whole: `berth image prune`, `berth image verify`.
 
+use super::usage::Parts;
 use super::{look_at_store, name, open_store};
+use crate::system::PruneFilter;
 use crate::{Error, Home, find};
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -13,12 +15,8 @@ use types::image::ImageConfig;
 pub struct PruneRequest {
     /// Those with names as well, unless a container was made from them.
     pub all: bool,
-    /// Only those made before then, nanoseconds since the epoch.
-    pub until_ns: Option<i64>,
-    /// Only those that have these labels, with these values where given; all must hold.
-    pub labels: Vec<(String, Option<String>)>,
-    /// None that has one of these labels, with that value where given.
-    pub labels_not: Vec<(String, Option<String>)>,
+    /// Which of them.
+    pub filter: PruneFilter,
 }
 
 /// What `prune` removed.
@@ -89,34 +87,14 @@ pub fn prune(home: &Home, request: &PruneRequest) -> Result<Pruned, Error> {
 }
 
 fn is_wanted(image: &Image, request: &PruneRequest) -> bool {
-    let young = request.until_ns.is_some_and(|until| image.created_ns >= until);
     let labels = ImageConfig::parse(image.config_json.as_bytes()).map(|config| config.config.labels);
     let labels = labels.unwrap_or_default();
-    let has = |(key, value): &(String, Option<String>)| {
-        labels.get(key).is_some_and(|own| value.as_ref().is_none_or(|value| own == value))
-    };
-    !young && request.labels.iter().all(has) && !request.labels_not.iter().any(has)
+    request.filter.passes(image.created_ns, &|key| labels.get(key).map(String::as_str))
 }
 
 /// Bytes of all layers and blobs that rows name, each once.
 fn disk_bytes(store: &Store) -> Result<u64, Error> {
-    Ok(bytes_of(store.images()?.iter()))
-}
-
-fn bytes_of<'a>(images: impl Iterator<Item = &'a Image>) -> u64 {
-    let mut seen = BTreeSet::new();
-    let mut bytes = 0;
-    for layer in images.flat_map(|image| &image.layers) {
-        if seen.insert(layer.chain.to_string()) {
-            bytes += layer.bytes;
-        }
-        if let Some(blob) = &layer.blob
-            && seen.insert(blob.digest.to_string())
-        {
-            bytes += blob.bytes;
-        }
-    }
-    bytes
+    Ok(Parts::of(store, &store.images()?)?.bytes(&|_| true))
 }
 
 /// Hashes everything that is stored of images again: configurations, manifests, blobs, and the archives in them.

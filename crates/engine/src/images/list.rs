@@ -47,21 +47,22 @@ pub struct HistoryStep {
 pub fn list(home: &Home) -> Result<Vec<Listed>, Error> {
     let Some(store) = look_at_store(home)? else { return Ok(Vec::new()) };
     let containers = store.containers()?;
-    let listed = |image: Image| {
-        let used_by = |record: &&store::ContainerRecord| record.image == Some(image.id);
-        let containers = containers.iter().filter(used_by).count();
-        let labels = config(&image).map(|config| config.config.labels).unwrap_or_default();
-        Listed {
-            id: image.id.to_string(),
-            names: image.references.iter().filter_map(|name| split(name, ':')).collect(),
-            digests: image.repository_digests.iter().filter_map(|name| split(name, '@')).collect(),
-            created_ns: image.created_ns,
-            size_bytes: image.size_bytes,
-            labels: labels.into_iter().collect(),
-            containers,
-        }
-    };
-    Ok(store.images()?.into_iter().map(listed).collect())
+    let used_by = |image: &Image| containers.iter().filter(|record| record.image == Some(image.id)).count();
+    Ok(store.images()?.into_iter().map(|image| listed(&image, used_by(&image))).collect())
+}
+
+/// What lists show of an image.
+pub(super) fn listed(image: &Image, containers: usize) -> Listed {
+    let labels = config(image).map(|config| config.config.labels).unwrap_or_default();
+    Listed {
+        id: image.id.to_string(),
+        names: image.references.iter().filter_map(|name| split(name, ':')).collect(),
+        digests: image.repository_digests.iter().filter_map(|name| split(name, '@')).collect(),
+        created_ns: image.created_ns,
+        size_bytes: image.size_bytes,
+        labels: labels.into_iter().collect(),
+        containers,
+    }
 }
 
 /// A stored name in docker's short form, cut at the tag or the digest.

@@ -8,6 +8,7 @@
 //! - [`commit`]: from a container; `change`: `--change`
 //! - [`diff`]: which files of two images differ
 //! - [`keep`]: which of them nothing uses, whether they are whole
+//! - [`usage`]: how much they take
 //! - [`login`]: signing in to registries
 //! - [`copy`]: from one place to another, without what is here
 //! - `layout`: archives as they are written
@@ -33,6 +34,7 @@ pub mod progress;
 pub mod pull;
 pub mod push;
 pub mod save;
+pub mod usage;
 
 pub use commit::{CommitRequest, commit};
 pub use list::{HistoryStep, Listed, history, inspect, list};

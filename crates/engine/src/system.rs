@@ -1,0 +1,147 @@
+//! What all of it takes on the disk, and removing what nothing uses: `berth system df`, `berth system prune`.
+
+use crate::find::{self, Container, State};
+use crate::images::keep;
+use crate::images::usage::{self, ImagesUsage};
+use crate::request::{RmRequest, VolumePruneRequest};
+use crate::{Error, Home, ps, rm, volumes};
+use std::os::fd::AsFd;
+
+/// What is taken.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Usage {
+    /// Images.
+    pub images: ImagesUsage,
+    /// Containers, the newest first.
+    pub containers: Vec<ContainerUsage>,
+    /// Volumes by name, and bytes of the files in each.
+    pub volumes: Vec<(volumes::Listed, u64)>,
+}
+
+/// One container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerUsage {
+    /// What lists show of it.
+    pub listed: ps::Listed,
+    /// How many volumes it has.
+    pub volumes: usize,
+    /// Bytes of the files that it has changed.
+    pub bytes: u64,
+}
+
+/// What `prune` removes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PruneRequest {
+    /// Images with names as well, unless a container was made from them.
+    pub all: bool,
+    /// Anonymous volumes too.
+    pub volumes: bool,
+    /// Which of all that.
+    pub filter: PruneFilter,
+}
+
+/// Which of the things that nothing uses are removed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PruneFilter {
+    /// Only what was made before then, nanoseconds since the epoch.
+    pub until_ns: Option<i64>,
+    /// Only what has these labels, with these values where given; all must hold.
+    pub labels: Vec<(String, Option<String>)>,
+    /// Nothing that has one of these labels, with that value where given.
+    pub labels_not: Vec<(String, Option<String>)>,
+}
+
+impl PruneFilter {
+    /// Whether something that was made then and has these labels is meant.
+    pub(crate) fn passes<'a>(&self, created_ns: i64, label: &dyn Fn(&str) -> Option<&'a str>) -> bool {
+        let young = self.until_ns.is_some_and(|until| created_ns >= until);
+        let has = |(key, value): &(String, Option<String>)| {
+            label(key).is_some_and(|own| value.as_ref().is_none_or(|value| own == value))
+        };
+        !young && self.labels.iter().all(has) && !self.labels_not.iter().any(has)
+    }
+}
+
+/// What is gone.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// Ids of containers.
+    pub containers: Vec<String>,
+    /// Names of volumes.
+    pub volumes: Vec<String>,
+    /// Images with their names.
+    pub images: Vec<crate::images::Removed>,
+    /// Bytes of files that are gone.
+    pub reclaimed_bytes: u64,
+}
+
+/// Measures all there is.
+pub fn usage(home: &Home) -> Result<Usage, Error> {
+    let containers = find::all(home)?;
+    let images = usage::usage(home, &containers)?;
+    let mut measured = Vec::new();
+    for container in containers {
+        let (listed, volumes) = (ps::listed(&container), container.config.volumes().count());
+        measured.push(ContainerUsage { listed, volumes, bytes: changed_bytes(home, &container)? });
+    }
+    let mut volumes = Vec::new();
+    for listed in volumes::list(home, &[])? {
+        let bytes = volumes::bytes(&listed.volume)?;
+        volumes.push((listed, bytes));
+    }
+    Ok(Usage { images, containers: measured, volumes })
+}
+
+/// Bytes of the files that a container has changed, docker's SizeRw.
+fn changed_bytes(home: &Home, container: &Container) -> Result<u64, Error> {
+    let upper = home.state_dir(&container.config.id).join("upper");
+    match std::fs::File::open(&upper) {
+        Ok(upper) => Ok(store::tree_bytes(upper.as_fd())?),
+        // It has none of its own, or is just being removed.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(0),
+        Err(error) => Err(Error::io("read", upper.display(), &error)),
+    }
+}
+
+/// Removes containers that have ended; their ids, and how much they took.
+pub fn prune_containers(home: &Home, filter: &PruneFilter) -> Result<Pruned, Error> {
+    let mut pruned = Pruned::default();
+    for container in find::all(home)? {
+        let config = &container.config;
+        let labels = config.labels();
+        let wanted = filter.passes(config.created_ns, &|key| labels.get(key).copied());
+        if !matches!(container.state, State::Exited(_)) || config.rm() || !wanted {
+            continue;
+        }
+        let bytes = changed_bytes(home, &container)?;
+        let request = RmRequest { containers: vec![config.id.clone()], ..RmRequest::default() };
+        for (id, outcome) in rm::rm(home, &request) {
+            match outcome {
+                Ok(()) => {
+                    pruned.reclaimed_bytes += bytes;
+                    pruned.containers.push(id);
+                }
+                // Somebody else has removed it: so be it.
+                Err(Error::NoContainer { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(pruned)
+}
+
+/// Removes what nothing uses: containers that have ended, then, if asked for, volumes, then images.
+pub fn prune(home: &Home, request: &PruneRequest) -> Result<Pruned, Error> {
+    let mut pruned = prune_containers(home, &request.filter)?;
+    if request.volumes {
+        let PruneFilter { labels, labels_not, .. } = request.filter.clone();
+        let gone = volumes::prune(home, &VolumePruneRequest { all: false, labels, labels_not })?;
+        pruned.volumes = gone.removed;
+        pruned.reclaimed_bytes += gone.reclaimed_bytes;
+    }
+    let images = keep::PruneRequest { all: request.all, filter: request.filter.clone() };
+    let gone = keep::prune(home, &images)?;
+    pruned.images = gone.removed;
+    pruned.reclaimed_bytes += gone.reclaimed_bytes;
+    Ok(pruned)
+}
