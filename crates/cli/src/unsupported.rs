@@ -129,9 +129,6 @@ pub static SAVE: &[Unsupported] = &[flag("platform", "")];
 pub static LOAD: &[Unsupported] = &[flag("platform", "")];
 /// Of `history`.
 pub static HISTORY: &[Unsupported] = &[flag("platform", "")];
-/// Of `import`.
-pub static IMPORT: &[Unsupported] =
-    &[short('c', flag("change", "")), short('m', flag("message", "")), flag("platform", "")];
 /// Of `volume create`.
 pub static VOLUME_CREATE: &[Unsupported] = &[
     flag("availability", SWARM),

@@ -20,8 +20,8 @@ pub mod run;
 pub mod security;
 
 pub use act::{
-    ExecRequest, ImportRequest, ImportSource, InspectRequest, KillRequest, LogsRequest, PsFilter, PsRequest,
-    RmRequest, StopRequest, VolumeCreateRequest, VolumeFilter, VolumePruneRequest,
+    ExecRequest, ImportFrom, ImportRequest, ImportSource, InspectRequest, KillRequest, LogsRequest, PsFilter,
+    PsRequest, RmRequest, StopRequest, VolumeCreateRequest, VolumeFilter, VolumePruneRequest,
 };
 pub use copy::{CopyEnd, CopyRequest};
 pub use mount::{BindRecursion, MountKind, MountRequest, Propagation, TmpfsOption, VolumeRequest};

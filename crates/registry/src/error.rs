@@ -61,6 +61,14 @@ pub enum Error {
         reason: String,
     },
 
+    /// A URL that isn't one.
+    #[error("cannot fetch {url}: {reason}")]
+    Url {
+        /// What was given, without secrets.
+        url: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
     /// The registry can't be reached.
     #[error("cannot reach registry {host}: {reason}")]
     Connect {
@@ -259,6 +267,7 @@ impl Error {
             Error::Settings { .. }
             | Error::Certificate { .. }
             | Error::Proxy { .. }
+            | Error::Url { .. }
             | Error::BadDocument { .. } => Kind::Invalid,
             Error::PullDenied { .. }
             | Error::ManifestUnknown { .. }

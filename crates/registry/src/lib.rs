@@ -7,6 +7,7 @@
 //! - [`client`]: [`Client`], which asks registries: authorisation, redirects, retries, mirrors
 //! - [`manifest`]: documents by reference; [`blob`]: content by digest, resumed after a broken link
 //! - [`push`]: sending blobs and manifests; [`tags`]: what tags there are; [`login`]: signing in and out
+//! - [`download`]: what is at a URL
 //! - [`settings`]: how each registry is reached; [`credentials`]: whose name and password
 //! - `url`, `transport`: origins and connections, and which may be plain; `challenge`, `token`: who may have a password;
 //!   `headers`, `retry`: what answers say beside their content, and when to ask again
@@ -24,6 +25,7 @@ pub mod blob;
 mod challenge;
 pub mod client;
 pub mod credentials;
+pub mod download;
 mod error;
 mod headers;
 mod helper;
@@ -40,6 +42,7 @@ mod url;
 pub use blob::Blob;
 pub use client::Client;
 pub use credentials::{Credentials, Login, Secret};
+pub use download::Download;
 pub use error::Error;
 pub use login::Kept;
 pub use manifest::{Fetched, Resolved};

@@ -1,39 +1,50 @@
 //! `berth import`.
 
-use engine::request::{ImportRequest, ImportSource};
+use engine::request::{ImportFrom, ImportRequest, ImportSource};
 
 use super::print;
+use crate::backend;
 use crate::failure::Failure;
-use crate::flags::{CommandSpec, Parsed};
-use crate::{backend, unsupported};
+use crate::flags::{CommandSpec, Flag, Parsed};
 
 /// Flags and arguments.
 pub static SPEC: CommandSpec = CommandSpec {
-    usage: "FILE|- NAME",
+    usage: "[OPTIONS] FILE|URL|- [NAME]",
     about: "Make an image of a tar of a root file system",
-    flags: &[],
-    unsupported: unsupported::IMPORT,
-    args: (2, 2),
+    flags: &[(
+        "Options",
+        &[
+            Flag::many("change", "list", "Apply a Dockerfile instruction to the image").short('c'),
+            Flag::one("message", "string", "Remark in the history").short('m'),
+            Flag::one("platform", "string", "Machine that the image is for, as OS/ARCH[/VARIANT]"),
+        ],
+    )],
+    unsupported: &[],
+    args: (1, 2),
     trailing: false,
 };
 
 /// Makes the image and prints its id.
 pub fn work(parsed: &Parsed) -> Result<u8, Failure> {
-    let mut args = parsed.args();
-    let name = args.remove(1);
-    let source = args.remove(0);
-    if name.is_empty() || name.starts_with('@') {
+    let args = parsed.args();
+    let name = args.get(1).cloned();
+    if let Some(name) = name.as_ref().filter(|name| name.is_empty() || name.starts_with('@')) {
         return Err(parsed.wrong(format!("{name:?} can't name an image")));
     }
-    if source.starts_with("http://") || source.starts_with("https://") {
-        return Err(parsed
-            .wrong("importing from a URL isn't supported yet")
-            .hint(format!("curl -fsSL {source} | berth import - {name}")));
-    }
-    let source = match source.as_str() {
-        "-" => ImportSource::Stdin,
-        _ => ImportSource::File(source.into()),
+    let given = |flag| parsed.one(flag).filter(|text| !text.is_empty()).map(str::to_owned);
+    let request = ImportRequest {
+        source: match args[0].as_str() {
+            "-" => ImportFrom::Here(ImportSource::Stdin),
+            url if url.starts_with("http://") || url.starts_with("https://") => {
+                ImportFrom::Url(url.to_owned())
+            }
+            path => ImportFrom::Here(ImportSource::File(path.into())),
+        },
+        name,
+        changes: parsed.many("change").into_iter().map(str::to_owned).collect(),
+        message: given("message"),
+        platform: given("platform"),
     };
-    print(&(backend::import(&ImportRequest { source, name })? + "\n"))?;
+    print(&(backend::import(&request)? + "\n"))?;
     Ok(0)
 }

@@ -1,6 +1,7 @@
 //! `berth load`: every form that an archive of images has in the field, and what isn't one.
 
 use super::*;
+use testkit::http::{Answer, Server};
 use testkit::image::{self, Compression, compress};
 
 /// Loads an archive that `write` wrote; what it printed.
@@ -138,4 +139,56 @@ fn an_archive_that_lies_about_a_layer_leaves_nothing() {
     // The next try takes the good one.
     load(&host, &image, "app:1");
     assert_eq!(host.berth(["run", "--rm", "app:1"]).text(), "from the image");
+}
+
+#[test]
+fn what_is_imported_is_changed_as_told() {
+    let host = Host::new();
+    let tar = Layer::busybox().file("own", 0o644, "imported").tar();
+    let path = host.path("root.tar");
+    std::fs::write(&path, &tar).unwrap();
+    let served = tar.clone();
+    let server = Server::start(move |request| match request.target.as_str() {
+        "/root.tar?token=canary" => Answer::new(200, served.clone()),
+        "/moved" => Answer::new(302, "").with("location", "/root.tar?token=canary"),
+        "/cut" => Answer::new(200, served.clone()).cut_at(100_000),
+        _ => Answer::new(404, "nothing here"),
+    });
+    let url = |name: &str| format!("http://{}/{name}", server.host());
+    let import = |args: &[&str]| host.berth(["import"].iter().chain(args)).run();
+    let file = path.display().to_string();
+    let show = |name: &str, template: &str| host.berth(["image", "inspect", "-f", template, name]).text();
+    import(&[&file, "plain"]).ok();
+    let own = if cfg!(target_arch = "x86_64") { "amd64" } else { "arm64" };
+    assert_eq!(
+        show("plain", "{{.Comment}} {{.Os}}/{{.Architecture}}"),
+        format!("Imported from {file} linux/{own}")
+    );
+    let changes = ["-c", "CMD cat /own", "--change", "ENV A=b", "-c", "WORKDIR /tmp", "-m", "hello"];
+    import(&[&changes[..], &["--platform", "linux/arm64/v8", &file, "changed"]].concat()).ok();
+    assert_eq!(show("changed", "{{.Comment}} {{.Architecture}}"), "hello arm64");
+    assert_eq!(
+        show("changed", "{{json .Config.Env}} {{json .Config.Cmd}}"),
+        r#"["A=b"] ["/bin/sh","-c","cat /own"]"#
+    );
+    import(&[&["-c", "CMD cat own", "-c", "WORKDIR /"], &[url("moved").as_str(), "fetched"][..]].concat())
+        .ok();
+    assert_eq!(host.berth(["run", "--rm", "--network", "none", "fetched"]).text(), "imported");
+    // No name is as good; a secret of the URL isn't kept.
+    let id = import(&[&url("root.tar?token=canary")]).ok().text();
+    assert_eq!(show(&id, "{{.Comment}}"), format!("Imported from {}", url("root.tar")));
+    let before = host.berth(["images", "-aq"]).text();
+    for (args, why) in [
+        (&["-c", "RUN x", &file, "bad"][..], "RUN changes no configuration"),
+        (&["--platform", "no/such/machine/at/all", &file, "bad"], "--platform"),
+        (&[&url("nix"), "bad"], "404"),
+        (&[&url("cut"), "bad"], "broke off"),
+        (&["http:///x", "bad"], "cannot fetch"),
+        (&["http://example.invalid/x", "bad"], "example.invalid"),
+        (&[&file, "a", "b"], "requires at most 2 arguments"),
+    ] {
+        import(args).code(1).stderr_has(&[why]);
+    }
+    assert_eq!(host.berth(["images", "-aq"]).text(), before);
+    assert_eq!(names_in(&host.root_dir().join("tmp")), [""; 0]);
 }

@@ -6,7 +6,7 @@ use types::image::config::Execution;
 /// Applies one instruction.
 ///
 /// Errors: what is wrong with it, as the end of a sentence.
-pub(super) fn apply(text: &str, config: &mut Execution) -> Result<(), String> {
+pub(crate) fn apply(text: &str, config: &mut Execution) -> Result<(), String> {
     let text = text.trim();
     let (name, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
     let rest = rest.trim();

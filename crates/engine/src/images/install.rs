@@ -84,7 +84,7 @@ pub(super) fn make(
 }
 
 /// The configuration as the store takes it. Images that don't say when they were made are as old as the epoch.
-pub(super) fn configuration(bytes: &[u8], config: &ImageConfig) -> Configuration {
+pub(crate) fn configuration(bytes: &[u8], config: &ImageConfig) -> Configuration {
     let created_ns = config.created.as_deref().and_then(parse_rfc3339).unwrap_or(0);
     Configuration { bytes: bytes.to_owned(), created_ns }
 }

@@ -18,11 +18,11 @@
 //! Nothing here is visible to anybody before it is complete: see crate `store`.
 
 mod archive;
-mod change;
+pub(crate) mod change;
 pub mod commit;
 pub mod copy;
 pub mod diff;
-mod install;
+pub(crate) mod install;
 pub mod keep;
 mod layout;
 pub mod list;

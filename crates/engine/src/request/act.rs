@@ -129,13 +129,28 @@ pub enum ImportSource {
     File(PathBuf),
 }
 
+/// Where `import` has an archive from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ImportFrom {
+    /// This machine.
+    Here(ImportSource),
+    /// A URL of HTTP or HTTPS.
+    Url(String),
+}
+
 /// `berth import`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImportRequest {
     /// The archive.
-    pub source: ImportSource,
-    /// Reference that the image gets.
-    pub name: String,
+    pub source: ImportFrom,
+    /// Reference that the image gets, if it gets one.
+    pub name: Option<String>,
+    /// Dockerfile instructions that change the configuration.
+    pub changes: Vec<String>,
+    /// A remark in the history; else where it came from.
+    pub message: Option<String>,
+    /// Machine that it is for; else this one.
+    pub platform: Option<String>,
 }
 
 /// `berth volume create`.
