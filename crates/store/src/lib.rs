@@ -32,7 +32,8 @@
 //! - `archive`: a layer's archive as it was
 //! - `pack`: trees and changes to archives; `changes`: what an overlay changed;
 //!   `compare`: two stacks of layers
-//! - `overlay`: overlayfs's marks, and what a stack of layers shows; `confined`, `attributes`: files of layers
+//! - `overlay`: overlayfs's marks, and what a stack of layers shows; `confined`, `attributes`, `inside`: files of
+//!   layers, and of user namespaces
 //! - [`gzip`]: for registries, by several threads
 //! - `locked`, `remove`, `sweep`: work in `tmp/`, and what is left of it
 #![forbid(unsafe_code)]
@@ -49,6 +50,7 @@ pub mod gzip;
 mod images;
 mod import;
 mod ingest;
+mod inside;
 mod locked;
 mod overlay;
 pub mod pack;

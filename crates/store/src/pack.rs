@@ -13,6 +13,7 @@
 
 use crate::confined::Mounts;
 use crate::error::Error;
+use crate::inside::{self, inside};
 use crate::overlay::{self, Merged, Opened, Shown};
 use crate::tar::{Entry, EntryKind, NAME_BYTES_MAX, WriteError, Writer};
 use crate::unpack::{OPAQUE, WHITEOUT};
@@ -74,18 +75,6 @@ pub struct Resource<'a> {
     pub name: &'a [u8],
     /// Of a tree whose ids are those of a user namespace's inside, its maps of users and of groups.
     pub ids: Option<(&'a [IdMapping], &'a [IdMapping])>,
-}
-
-/// The id that the kernel shows in place of one that has no map. Source: `fs.overflowuid`.
-const OVERFLOW_ID: u32 = 65_534;
-
-/// What `id` is inside.
-fn inside(mappings: &[IdMapping], id: u32) -> u32 {
-    let of_line = |line: &IdMapping| {
-        let offset = id.checked_sub(line.host_id)?;
-        (offset < line.size).then(|| line.container_id.checked_add(offset))?
-    };
-    mappings.iter().find_map(of_line).unwrap_or(OVERFLOW_ID)
 }
 
 /// Archives a file of any kind, or a directory with all that is in it, also what is mounted there; of the kernel's own
@@ -435,6 +424,7 @@ impl<'r, W: Write> Packer<'r, W> {
     fn append(&mut self, mut entry: Entry, content: &mut dyn io::Read) -> Result<(), Fault> {
         if let Some((users, groups)) = self.ids {
             (entry.uid, entry.gid) = (inside(users, entry.uid), inside(groups, entry.gid));
+            inside::map_xattrs(&mut entry.xattrs, users, groups);
         }
         if !self.name.is_empty() {
             entry.name = self.named(&entry.name);

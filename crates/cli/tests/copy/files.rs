@@ -81,6 +81,37 @@ fn trees_are_copied_whole() {
 }
 
 #[test]
+fn capabilities_and_access_lists_mean_the_same_on_both_sides() {
+    let host = host();
+    start(&host, &[]);
+    // cap_net_bind_service, and user 1000 may read.
+    let set = "import os\n\
+               os.setxattr('f', 'security.capability', bytes.fromhex('0100000200040000' + '00' * 12))\n\
+               os.setxattr('f', 'system.posix_acl_access', bytes.fromhex('02000000' '01000600ffffffff' \
+               '02000400e8030000' '04000400ffffffff' '10000400ffffffff' '20000400ffffffff'))";
+    let get = "import os, sys\n\
+               for name in ('security.capability', 'system.posix_acl_access'):\n print(os.getxattr(sys.argv[1], name).hex())";
+    let python = |words: &[&str]| {
+        Cmd::new("python3", ["-c"].iter().chain(words)).cwd(host.path(".")).run().ok().text()
+    };
+    fs::write(host.path("f"), "x").unwrap();
+    python(&[set]);
+    cp(&host, &["f", "box:/f"]).run().ok();
+    cp(&host, &["box:/f", "out"]).run().ok();
+    assert_eq!(python(&[get, "out"]), python(&[get, "f"]));
+    let id = host.berth(["ps", "-q", "--no-trunc"]).run().ok().text();
+    let upper = host.root_dir().join("containers").join(id).join("upper/f");
+    assert_eq!(python(&[get, upper.to_str().unwrap()]), python(&[get, "f"]));
+    // The range ends.
+    chown(host.path("f"), Some(70_000), Some(0)).unwrap();
+    cp(&host, &["-a", "f", "box:/g"])
+        .run()
+        .code(1)
+        .stderr_has(&["its owner's id is none of the container's"]);
+    remove(&host);
+}
+
+#[test]
 fn archives_go_through_pipes() {
     let host = host();
     start(&host, &[]);

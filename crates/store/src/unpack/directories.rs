@@ -65,7 +65,7 @@ fn set(place: Place<'_>, entry: &Entry, made: Made) -> Result<(), Fault> {
     };
     if !made.has_owner(entry) {
         let (uid, gid) = attributes::owner(entry);
-        call("fchown", rustix::fs::fchown(&dir, uid, gid))?;
+        place.owned("fchown", rustix::fs::fchown(&dir, uid, gid))?;
     }
     if !made.has_mode(entry) {
         call("fchmod", rustix::fs::fchmod(&dir, attributes::mode(entry)))?;

@@ -165,6 +165,16 @@ impl Place<'_> {
         self.admits(&found).map(|()| found)
     }
 
+    /// What became of a change of owner.
+    fn owned(&self, name: &'static str, result: Result<(), Errno>) -> Result<(), Fault> {
+        match result {
+            Err(Errno::INVAL) if self.beyond.is_some() => {
+                Err(Fault::Refused("its owner's id is none of the container's"))
+            }
+            result => call(name, result),
+        }
+    }
+
     /// EXDEV for a directory of the kernel's own file systems.
     fn admits(&self, directory: &OwnedFd) -> Result<(), Errno> {
         match self.beyond.is_some() && is_of_kernel(directory.as_fd())? {
@@ -357,7 +367,7 @@ impl Unpacker<'_> {
         self.unpacked.bytes += write_content(&file, size, archive)?;
         if !self.made.has_owner(entry) {
             let (uid, gid) = attributes::owner(entry);
-            call("fchown", rustix::fs::fchown(&file, uid, gid))?;
+            self.place.owned("fchown", rustix::fs::fchown(&file, uid, gid))?;
         }
         if !self.made.has_mode(entry) {
             call("fchmod", rustix::fs::fchmod(&file, attributes::mode(entry)))?;
@@ -569,7 +579,7 @@ impl Unpacker<'_> {
             return Ok(());
         }
         let (uid, gid) = attributes::owner(entry);
-        call("fchownat", rustix::fs::chownat(parent, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW))
+        self.place.owned("fchownat", rustix::fs::chownat(parent, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW))
     }
 }
 

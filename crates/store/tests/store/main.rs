@@ -5,6 +5,7 @@
 
 mod archive;
 mod containers;
+mod copies;
 mod crash;
 mod disk;
 mod hostile;
