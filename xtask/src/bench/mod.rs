@@ -4,19 +4,29 @@
 //! doesn't. So every round runs each side once, in alternating order, and results are ratios of medians and minima.
 
 mod bundle;
+mod images;
 mod measure;
+mod registry;
 mod report;
 mod start;
 pub mod worker;
 
-use crate::Result;
+use crate::{Result, cmd, dist};
+use report::Report;
+use std::path::PathBuf;
 
 pub const HELP: &str = "
-usage: cargo xtask bench start [--rounds N] [--only PART,PART] [--no-peers] [--berth FILE]
+usage: cargo xtask bench start|images [--rounds N] [--only PART,PART] [--no-peers] [--berth FILE]
 
-Measures the start, the running and the end of containers, each against
-something else in the same run, and writes benches/results/start.md.
-Nothing else should be running. Parts:
+Measures, each thing against something else in the same run, and writes
+benches/results/start.md or images.md. Nothing else should be running.
+
+  --only PART,PART   only these parts
+  --rounds N         rounds of each comparison (40; for images 5)
+  --no-peers         don't build or run other engines
+  --berth FILE       measure this binary instead of building one
+
+Parts of start, the start, the running and the end of containers:
 
   run         `berth run --rm --network none @host true` against the kernel's
               floor (benches/floor.c), warm and after a second of idleness
@@ -27,15 +37,100 @@ Nothing else should be running. Parts:
   crowd       200 containers from 8 shells at once
   throughput  100 MB and 1 GB through `berth run -i`
 
-  --rounds N   rounds of each comparison (40)
-  --no-peers   don't build or run other engines
-  --berth FILE measure this binary instead of building one
+Parts of images, pulling, keeping and using them:
+
+  pull        a six-layer image of 605 MB into a cold store, gzip and zstd,
+              against docker, podman, and what inflating and hashing alone
+              take; and when everything is there
+  list        `berth images` with 1,000 images
+  run         `berth run IMAGE true` against @host, 20 containers of one image
+  archive     save, load and push of the same image against docker
+  memory      peak memory of pull and load
 ";
 
 pub fn main(args: &[String]) -> Result {
-    match args.split_first() {
-        Some((name, rest)) if name == "start" => start::main(rest),
-        Some((name, _)) => Err(format!("no benchmark {name}; there is: start")),
-        None => Err("name a benchmark: start".into()),
+    let Some((name, rest)) = args.split_first() else {
+        return Err("name a benchmark: start or images".into());
+    };
+    match name.as_str() {
+        "start" => start::main(rest),
+        "images" => images::main(rest),
+        _ => Err(format!("no benchmark {name}; there are: start, images")),
     }
+}
+
+struct Options {
+    rounds: usize,
+    only: Vec<String>,
+    peers: bool,
+    berth: Option<PathBuf>,
+}
+
+impl Options {
+    /// Reads the options of the benchmark `name`, which has these parts and so many rounds if none are given.
+    fn parse(
+        name: &str,
+        parts: impl Iterator<Item = &'static str>,
+        rounds: usize,
+        args: &[String],
+    ) -> Result<Self> {
+        let parts: Vec<&str> = parts.collect();
+        let mut options = Self { rounds, only: Vec::new(), peers: true, berth: None };
+        let mut args = args.iter();
+        while let Some(arg) = args.next() {
+            let mut value = || args.next().ok_or_else(|| format!("{arg} needs a value"));
+            match arg.as_str() {
+                "--rounds" => {
+                    let text = value()?;
+                    options.rounds =
+                        text.parse().map_err(|_| format!("--rounds needs a number, not {text}"))?;
+                }
+                "--only" => options.only = value()?.split(',').map(str::to_owned).collect(),
+                "--no-peers" => options.peers = false,
+                "--berth" => options.berth = Some(PathBuf::from(value()?)),
+                _ => return Err(format!("bench {name} has no option {arg}")),
+            }
+        }
+        match options.only.iter().find(|only| !parts.contains(&only.as_str())) {
+            Some(odd) => Err(format!("bench {name} has no part {odd}")),
+            None => Ok(options),
+        }
+    }
+
+    /// The binary to be measured, built if none was named.
+    fn berth(&self) -> Result<PathBuf> {
+        match &self.berth {
+            Some(path) => {
+                std::fs::canonicalize(path).map_err(|e| format!("cannot find {}: {e}", path.display()))
+            }
+            None => dist::build_dist(),
+        }
+    }
+
+    fn wants(&self, part: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|name| name == part)
+    }
+}
+
+/// A part of a benchmark by name.
+type Part<B> = (&'static str, fn(&B, &mut Report) -> Result);
+
+/// Runs the parts that are wanted, each followed by `clean`. An error names those that failed.
+fn run_parts<B>(
+    parts: &[Part<B>],
+    options: &Options,
+    bench: &B,
+    report: &mut Report,
+    clean: impl Fn(),
+) -> Result {
+    let mut failures = Vec::new();
+    for (name, part) in parts.iter().filter(|(name, _)| options.wants(name)) {
+        cmd::heading(name);
+        if let Err(message) = part(bench, report) {
+            report.line(&format!("\n**Failed**: {message}"));
+            failures.push(*name);
+        }
+        clean();
+    }
+    if failures.is_empty() { Ok(()) } else { Err(format!("parts that failed: {}", failures.join(", "))) }
 }

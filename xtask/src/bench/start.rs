@@ -6,16 +6,14 @@ use super::report::{self, Report};
 use super::worker::{self, Worker};
 use crate::cmd::{self, Cmd};
 use crate::host::Host;
-use crate::{Result, dist, peers};
+use crate::{Result, peers};
 use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-type Part = fn(&Bench, &mut Report) -> Result;
-
 /// The parts, in the order in which they run: those that leave the machine busiest come last.
-const PARTS: &[(&str, Part)] = &[
+const PARTS: &[super::Part<Bench>] = &[
     ("run", run),
     ("runtime", runtime),
     ("exec", exec),
@@ -31,14 +29,9 @@ const COLD_ROUNDS: usize = 15;
 const IDLE: Duration = Duration::from_secs(1);
 
 pub fn main(args: &[String]) -> Result {
-    let options = Options::parse(args)?;
+    let options = super::Options::parse("start", PARTS.iter().map(|(name, _)| *name), 40, args)?;
     crate::setup::all()?;
-    let berth = match &options.berth {
-        Some(path) => {
-            std::fs::canonicalize(path).map_err(|e| format!("cannot find {}: {e}", path.display()))?
-        }
-        None => dist::build_dist()?,
-    };
+    let berth = options.berth()?;
     let peers_root = if options.peers && options.wants("runtime") { Some(peers::ensure()?) } else { None };
     let bench = Bench {
         host: Host::new(berth, "bench")?,
@@ -47,53 +40,9 @@ pub fn main(args: &[String]) -> Result {
         peers_root,
     };
     let mut report = Report::new("start", "Start of containers", &bench.versions());
-    let mut failures = Vec::new();
-    for (name, part) in PARTS.iter().filter(|(name, _)| options.wants(name)) {
-        cmd::heading(name);
-        if let Err(message) = part(&bench, &mut report) {
-            report.line(&format!("\n**Failed**: {message}"));
-            failures.push(*name);
-        }
-        bench.host.remove_all();
-    }
+    let failures = super::run_parts(PARTS, &options, &bench, &mut report, || bench.host.remove_all());
     report.save()?;
-    if failures.is_empty() { Ok(()) } else { Err(format!("parts that failed: {}", failures.join(", "))) }
-}
-
-struct Options {
-    rounds: usize,
-    only: Vec<String>,
-    peers: bool,
-    berth: Option<PathBuf>,
-}
-
-impl Options {
-    fn parse(args: &[String]) -> Result<Self> {
-        let mut options = Self { rounds: 40, only: Vec::new(), peers: true, berth: None };
-        let mut args = args.iter();
-        while let Some(arg) = args.next() {
-            let mut value = || args.next().ok_or_else(|| format!("{arg} needs a value"));
-            match arg.as_str() {
-                "--rounds" => {
-                    let text = value()?;
-                    options.rounds =
-                        text.parse().map_err(|_| format!("--rounds needs a number, not {text}"))?;
-                }
-                "--only" => options.only = value()?.split(',').map(str::to_owned).collect(),
-                "--no-peers" => options.peers = false,
-                "--berth" => options.berth = Some(PathBuf::from(value()?)),
-                _ => return Err(format!("bench start has no option {arg}")),
-            }
-        }
-        match options.only.iter().find(|name| !PARTS.iter().any(|(part, _)| part == name)) {
-            Some(odd) => Err(format!("bench start has no part {odd}")),
-            None => Ok(options),
-        }
-    }
-
-    fn wants(&self, part: &str) -> bool {
-        self.only.is_empty() || self.only.iter().any(|name| name == part)
-    }
+    failures
 }
 
 struct Bench {
