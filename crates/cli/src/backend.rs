@@ -283,9 +283,9 @@ pub fn load(source: &ImportSource, progress: &dyn images::Progress) -> Result<Ve
     images::load(&home()?, source, progress).map_err(failure)
 }
 
-/// All images, the newest first.
-pub fn images() -> Result<Vec<images::Listed>, Failure> {
-    images::list(&home()?).map_err(failure)
+/// All images, the newest first; their labels only if they are needed.
+pub fn images(with_labels: bool) -> Result<Vec<images::Listed>, Failure> {
+    images::list(&home()?, with_labels).map_err(failure)
 }
 
 /// Gives an image another name.

@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::ingest::{Blob, ManifestBytes};
 use crate::{SHORT_ID_DIGITS, Store};
 use rusqlite::{OptionalExtension, Transaction, params};
+use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use types::digest::{ChainId, DiffId, Digest, ImageId};
@@ -34,6 +35,25 @@ pub struct Image {
     pub created_ns: i64,
     /// The configuration, byte for byte.
     pub config_json: String,
+}
+
+/// What a list shows of an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageSummary {
+    /// `sha256:…`
+    pub id: String,
+    /// Its full names, sorted.
+    pub references: Vec<String>,
+    /// What it was called by digest, sorted.
+    pub repository_digests: Vec<String>,
+    /// Bytes of content in all layers.
+    pub size_bytes: u64,
+    /// Nanoseconds since the epoch.
+    pub created_ns: i64,
+    /// Containers made from it that have a record.
+    pub containers: usize,
+    /// The configuration, if it was asked for.
+    pub config_json: Option<String>,
 }
 
 /// One layer of an image.
@@ -147,6 +167,48 @@ impl Store {
             Ok(ids.iter().map(|id| load(tx, id)).collect::<Result<Vec<_>, _>>()?)
         })?;
         raws.into_iter().map(|raw| self.image(raw)).collect()
+    }
+
+    /// What a list shows of all images, the newest first; with their configurations only if they are needed, since most of
+    /// the time would be theirs.
+    pub fn image_summaries(&self, with_configurations: bool) -> Result<Vec<ImageSummary>, Error> {
+        self.db.read("list the images", |tx| {
+            let config = if with_configurations { "config_json" } else { "NULL" };
+            let mut query = tx.prepare(&format!(
+                "SELECT id, size, created_ns, {config} FROM images ORDER BY created_ns DESC, id"
+            ))?;
+            let summary = |row: &rusqlite::Row<'_>| {
+                Ok(ImageSummary {
+                    id: row.get(0)?,
+                    references: Vec::new(),
+                    repository_digests: Vec::new(),
+                    size_bytes: u64::try_from(row.get::<_, i64>(1)?).unwrap_or_default(),
+                    created_ns: row.get(2)?,
+                    containers: 0,
+                    config_json: row.get(3)?,
+                })
+            };
+            let mut found = query.query_map([], summary)?.collect::<Result<Vec<_>, _>>()?;
+            let at: HashMap<String, usize> =
+                found.iter().enumerate().map(|(at, image)| (image.id.clone(), at)).collect();
+            // One pass over each table: a query for each image would cost more than all the rows.
+            each(tx, "SELECT image, name FROM refs ORDER BY name", &at, |at, row| {
+                found[at].references.push(row.get(1)?);
+                Ok(())
+            })?;
+            let digests =
+                "SELECT image, repository || '@' || digest FROM repo_digests ORDER BY repository, digest";
+            each(tx, digests, &at, |at, row| {
+                found[at].repository_digests.push(row.get(1)?);
+                Ok(())
+            })?;
+            let containers = "SELECT image, count(*) FROM containers WHERE image IS NOT NULL GROUP BY image";
+            each(tx, containers, &at, |at, row| {
+                found[at].containers = usize::try_from(row.get::<_, i64>(1)?).unwrap_or_default();
+                Ok(())
+            })?;
+            Ok(found)
+        })
     }
 
     /// The images that were called by this digest in `repository`: one for each machine.
@@ -579,6 +641,23 @@ fn load(tx: &Transaction<'_>, id: &str) -> rusqlite::Result<RawImage> {
     let repository_digests = repository_digests(tx, id)?;
     let (id, references) = (id.to_owned(), references(tx, id)?);
     Ok(RawImage { id, config_json, size, created_ns, references, repository_digests, layers })
+}
+
+/// Calls `note` for each row of a query whose first column is an image's id.
+fn each(
+    tx: &Transaction<'_>,
+    query: &str,
+    at: &HashMap<String, usize>,
+    mut note: impl FnMut(usize, &rusqlite::Row<'_>) -> rusqlite::Result<()>,
+) -> rusqlite::Result<()> {
+    let mut query = tx.prepare(query)?;
+    let mut rows = query.query([])?;
+    while let Some(row) = rows.next()? {
+        if let Some(at) = row.get_ref(0)?.as_str().ok().and_then(|id| at.get(id)) {
+            note(*at, row)?;
+        }
+    }
+    Ok(())
 }
 
 fn references(tx: &Transaction<'_>, id: &str) -> rusqlite::Result<Vec<String>> {

@@ -67,7 +67,7 @@ pub use archive::{Archives, LayerArchive};
 pub use containers::ContainerRecord;
 pub use db::Durability;
 pub use error::Error;
-pub use images::{Image, Layer, RemovedImage};
+pub use images::{Image, ImageSummary, Layer, RemovedImage};
 pub use import::architecture;
 pub use ingest::{
     Blob, Configuration, Input, LayerState, ManifestBytes, NewLayer, Recipe, Watcher, decompress,

@@ -283,7 +283,7 @@ fn archive(bench: &Bench, report: &mut Report) -> Result {
     let pushed = format!("{}/pushed:1", second.host);
     let out = cmd::target_dir().join("bench/saved.tar");
     let out = out.to_string_lossy().into_owned();
-    let archive = bench.fixture.archive.to_string_lossy().into_owned();
+    let archive = bench.fixture.visible_archive()?.to_string_lossy().into_owned();
     bench.clear()?;
     bench.time(&["pull", "-q", &image])?;
     bench.time(&["tag", &image, &pushed])?;

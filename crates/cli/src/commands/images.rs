@@ -75,7 +75,8 @@ pub fn work(parsed: &Parsed) -> Result<u8, Failure> {
     if parsed.switch("tree") {
         return tree(parsed, &filters);
     }
-    let listed = backend::images()?;
+    let by_label = filters.iter().any(|filter| matches!(filter, ImageFilter::Label(..)));
+    let listed = backend::images(by_label)?;
     let default = if how.digests { images::DIGESTS_DEFAULT } else { images::DEFAULT };
     let format = Format::parse(parsed.one("format").unwrap_or_default(), default);
     print(&images::text(&listed, &filters, &format, &how, SystemTime::now())?)?;

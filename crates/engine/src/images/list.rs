@@ -22,7 +22,7 @@ pub struct Listed {
     pub created_ns: i64,
     /// Bytes of content in all layers.
     pub size_bytes: u64,
-    /// Labels.
+    /// Labels, if they were asked for.
     pub labels: Vec<(String, String)>,
     /// Containers made from it that have a record.
     pub containers: usize,
@@ -43,25 +43,35 @@ pub struct HistoryStep {
     pub comment: String,
 }
 
-/// All images, the newest first.
-pub fn list(home: &Home) -> Result<Vec<Listed>, Error> {
+/// All images, the newest first; their labels only if they are needed.
+pub fn list(home: &Home, with_labels: bool) -> Result<Vec<Listed>, Error> {
     let Some(store) = look_at_store(home)? else { return Ok(Vec::new()) };
-    let containers = store.containers()?;
-    let used_by = |image: &Image| containers.iter().filter(|record| record.image == Some(image.id)).count();
-    Ok(store.images()?.into_iter().map(|image| listed(&image, used_by(&image))).collect())
+    Ok(store.image_summaries(with_labels)?.into_iter().map(shown).collect())
 }
 
-/// What lists show of an image.
+/// What lists show of an image, its labels among it.
 pub(super) fn listed(image: &Image, containers: usize) -> Listed {
-    let labels = config(image).map(|config| config.config.labels).unwrap_or_default();
-    Listed {
+    shown(store::ImageSummary {
         id: image.id.to_string(),
+        references: image.references.clone(),
+        repository_digests: image.repository_digests.clone(),
+        size_bytes: image.size_bytes,
+        created_ns: image.created_ns,
+        containers,
+        config_json: Some(image.config_json.clone()),
+    })
+}
+
+fn shown(image: store::ImageSummary) -> Listed {
+    let config = image.config_json.and_then(|json| ImageConfig::parse(json.as_bytes()).ok());
+    Listed {
         names: image.references.iter().filter_map(|name| split(name, ':')).collect(),
         digests: image.repository_digests.iter().filter_map(|name| split(name, '@')).collect(),
         created_ns: image.created_ns,
         size_bytes: image.size_bytes,
-        labels: labels.into_iter().collect(),
-        containers,
+        labels: config.map(|config| config.config.labels.into_iter().collect()).unwrap_or_default(),
+        containers: image.containers,
+        id: image.id,
     }
 }
 

@@ -35,6 +35,16 @@ impl Fixture {
         format!("{LAYERS} layers, {} MB as gzip, {} MB unpacked.\n", packed / 1_000_000, plain / 1_000_000)
     }
 
+    /// The archive below the target directory, which the peers see as well.
+    pub fn visible_archive(&self) -> Result<PathBuf> {
+        let path = cmd::target_dir().join("bench/image.tar");
+        let _ = std::fs::remove_file(&path);
+        std::fs::hard_link(&self.archive, &path)
+            .or_else(|_| std::fs::copy(&self.archive, &path).map(drop))
+            .map_err(|e| format!("cannot make {}: {e}", path.display()))?;
+        Ok(path)
+    }
+
     /// An archive of `count` images that differ in their configuration only.
     pub fn archive_of_many(&self, count: usize) -> Result<PathBuf> {
         let path = self.dir.join(format!("{count}.tar"));
