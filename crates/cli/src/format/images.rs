@@ -172,17 +172,17 @@ pub fn text(
         for (repository, tag) in &names {
             let digest = image.digests.iter().find(|(known, _)| known == repository);
             let digest = digest.map_or(NONE, |(_, digest)| digest);
-            rows.push(fields(image, repository, tag, digest, how, now));
+            rows.push((image, &repository[..], &tag[..], digest));
         }
         if image.names.is_empty() && !by_name {
             let (repository, digest) = image.digests.first().map_or((NONE, NONE), |(r, d)| (&r[..], &d[..]));
-            rows.push(fields(image, repository, NONE, digest, how, now));
+            rows.push((image, repository, NONE, digest));
         }
     }
-    match (how.quiet, format) {
-        (true, Format::Table(_)) => template::rows(&Format::Lines("{{.ID}}".to_owned()), &HEADER, &rows),
-        _ => template::rows(format, &HEADER, &rows),
-    }
+    let rows = rows
+        .into_iter()
+        .map(|(image, repository, tag, digest)| fields(image, repository, tag, digest, how, now));
+    template::rows(&format.or_quiet(how.quiet, "{{.ID}}"), &HEADER, rows)
 }
 
 /// The fields of one image under one of its names.
@@ -223,13 +223,7 @@ pub fn history_text(
             "Comment": inert(&step.comment),
         })
     };
-    let rows: Vec<Json> = steps.iter().map(row).collect();
-    match (how.quiet, format) {
-        (true, Format::Table(_)) => {
-            template::rows(&Format::Lines("{{.ID}}".to_owned()), &HISTORY_HEADER, &rows)
-        }
-        _ => template::rows(format, &HISTORY_HEADER, &rows),
-    }
+    template::rows(&format.or_quiet(how.quiet, "{{.ID}}"), &HISTORY_HEADER, steps.iter().map(row))
 }
 
 #[cfg(test)]

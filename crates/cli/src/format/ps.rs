@@ -132,11 +132,8 @@ pub fn text(
     full: bool,
     now: SystemTime,
 ) -> Result<String, Failure> {
-    let rows: Vec<Json> = rows.iter().map(|row| fields(row, full, now)).collect();
-    match (quiet, format) {
-        (true, Format::Table(_)) => template::rows(&Format::Lines("{{.ID}}".to_owned()), &HEADER, &rows),
-        _ => template::rows(format, &HEADER, &rows),
-    }
+    let rows = rows.iter().map(|row| fields(row, full, now));
+    template::rows(&format.or_quiet(quiet, "{{.ID}}"), &HEADER, rows)
 }
 
 #[cfg(test)]

@@ -41,24 +41,41 @@ impl Format {
     }
 }
 
-/// Prints `rows`, in each of which `header` has a title for every field.
+impl Format {
+    /// The format with `--quiet`, which a format of the user's own overrides: a line of `template` instead of columns.
+    pub fn or_quiet(&self, quiet: bool, template: &str) -> Format {
+        match (quiet, self) {
+            (true, Format::Table(_)) => Format::Lines(template.to_owned()),
+            _ => self.clone(),
+        }
+    }
+}
+
+/// Prints `rows`, made one by one, in each of which `header` has a title for every field.
 ///
 /// Errors: a template that doesn't parse, or names a field that isn't there.
-pub fn rows(format: &Format, header: &[(&str, &str)], rows: &[Json]) -> Result<String, Failure> {
+pub fn rows(
+    format: &Format,
+    header: &[(&str, &str)],
+    rows: impl IntoIterator<Item = Json>,
+) -> Result<String, Failure> {
     match format {
-        Format::Json => Ok(rows.iter().map(|row| format!("{}\n", json(&value(row)))).collect()),
+        Format::Json => Ok(rows.into_iter().map(|row| format!("{}\n", json(&value(&row)))).collect()),
         Format::Lines(source) => {
             let template = compile(source)?;
-            let lines: Result<Vec<String>, Failure> =
-                rows.iter().map(|row| execute(&template, row)).collect();
-            Ok(lines?.into_iter().map(|line| line + "\n").collect())
+            let mut text = String::new();
+            for row in rows {
+                text.push_str(&execute(&template, &row)?);
+                text.push('\n');
+            }
+            Ok(text)
         }
         Format::Table(source) => {
             let template = compile(source)?;
             let titles = header.iter().map(|(field, title)| ((*field).to_owned(), Json::from(*title)));
             let mut lines = vec![execute(&template, &Json::Object(titles.collect()))?];
             for row in rows {
-                lines.push(execute(&template, row)?);
+                lines.push(execute(&template, &row)?);
             }
             Ok(table::align(&lines))
         }
@@ -308,8 +325,8 @@ mod tests {
     fn tables_have_a_header() {
         let format = Format::parse("table {{.ID}}\\t{{.Names}}", "");
         let data = [json!({"ID": "c1", "Names": "web"})];
-        let text = rows(&format, &[("ID", "CONTAINER ID"), ("Names", "NAMES")], &data).expect("valid");
+        let text = rows(&format, &[("ID", "CONTAINER ID"), ("Names", "NAMES")], data.clone()).expect("valid");
         assert_eq!(text, "CONTAINER ID   NAMES\nc1             web\n");
-        assert_eq!(rows(&Format::Json, &[], &data).expect("valid"), "{\"ID\":\"c1\",\"Names\":\"web\"}\n");
+        assert_eq!(rows(&Format::Json, &[], data).expect("valid"), "{\"ID\":\"c1\",\"Names\":\"web\"}\n");
     }
 }

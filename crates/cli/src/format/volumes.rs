@@ -43,9 +43,5 @@ fn fields(listed: &Listed) -> Json {
 
 /// The list as text; `quiet` shows names only.
 pub fn text(listed: &[Listed], format: &Format, quiet: bool) -> Result<String, Failure> {
-    let rows: Vec<Json> = listed.iter().map(fields).collect();
-    match (quiet, format) {
-        (true, Format::Table(_)) => template::rows(&Format::Lines("{{.Name}}".to_owned()), &HEADER, &rows),
-        _ => template::rows(format, &HEADER, &rows),
-    }
+    template::rows(&format.or_quiet(quiet, "{{.Name}}"), &HEADER, listed.iter().map(fields))
 }
