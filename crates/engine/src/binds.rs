@@ -3,44 +3,54 @@
 
 use types::oci::IdMapping;
 
-/// Ids that a range covers.
-const RANGE: u32 = crate::home::RANGE_IDS;
-
 /// The id map of a bind mount, for users or for groups.
 ///
-/// `process` is the container's id that the process runs as, `owner` the source's owner on the disk, `base` the host's
-/// id of container id 0. In the result `container_id` is the id on the disk, `host_id` the host's id of the container's
-/// that it's shown as.
+/// `process` is the container's id that the process runs as, `owner` the source's owner on the disk, `ids` the container's
+/// ids and those on the host that they are. In the result `container_id` is the id on the disk, `host_id` the host's id of
+/// the container's that it's shown as.
 ///
 /// The map is a bijection. An id that lost its place on the disk to another (that of `owner`, if the process runs as a
 /// different one; and 0) goes to the container's own range.
-pub fn id_map(process: u32, owner: u32, base: u32) -> Vec<IdMapping> {
+pub fn id_map(process: u32, owner: u32, ids: &[IdMapping]) -> Vec<IdMapping> {
+    let on_host = |id: u32| {
+        ids.iter().find_map(|line| {
+            let at = id.checked_sub(line.container_id).filter(|at| *at < line.size)?;
+            Some(line.host_id + at)
+        })
+    };
+    // Pairs of an id on the disk and the one that it's shown as.
     let mut taken: Vec<(u32, u32)> = vec![(owner, process)];
-    if owner != process && owner < RANGE {
-        taken.push((base.saturating_add(owner), owner));
+    if owner != process
+        && let Some(lost) = on_host(owner)
+    {
+        taken.push((lost, owner));
     }
-    if owner != 0 && process != 0 {
-        taken.push((base, 0));
+    if owner != 0
+        && process != 0
+        && let Some(lost) = on_host(0)
+    {
+        taken.push((lost, 0));
     }
-    // What remains is itself: ids of the range that are neither shown as something else nor stand for something else.
-    let special = |id: u32| id == 0 || id == owner || id == process;
+    // What remains is itself: ids of the container that are neither shown as something else nor stand for something else.
+    let mut special = [0, owner, process];
+    special.sort_unstable();
     let mut map = Vec::new();
-    let mut start = None;
-    for id in 0..=RANGE {
-        match (id < RANGE && !special(id), start) {
-            (true, None) => start = Some(id),
-            (false, Some(first)) => {
-                map.push(IdMapping { container_id: first, host_id: base + first, size: id - first });
-                start = None;
+    for line in ids {
+        let end = line.container_id + line.size;
+        let mut first = line.container_id;
+        let within = special.iter().copied().filter(|id| (line.container_id..end).contains(id));
+        for stop in within.chain([end]) {
+            if stop > first {
+                let host_id = line.host_id + (first - line.container_id);
+                map.push(IdMapping { container_id: first, host_id, size: stop - first });
             }
-            _ => {}
+            first = first.max(stop.saturating_add(1));
         }
     }
-    map.extend(taken.iter().map(|(disk, inside)| IdMapping {
-        container_id: *disk,
-        host_id: base + inside,
-        size: 1,
-    }));
+    let shown = taken.iter().filter_map(|(disk, inside)| {
+        Some(IdMapping { container_id: *disk, host_id: on_host(*inside)?, size: 1 })
+    });
+    map.extend(shown);
     map
 }
 
@@ -53,7 +63,7 @@ mod tests {
 
     /// Disk id to container id.
     fn shown(process: u32, owner: u32) -> BTreeMap<u32, u32> {
-        let map = id_map(process, owner, BASE);
+        let map = id_map(process, owner, &[IdMapping { container_id: 0, host_id: BASE, size: 65_536 }]);
         let mut all = BTreeMap::new();
         for line in &map {
             for n in 0..line.size {
@@ -109,5 +119,25 @@ mod tests {
         assert_eq!(map[&5_000_000], 0);
         assert_eq!(map.get(&0), None);
         assert_eq!(map.len(), 65_536);
+    }
+
+    #[test]
+    fn further_ids_are_themselves_too() {
+        let line = |container_id, host_id, size| IdMapping { container_id, host_id, size };
+        let ids = [line(0, BASE, 65_536), line(131_072, BASE + 65_536, 65_536)];
+        let mut map = id_map(131_080, 1000, &ids);
+        map.sort_by_key(|line| line.container_id);
+        assert_eq!(
+            map,
+            [
+                line(1, BASE + 1, 999),
+                line(1000, BASE + 65_536 + 8, 1),
+                line(1001, BASE + 1001, 64_535),
+                line(131_072, BASE + 65_536, 8),
+                line(131_081, BASE + 65_536 + 9, 65_527),
+                line(BASE, BASE, 1),
+                line(BASE + 1000, BASE + 1000, 1),
+            ]
+        );
     }
 }

@@ -30,6 +30,9 @@ use std::path::{Path, PathBuf};
 /// The file that a name's link becomes.
 pub(crate) const NAME: &str = "name";
 
+/// Bytes of an intent with room for a name and a few slots.
+const INTENT_BYTES_MIN: usize = 320;
+
 /// Tries to make a directory that other commands take for garbage meanwhile.
 const CREATE_TRIES_MAX: u32 = 1000;
 
@@ -42,16 +45,15 @@ pub struct Intent {
     pub name: String,
     /// Whether it's removed when it ends, so that no row of it is in the store.
     pub rm: bool,
-    /// Slot of its id range.
-    pub slot: Option<u32>,
+    /// Slots of its id ranges.
+    pub slots: Vec<u32>,
 }
 
 impl Intent {
-    /// As JSON, with spaces for what the slot may still become, so that one intent covers another of the same container.
+    /// As JSON, with spaces after it: of the same container, one intent covers another that names fewer slots.
     fn to_text(&self) -> Vec<u8> {
         let mut text = to_json(self);
-        let slot = self.slot.map_or("null".len(), |slot| slot.to_string().len());
-        text.resize(text.len() + "4294967295".len() - slot, b' ');
+        text.resize(text.len().max(INTENT_BYTES_MIN), b' ');
         text
     }
 }

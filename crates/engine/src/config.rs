@@ -1,11 +1,12 @@
 //! One container, resolved: what `run` decided, what `exec` and `inspect` read.
 
+use crate::home::RANGE_IDS;
 use crate::request::{MountKind, MountRequest, RunRequest, VolumeRequest};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use types::image::config::Execution;
-use types::oci::Spec;
+use types::oci::{IdMapping, Spec};
 
 /// Where the root comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,22 +28,92 @@ pub enum UserNamespace {
         slot: u32,
         /// First id of the range.
         base: u32,
+        /// Ids above those of the range.
+        #[serde(default)]
+        further: Vec<IdBlock>,
     },
     /// Another container's, over that one's range.
     Joined {
         /// First id of the range.
         base: u32,
+        /// Ids above those of the range.
+        #[serde(default)]
+        further: Vec<IdBlock>,
     },
     /// The host's.
     Host,
+}
+
+/// Another range of a container's, for ids above the first [`RANGE_IDS`] that its image or user needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdBlock {
+    /// First id in the container, a multiple of [`RANGE_IDS`].
+    pub first: u32,
+    /// Slot.
+    pub slot: u32,
+    /// First id of the range.
+    pub base: u32,
+}
+
+impl IdBlock {
+    /// How many ids: the very last one, -1, is none.
+    fn ids(&self) -> u32 {
+        RANGE_IDS.min(u32::MAX - self.first)
+    }
 }
 
 impl UserNamespace {
     /// The id on the host of container id 0.
     pub fn base(&self) -> u32 {
         match self {
-            UserNamespace::Own { base, .. } | UserNamespace::Joined { base } => *base,
+            UserNamespace::Own { base, .. } | UserNamespace::Joined { base, .. } => *base,
             UserNamespace::Host => 0,
+        }
+    }
+
+    /// The ids in it, and those on the host that they are; none for the host's.
+    pub fn mappings(&self) -> Vec<IdMapping> {
+        let (UserNamespace::Own { base, further, .. } | UserNamespace::Joined { base, further }) = self
+        else {
+            return Vec::new();
+        };
+        let first = IdMapping { container_id: 0, host_id: *base, size: RANGE_IDS };
+        let further = further.iter().map(|block| IdMapping {
+            container_id: block.first,
+            host_id: block.base,
+            size: block.ids(),
+        });
+        [first].into_iter().chain(further).collect()
+    }
+
+    /// The id on the host of the container's `id`; `None` if it has none.
+    pub fn host_id(&self, id: u32) -> Option<u32> {
+        match self {
+            UserNamespace::Host => Some(id),
+            _ => self.mappings().iter().find_map(|line| {
+                let at = id.checked_sub(line.container_id).filter(|at| *at < line.size)?;
+                Some(line.host_id + at)
+            }),
+        }
+    }
+
+    /// The slots of the ranges that are its own.
+    pub fn slots(&self) -> Vec<u32> {
+        match self {
+            UserNamespace::Own { slot, further, .. } => {
+                [*slot].into_iter().chain(further.iter().map(|block| block.slot)).collect()
+            }
+            UserNamespace::Joined { .. } | UserNamespace::Host => Vec::new(),
+        }
+    }
+
+    /// The same namespace, for a container that joins it.
+    pub fn joined(&self) -> UserNamespace {
+        match self.clone() {
+            UserNamespace::Own { base, further, .. } | UserNamespace::Joined { base, further } => {
+                UserNamespace::Joined { base, further }
+            }
+            UserNamespace::Host => UserNamespace::Host,
         }
     }
 }

@@ -213,9 +213,7 @@ pub fn reap(home: &Home, cell: &Cell) {
         let _ = root::remove(home, cell);
         if let (Ok(claims), Some(intent)) = (Claims::open(home), intent) {
             claims.release_name(&intent.name, &cell.id);
-            if let Some(slot) = intent.slot {
-                claims.release_range(slot, &cell.id);
-            }
+            intent.slots.iter().for_each(|slot| claims.release_range(*slot, &cell.id));
         }
         forget_record(home, &cell.id);
         cell.remove();

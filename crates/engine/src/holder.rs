@@ -263,12 +263,12 @@ fn open_streams(
     if config.request.tty {
         return Ok((Streams::None, None));
     }
-    let base = config.user_namespace.base();
+    let on_host = |id| config.user_namespace.host_id(id).unwrap_or(config.user_namespace.base());
     let user = config.spec.process.as_ref().map(|p| (p.user.uid, p.user.gid)).unwrap_or_default();
     let mut readers = Vec::new();
     let mut writers = Vec::new();
     for name in ["stdout", "stderr"] {
-        cell.make_fifo(name, base + user.0, base + user.1)?;
+        cell.make_fifo(name, on_host(user.0), on_host(user.1))?;
         readers.push(cell.open_fifo_reader(name)?);
         writers.push(cell.open_fifo_writer(name)?);
     }

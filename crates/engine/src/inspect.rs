@@ -256,9 +256,10 @@ fn network(container: &Container) -> Json {
 
 fn berth(home: &Home, container: &Container) -> Json {
     let config = &container.config;
+    let ids = || config.user_namespace.mappings().iter().map(|line| line.size).sum();
     let userns = match &config.user_namespace {
-        UserNamespace::Own { base, .. } => ("own", *base, crate::home::RANGE_IDS),
-        UserNamespace::Joined { base } => ("joined", *base, crate::home::RANGE_IDS),
+        UserNamespace::Own { base, .. } => ("own", *base, ids()),
+        UserNamespace::Joined { base, .. } => ("joined", *base, ids()),
         UserNamespace::Host => ("host", 0, u32::MAX),
     };
     let running = match &container.state {

@@ -156,7 +156,7 @@ fn mark_ended(home: &Home, container: &Container) -> Result<Doom, Error> {
     // Makes the directories of this boot where nothing has run since it began.
     Claims::open(home)?;
     let config = &container.config;
-    let intent = Intent { name: config.name.clone(), rm: true, slot: None };
+    let intent = Intent { name: config.name.clone(), rm: true, slots: Vec::new() };
     match Cell::create(home, &config.id, &intent) {
         Ok((_, lock)) => Ok(Doom::Ended { _lock: lock }),
         Err(Error::System { errno: Errno::EXIST, .. }) => Ok(Doom::Leaving),

@@ -3,8 +3,9 @@
 use crate::attach::{self, Outcome};
 use crate::cell::{Cell, CellLock, Intent, now_ns};
 use crate::claims::Claims;
-use crate::config::{RootSource, UserNamespace};
+use crate::config::{IdBlock, RootSource, UserNamespace};
 use crate::holder::{self, Setup};
+use crate::home::RANGE_IDS;
 use crate::request::{RunRequest, Source};
 use crate::shm::Shm;
 use crate::spec::{self, Given, Neighbour, WantedUserns};
@@ -13,7 +14,7 @@ use crate::{Config, Error, Home, find, host_image, names, root, teardown, volume
 use linux::fault;
 use runtime::Step;
 use runtime::cgroup::{self, Hierarchy};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use types::id::ContainerId;
@@ -32,6 +33,10 @@ pub struct Ran {
     /// Steps of the start, if they were asked for.
     pub steps: Vec<Step>,
 }
+
+/// Most blocks of ids of one container, the first among them. Source: user_namespaces(7), 340 lines of a map; a bind mount's
+/// may have a few more than the container's.
+const ID_BLOCKS_MAX: usize = 330;
 
 /// Tries to find a free name before giving up.
 const NAME_TRIES_MAX: u32 = 100;
@@ -151,7 +156,9 @@ fn create(home: &Home, request: RunRequest) -> Result<Created, Error> {
     let shares_ids = match spec::wanted_userns(&request)? {
         WantedUserns::Host => true,
         WantedUserns::Own => false,
-        WantedUserns::Of(name) => neighbours.get(&name).is_some_and(|neighbour| neighbour.base == 0),
+        WantedUserns::Of(name) => {
+            neighbours.get(&name).is_some_and(|neighbour| neighbour.ids == UserNamespace::Host)
+        }
     };
     if shares_ids {
         seal()?;
@@ -163,12 +170,12 @@ fn create(home: &Home, request: RunRequest) -> Result<Created, Error> {
     bytes.copy_from_slice(&random[..32]);
     let id = ContainerId::from_random(bytes).as_str().to_owned();
     let name = claim_name(home, &claims, request.name.as_deref(), &id, [random[32], random[33]])?;
-    let mut intent = Intent { name: name.clone(), rm: request.rm, slot: None };
+    let mut intent = Intent { name: name.clone(), rm: request.rm, slots: Vec::new() };
     let (cell, lock) = Cell::create(home, &id, &intent).inspect_err(|_| claims.release_name(&name, &id))?;
-    let claimed = Claimed { claims: &claims, name: &name, id: &id, slot: None, cell: &cell };
+    let claimed = Claimed { claims: &claims, name: &name, id: &id, slots: Vec::new(), cell: &cell };
     let image = found.image;
-    let (config, plan, pins) = claimed.fill(home, request, found, neighbours, |slot| {
-        intent.slot = Some(slot);
+    let (config, plan, pins) = claimed.fill(home, request, found, neighbours, |slots| {
+        intent.slots = slots.to_vec();
         lock.intend(&intent).map_err(|errno| Error::system("write to", cell.path.display(), errno))
     })?;
     Ok(Created { config, plan, cell, lock, image, pins })
@@ -186,6 +193,8 @@ struct Found {
     shown: String,
     image: Option<store::ImageId>,
     config: Execution,
+    /// Blocks of ids above the first that its files' owners are in.
+    id_blocks: BTreeSet<u32>,
 }
 
 fn find_source(home: &Home, source: &Source) -> Result<Found, Error> {
@@ -195,6 +204,7 @@ fn find_source(home: &Home, source: &Source) -> Result<Found, Error> {
             shown: "@host".to_owned(),
             image: None,
             config: Execution::default(),
+            id_blocks: BTreeSet::new(),
         }),
         Source::Rootfs(dir) => {
             let shown = dir.display().to_string();
@@ -208,6 +218,7 @@ fn find_source(home: &Home, source: &Source) -> Result<Found, Error> {
                 shown,
                 image: None,
                 config: Execution::default(),
+                id_blocks: BTreeSet::new(),
             })
         }
         Source::Image(reference) => {
@@ -217,6 +228,7 @@ fn find_source(home: &Home, source: &Source) -> Result<Found, Error> {
                 .map_err(|error| Error::Image { image: reference.clone(), why: error.to_string() })?;
             let config = config.config;
             Ok(Found {
+                id_blocks: image.layers.iter().flat_map(|layer| layer.id_blocks.iter().copied()).collect(),
                 root: RootSource::Layers(image.layers.into_iter().map(|layer| layer.tree).collect()),
                 shown: reference.clone(),
                 image: Some(image.id),
@@ -239,7 +251,7 @@ fn find_neighbours(home: &Home, request: &RunRequest) -> Result<BTreeMap<String,
         running.init.open().ok_or_else(not_running)?;
         let neighbour = Neighbour {
             pid: running.init.pid,
-            base: config.user_namespace.base(),
+            ids: config.user_namespace.joined(),
             hostname: config.spec.hostname.clone(),
             shm: Shm::of(&config, &running),
         };
@@ -282,39 +294,71 @@ struct Claimed<'a> {
     claims: &'a Claims<'a>,
     name: &'a str,
     id: &'a str,
-    slot: Option<u32>,
+    slots: Vec<u32>,
     cell: &'a Cell,
 }
 
 impl Drop for Claimed<'_> {
     fn drop(&mut self) {
-        if let Some(slot) = self.slot {
-            self.claims.release_range(slot, self.id);
-        }
+        self.slots.iter().for_each(|slot| self.claims.release_range(*slot, self.id));
         self.claims.release_name(self.name, self.id);
         self.cell.remove();
     }
 }
 
 impl Claimed<'_> {
+    /// Claims a range, and one more for each block of ids above its.
+    fn claim_ids(
+        &mut self,
+        home: &Home,
+        blocks: &BTreeSet<u32>,
+        intend: &mut impl FnMut(&[u32]) -> Result<(), Error>,
+    ) -> Result<UserNamespace, Error> {
+        if blocks.len() >= ID_BLOCKS_MAX {
+            return Err(Error::invalid(
+                "user ids",
+                format!(
+                    "those of the image lie in more than {ID_BLOCKS_MAX} blocks of {RANGE_IDS}: --userns=host takes any"
+                ),
+            ));
+        }
+        let mut claim = || {
+            let mut wanted = self.slots.clone();
+            let slot = self.claims.claim_range(self.id, |slot| {
+                wanted.truncate(self.slots.len());
+                wanted.push(slot);
+                intend(&wanted)
+            })?;
+            self.slots.push(slot);
+            Ok::<_, Error>((slot, home.range_base(slot)))
+        };
+        let (slot, base) = claim()?;
+        let mut further = Vec::new();
+        for block in blocks {
+            let (slot, base) = claim()?;
+            further.push(IdBlock { first: block * RANGE_IDS, slot, base });
+        }
+        Ok(UserNamespace::Own { slot, base, further })
+    }
+
     fn fill(
         mut self,
         home: &Home,
         request: RunRequest,
         found: Found,
         neighbours: BTreeMap<String, Neighbour>,
-        intend: impl FnMut(u32) -> Result<(), Error>,
+        mut intend: impl FnMut(&[u32]) -> Result<(), Error>,
     ) -> Result<(Config, runtime::Plan, Vec<store::VolumePin>), Error> {
+        let identity = spec::identity(&request, &found.root, &found.config)?;
         let user_namespace = match spec::wanted_userns(&request)? {
             WantedUserns::Host => UserNamespace::Host,
             WantedUserns::Own => {
-                let slot = self.claims.claim_range(self.id, intend)?;
-                self.slot = Some(slot);
-                UserNamespace::Own { slot, base: home.range_base(slot) }
+                let high = identity.ids().map(|id| id / RANGE_IDS).filter(|block| *block > 0);
+                let blocks: BTreeSet<u32> = found.id_blocks.iter().copied().chain(high).collect();
+                self.claim_ids(home, &blocks, &mut intend)?
             }
-            WantedUserns::Of(name) => match neighbours.get(&name).map(|neighbour| neighbour.base) {
-                Some(0) => UserNamespace::Host,
-                Some(base) => UserNamespace::Joined { base },
+            WantedUserns::Of(name) => match neighbours.get(&name) {
+                Some(neighbour) => neighbour.ids.clone(),
                 None => return Err(Error::NoContainer { given: name }),
             },
         };
@@ -331,6 +375,7 @@ impl Claimed<'_> {
             mounts: &attached.mounts,
             sources: &attached.sources,
             user_namespace,
+            identity,
             neighbours,
             cgroup: home.cgroup(self.id),
             terminal_size,

@@ -3,7 +3,6 @@
 
 use crate::cell::Cell;
 use crate::claims::Claims;
-use crate::config::UserNamespace;
 use crate::{Config, Home, root, volumes};
 use linux::fault;
 use runtime::cgroup::{Cgroup, Hierarchy};
@@ -25,7 +24,7 @@ pub fn ended(home: &Home, config: &Config, cell: &Cell, group: Option<Cgroup>, r
             claims.release_name(&config.name, &config.id);
             fault::point("name released");
         }
-        if let UserNamespace::Own { slot, .. } = config.user_namespace {
+        for slot in config.user_namespace.slots() {
             claims.release_range(slot, &config.id);
             fault::point("range released");
         }

@@ -22,6 +22,13 @@ pub struct Identity {
     pub groups: Vec<u32>,
 }
 
+impl Identity {
+    /// All its ids, users' and groups'.
+    pub fn ids(&self) -> impl Iterator<Item = u32> {
+        [self.uid, self.gid].into_iter().chain(self.groups.iter().copied())
+    }
+}
+
 /// Largest id that may be asked for, as docker's.
 const ID_MAX: u32 = i32::MAX as u32;
 

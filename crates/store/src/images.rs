@@ -69,6 +69,8 @@ pub struct Layer {
     pub bytes: u64,
     /// The blob that holds its archive, if one is kept.
     pub blob: Option<Blob>,
+    /// As [`crate::unpack::Unpacked::id_blocks`].
+    pub id_blocks: Vec<u32>,
 }
 
 /// What [`Store::remove_image`] did.
@@ -89,6 +91,8 @@ pub(crate) struct PlacedLayer {
     pub bytes: u64,
     /// What holds its archive, if that is kept.
     pub blob: Option<Blob>,
+    /// As [`Layer::id_blocks`].
+    pub id_blocks: Vec<u32>,
     /// Closed once its row is committed.
     pub held: OwnedFd,
 }
@@ -130,6 +134,7 @@ struct RawLayer {
     path: String,
     bytes: i64,
     blob: Option<(String, i64)>,
+    id_blocks: Option<String>,
 }
 
 impl Store {
@@ -446,6 +451,12 @@ impl Store {
             tree: root.join(&raw.path),
             bytes: u64::try_from(raw.bytes).unwrap_or_default(),
             blob,
+            id_blocks: match &raw.id_blocks {
+                None => Vec::new(),
+                Some(text) => {
+                    serde_json::from_str(text).map_err(|_| self.db.damaged("blocks of ids", text))?
+                }
+            },
         })
     }
 
@@ -472,18 +483,21 @@ fn insert_layer(
 ) -> rusqlite::Result<()> {
     let chain = layer.chain.to_string();
     let path = format!("layers/{}/fs", layer.chain.hex());
+    let blocks = Some(&layer.id_blocks).filter(|blocks| !blocks.is_empty());
+    let id_blocks = blocks.and_then(|blocks| serde_json::to_string(blocks).ok());
     if let Some(blob) = blob {
         insert_blob(tx, &blob.digest, blob.bytes)?;
     }
     tx.execute(
-        "INSERT INTO layers (chain_id, diff_id, path, size, blob) VALUES (?1, ?2, ?3, ?4, ?5)
+        "INSERT INTO layers (chain_id, diff_id, path, size, blob, id_blocks) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
          ON CONFLICT (chain_id) DO UPDATE SET blob = coalesce(blob, excluded.blob)",
         params![
             chain,
             layer.diff.to_string(),
             path,
             layer.bytes as i64,
-            blob.map(|blob| blob.digest.as_str())
+            blob.map(|blob| blob.digest.as_str()),
+            id_blocks
         ],
     )?;
     tx.execute(
@@ -625,7 +639,7 @@ fn load(tx: &Transaction<'_>, id: &str) -> rusqlite::Result<RawImage> {
         .prepare_cached("SELECT config_json, size, created_ns FROM images WHERE id = ?1")?
         .query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
     let mut query = tx.prepare_cached(
-        "SELECT chain_id, diff_id, path, layers.size, digest, blobs.size
+        "SELECT chain_id, diff_id, path, layers.size, digest, blobs.size, id_blocks
          FROM image_layers JOIN layers USING (chain_id) LEFT JOIN blobs ON digest = blob
          WHERE image = ?1 ORDER BY position",
     )?;
@@ -635,7 +649,7 @@ fn load(tx: &Transaction<'_>, id: &str) -> rusqlite::Result<RawImage> {
             None => None,
         };
         let (chain, diff, path, bytes) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
-        Ok(RawLayer { chain, diff, path, bytes, blob })
+        Ok(RawLayer { chain, diff, path, bytes, blob, id_blocks: row.get(6)? })
     };
     let layers = query.query_map([id], raw_layer)?.collect::<Result<_, _>>()?;
     let repository_digests = repository_digests(tx, id)?;

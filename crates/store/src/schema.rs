@@ -72,6 +72,8 @@ pub const MIGRATIONS: &[&str] = &[
          labels     TEXT NOT NULL,      -- a JSON object of strings
          options    TEXT NOT NULL       -- of docker's driver `local`, likewise
      ) STRICT, WITHOUT ROWID;",
+    // 4: owners with large ids.
+    "ALTER TABLE layers ADD COLUMN id_blocks TEXT;  -- as JSON, if files belong to ids above 65535: those ids / 65536",
 ];
 
 /// The newest schema this program knows.

@@ -161,3 +161,47 @@ fn an_image_of_500_layers_runs() {
     host.berth(["rmi", "deep"]).text();
     assert_eq!(layers(&host), [""; 0]);
 }
+
+#[test]
+fn ids_above_65535_are_the_containers_as_the_images() {
+    let host = Host::new();
+    let large = 2_000_000u32;
+    let layer = Layer::new().owner(large, large + 1).file("far", 0o640, "far");
+    load(&host, &rich().layer(&layer).set("User", json!("root")), "app");
+    let see = |options: &[&str], script: &str| run(&host, options, &[script]).text();
+    let owners = "stat -c %u:%g /data/high /far /data/kept";
+    let expected = "70000:70001\n2000000:2000001\n0:0";
+    assert_eq!(see(&[], owners), expected);
+    // They can be written and given away, with every capability that root has in there.
+    let script =
+        format!("echo x > /far; chown 70002:70003 /data/high; touch /new; chown {large} /new; {owners} /new");
+    let changed = "70002:70003\n2000000:2000001\n0:0\n2000000:0";
+    assert_eq!(see(&[], &script), changed);
+    // A user of the image's own, and one in neither.
+    assert_eq!(see(&["-u", "70000:70001"], "id -u; id -g; cat /data/high"), "70000\n70001\na high id");
+    let other = ["-u", "1000000000:2000000000", "--group-add", "140000"];
+    assert_eq!(
+        see(&other, "echo $(id -u) $(id -g) $(id -G); touch /tmp/x 2>/dev/null; true"),
+        "1000000000 2000000000 2000000000 140000"
+    );
+    // All ranges come back.
+    let left = || names_in(&host.run_dir().join("ranges"));
+    assert!(testkit::until(std::time::Duration::from_secs(10), || left().is_empty()), "{:?}", left());
+    // Who joins has the same ids; in volumes and binds they are themselves.
+    let keep = ["run", "-d", "--name", "first", "--network", "none", "-v", "vol:/v", "app", "sleep 100"];
+    host.berth(keep).text();
+    assert_eq!(see(&["--pid", "container:first"], owners), expected);
+    host.berth(["exec", "first", "sh", "-c", "touch /v/f; chown 70000:70001 /v/f"]).text();
+    assert_eq!(see(&["-v", "vol:/v"], "stat -c %u:%g /v/f"), "70000:70001");
+    let bound = host.path("bound");
+    std::fs::create_dir(&bound).unwrap();
+    let bind = format!("{}:/b", bound.display());
+    assert_eq!(
+        see(&["-v", &bind, "-u", "70000:70001"], "touch /b/f; stat -c %u:%g /b /b/f"),
+        "70000:70001\n70000:70001"
+    );
+    use std::os::unix::fs::MetadataExt;
+    assert_eq!(bound.join("f").metadata().unwrap().uid(), 0, "its directory's owner is whom it runs as");
+    host.berth(["rm", "-f", "-v", "first"]).text();
+    host.berth(["volume", "rm", "vol"]).text();
+}

@@ -115,9 +115,18 @@ fn id_map(config: &Config, wanted: &MountRequest) -> Result<Option<OwnedFd>, Err
     if planned.uid_mappings.is_empty() {
         return Ok(None);
     }
-    let base = config.user_namespace.base();
+    let ids = config.user_namespace.mappings();
+    let inside_id = |host: u32| {
+        ids.iter().find_map(|own| {
+            let at = host.checked_sub(own.host_id).filter(|at| *at < own.size)?;
+            Some(own.container_id + at)
+        })
+    };
     let inside = |lines: &[IdMapping]| -> Vec<IdMapping> {
-        lines.iter().map(|line| IdMapping { host_id: line.host_id.saturating_sub(base), ..*line }).collect()
+        lines
+            .iter()
+            .filter_map(|line| Some(IdMapping { host_id: inside_id(line.host_id)?, ..*line }))
+            .collect()
     };
     Ok(Some(runtime::userns::for_mount(&inside(&planned.uid_mappings), &inside(&planned.gid_mappings))?))
 }

@@ -13,7 +13,7 @@ pub use namespaces::{Neighbour, container_names};
 
 use crate::config::{Config, RootSource, UserNamespace};
 use crate::request::{EnvChange, Isolation, MountRequest, NamespaceMode, NetworkMode, RunRequest};
-use crate::users::{self, UserFiles};
+use crate::users::{self, Identity, UserFiles};
 use crate::{Error, root};
 use runtime::Plan;
 use std::collections::BTreeMap;
@@ -45,6 +45,8 @@ pub struct Given<'a> {
     pub sources: &'a BTreeMap<PathBuf, String>,
     /// Its range, if it gets one of its own.
     pub user_namespace: UserNamespace,
+    /// Its process's user.
+    pub identity: Identity,
     /// Containers whose namespaces it joins, by the name given.
     pub neighbours: BTreeMap<String, Neighbour>,
     /// Control group path.
@@ -97,25 +99,23 @@ pub fn wanted_userns(request: &RunRequest) -> Result<WantedUserns, Error> {
     Ok(if shares { WantedUserns::Host } else { WantedUserns::Own })
 }
 
+/// The user of the container's process: the request's, or the image's, by the names that the root file system has.
+pub fn identity(request: &RunRequest, root: &RootSource, image: &Execution) -> Result<Identity, Error> {
+    let files = UserFiles {
+        passwd: root::read_file(root, "/etc/passwd"),
+        group: root::read_file(root, "/etc/group"),
+    };
+    users::resolve(request.user.as_ref().unwrap_or(&image.user), &request.group_add, &files)
+}
+
 /// Resolves a request: the configuration, and the runtime's plan.
 pub fn resolve(request: RunRequest, given: Given<'_>) -> Result<(Config, Plan), Error> {
     let strict = request.isolation == Isolation::Strict;
     let image = &given.image_config;
     let args = command(&request, image)?;
-    let user_text = request.user.clone().unwrap_or_else(|| image.user.clone());
-    let files = UserFiles {
-        passwd: root::read_file(&given.root, "/etc/passwd"),
-        group: root::read_file(&given.root, "/etc/group"),
-    };
-    let identity = users::resolve(&user_text, &request.group_add, &files)?;
-    if given.user_namespace != UserNamespace::Host {
-        let largest = identity.groups.iter().copied().chain([identity.uid]).max().unwrap_or(0);
-        if largest >= crate::home::RANGE_IDS {
-            return Err(Error::invalid(
-                "--user",
-                format!("id {largest} is beyond the container's 65536 ids"),
-            ));
-        }
+    let identity = given.identity.clone();
+    if let Some(id) = identity.ids().find(|id| given.user_namespace.host_id(*id).is_none()) {
+        return Err(Error::invalid("--user", format!("id {id} isn't one of the container's")));
     }
     let caps = defaults::capabilities(&request.security)?;
     let hostname = hostname(&request, &given);
@@ -282,9 +282,7 @@ pub fn capabilities(request: &RunRequest) -> Result<CapSet, Error> {
 
 fn mappings(userns: &UserNamespace) -> Vec<types::oci::IdMapping> {
     match userns {
-        UserNamespace::Own { base, .. } => {
-            vec![types::oci::IdMapping { container_id: 0, host_id: *base, size: crate::home::RANGE_IDS }]
-        }
+        UserNamespace::Own { .. } => userns.mappings(),
         _ => Vec::new(),
     }
 }

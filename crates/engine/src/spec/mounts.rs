@@ -5,7 +5,7 @@ use crate::config::UserNamespace;
 use crate::request::{BindRecursion, IpcMode, MountKind, MountRequest, RunRequest, TmpfsOption};
 use crate::{Error, binds, shm};
 use std::path::Path;
-use types::oci::{IdMapping, Mount};
+use types::oci::Mount;
 
 /// Size of `/dev/shm` without `--shm-size`, as docker's.
 const SHM_BYTES: u64 = 64 << 20;
@@ -131,12 +131,12 @@ fn plan_one(request: &MountRequest, given: &Given<'_>, process: (u32, u32)) -> R
                 ..Mount::default()
             };
             if user_ns && !noidmap {
-                let base = given.user_namespace.base();
+                let ids = given.user_namespace.mappings();
                 planned
                     .options
                     .push(if *recursion == BindRecursion::Disabled { "idmap" } else { "ridmap" }.to_owned());
-                planned.uid_mappings = binds::id_map(process.0, stat.st_uid, base);
-                planned.gid_mappings = binds::id_map(process.1, stat.st_gid, base);
+                planned.uid_mappings = binds::id_map(process.0, stat.st_uid, &ids);
+                planned.gid_mappings = binds::id_map(process.1, stat.st_gid, &ids);
             }
             Ok(planned)
         }
@@ -167,11 +167,9 @@ fn held(request: &MountRequest, target: &str, given: &Given<'_>) -> Result<Mount
 fn volume(request: &MountRequest, target: &str, given: &Given<'_>) -> Result<Mount, Error> {
     let mut planned = held(request, target, given)?;
     if given.user_namespace != UserNamespace::Host {
-        let whole =
-            IdMapping { container_id: 0, host_id: given.user_namespace.base(), size: crate::home::RANGE_IDS };
         planned.options.push("ridmap".to_owned());
-        planned.uid_mappings = vec![whole];
-        planned.gid_mappings = vec![whole];
+        planned.uid_mappings = given.user_namespace.mappings();
+        planned.gid_mappings = given.user_namespace.mappings();
     }
     Ok(planned)
 }

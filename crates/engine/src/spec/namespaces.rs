@@ -12,8 +12,8 @@ use types::oci::{Namespace, NamespaceType};
 pub struct Neighbour {
     /// Its first process on the host.
     pub pid: i32,
-    /// First id of its range; 0 if it's in the host's user namespace.
-    pub base: u32,
+    /// Its user namespace.
+    pub ids: UserNamespace,
     /// Its host name.
     pub hostname: Option<String>,
     /// Its `/dev/shm`.

@@ -29,6 +29,9 @@ pub(crate) struct Meta {
     pub archive_bytes: u64,
     /// A blob that holds its archive, if one was kept.
     pub blob: Option<(Digest, u64)>,
+    /// As [`crate::unpack::Unpacked::id_blocks`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub id_blocks: Vec<u32>,
 }
 
 /// A layer that is complete in its work directory, and not yet on the disk.
@@ -181,14 +184,14 @@ impl Maker<'_> {
             let (expected, found) = (expected.to_string(), diff.to_string());
             return Err(Error::WrongDigest { what: "archive", expected, found }.into());
         }
-        let (bytes, pending) =
-            unpacked.map(|unpacked| (unpacked.bytes, unpacked.pending)).unwrap_or_default();
+        let crate::unpack::Unpacked { bytes, id_blocks, pending, .. } = unpacked.unwrap_or_default();
         let blob = blob.or_else(|| layer.blob.clone());
         let meta = Meta {
             diff: diff.digest(),
             bytes,
             archive_bytes,
             blob: blob.map(|blob| (blob.digest, blob.bytes)),
+            id_blocks: id_blocks.into_iter().collect(),
         };
         let text = serde_json::to_vec(&meta).expect("strings and numbers always serialise");
         let path = self.paths.tmp().join(META_FILE);

@@ -168,7 +168,13 @@ impl Publisher<'_, '_> {
         let mut moved = false;
         for (at, found) in batch {
             // Placed by an older berth, a layer tells nothing; its row has the number of bytes.
-            let told = |diff: DiffId| Meta { diff: diff.digest(), bytes: 0, archive_bytes: 0, blob: None };
+            let told = |diff: DiffId| Meta {
+                diff: diff.digest(),
+                bytes: 0,
+                archive_bytes: 0,
+                blob: None,
+                id_blocks: Vec::new(),
+            };
             let (held, otherwise) = match found {
                 Found::Placed(held) => (held, self.layers[at].diff.map(told)),
                 Found::Unpacked(unpacked) => {
@@ -214,7 +220,8 @@ impl Publisher<'_, '_> {
             .ok_or(Errno::NODATA)
             .map_err(self.io_error("read what is known of a layer in", &self.paths.layers()))?;
         let blob: Option<Blob> = (&meta).into();
-        Ok(PlacedLayer { chain: self.chain(at, diff), diff, bytes: meta.bytes, blob, held })
+        let Meta { bytes, id_blocks, .. } = meta;
+        Ok(PlacedLayer { chain: self.chain(at, diff), diff, bytes, blob, id_blocks, held })
     }
 }
 

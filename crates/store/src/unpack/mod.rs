@@ -43,6 +43,7 @@ use names::{Wanted, clean, split};
 use parents::Parents;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::io::BufRead;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -88,9 +89,17 @@ pub struct Unpacked {
     pub entries: u64,
     /// Bytes of files' content.
     pub bytes: u64,
+    /// Which blocks of 65,536 ids its owners are in, apart from the first: at most [`ID_BLOCKS_MAX`] of them.
+    pub id_blocks: BTreeSet<u32>,
     /// What is left to do when the layers below are there. Nothing with [`Whiteouts::AreFiles`].
     pub pending: Pending,
 }
+
+/// Ids of a block, as many as a container has at least.
+pub const BLOCK_IDS: u32 = 65_536;
+
+/// Most blocks that are told: more of them than a container can have. Source: user_namespaces(7), 340 lines of a map.
+pub const ID_BLOCKS_MAX: usize = 341;
 
 /// Most bytes of names kept until the end, so that directories get their times after their content.
 const NAMES_BYTES_MAX: usize = 64 << 20;
@@ -214,6 +223,11 @@ impl<'a> Unpacker<'a> {
             }
             if let Some(Owners::One(uid, gid)) = self.merging.map(|merging| merging.owners) {
                 (entry.uid, entry.gid) = (uid, gid);
+            }
+            for id in [entry.uid, entry.gid] {
+                if id >= BLOCK_IDS && self.unpacked.id_blocks.len() < ID_BLOCKS_MAX {
+                    self.unpacked.id_blocks.insert(id / BLOCK_IDS);
+                }
             }
             let placed = self.place(&mut entry, archive);
             placed.map_err(|fault| fault.at(&entry.name))?;
