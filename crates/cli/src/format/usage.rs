@@ -67,7 +67,7 @@ fn rows(usage: &Usage) -> Vec<Json> {
 
 /// A row for each sort of thing.
 pub fn text(usage: &Usage, format: &Format) -> Result<String, Failure> {
-    template::rows(format, &HEADER, &rows(usage))
+    template::rows(format, &HEADER, rows(usage))
 }
 
 /// Everything on its own: docker's tables, or the document behind them by `json` or a template.
