@@ -92,7 +92,9 @@ fn enter(user_namespace: Option<BorrowedFd<'_>>) -> Result<(), Error> {
         process::setns(user_namespace.as_fd(), ns::USER)?;
         linux::creds::setgroups(&[])?;
         linux::creds::setresgid(0, 0, 0)?;
-        linux::creds::setresuid(0, 0, 0)
+        linux::creds::setresuid(0, 0, 0)?;
+        // A change of ids sets it anew, as `fs.suid_dumpable` says.
+        process::set_dumpable(false)
     };
     entered().map_err(|errno| Error::system("enter", "the container's user namespace", errno))
 }
