@@ -7,9 +7,14 @@ use crate::manifest::{Action, refusal};
 use crate::retry;
 use crate::transport::{Payload, body_reason};
 use std::io::{self, Read};
+use std::time::{Duration, Instant};
 use types::digest::Hasher;
 use types::image::Descriptor;
 use types::reference::Repository;
+
+/// Least that a registry sends while as long as the longest silence is waited for it, in bytes: one that dribbles would
+/// never end.
+const DRIBBLE_BYTES_MIN: u64 = 4 << 10;
 
 /// What is read at once where bytes are skipped, in bytes.
 const SKIP_BYTES: usize = 64 << 10;
@@ -31,7 +36,15 @@ pub struct Blob {
     offset: u64,
     /// Attempts since the last byte.
     attempts: u32,
+    pace: Pace,
     failed: bool,
+}
+
+/// How much has come while how long it was waited for; our own time doesn't count.
+#[derive(Default)]
+struct Pace {
+    waited: Duration,
+    bytes: u64,
 }
 
 struct Source {
@@ -60,6 +73,7 @@ impl Client {
             hasher: Some(Hasher::new(descriptor.digest.algorithm())),
             offset: 0,
             attempts: 0,
+            pace: Pace::default(),
             failed: false,
         };
         blob.connect()?;
@@ -127,14 +141,17 @@ impl Blob {
             // One byte more than there should be is asked for, and must not come.
             let left = usize::try_from(size - self.offset).unwrap_or(usize::MAX);
             let wanted = buffer.len().min(left);
+            let begun = Instant::now();
             let result = match wanted {
                 // An empty blob.
                 0 => Ok(0),
                 _ => source.reply.body.read(&mut buffer[..wanted]),
             };
+            self.pace.waited += begun.elapsed();
             match result {
                 Ok(count) if count > 0 || left == 0 => {
                     self.attempts = 0;
+                    self.check_pace(count as u64)?;
                     if let Some(hasher) = &mut self.hasher {
                         hasher.update(&buffer[..count]);
                     }
@@ -156,6 +173,22 @@ impl Blob {
                 Err(error) => self.broken(body_reason(&error))?,
             }
         }
+    }
+
+    /// Refuses to wait for one that dribbles; a new connection to it would be no better.
+    fn check_pace(&mut self, count: u64) -> Result<(), Error> {
+        let stall = self.client.shared.transport.settings.timing.stall;
+        self.pace.bytes += count;
+        if self.pace.waited < stall {
+            return Ok(());
+        }
+        let Pace { bytes, .. } = std::mem::take(&mut self.pace);
+        if bytes >= DRIBBLE_BYTES_MIN {
+            return Ok(());
+        }
+        let host = self.endpoints.first().map(|endpoint| endpoint.origin.authority()).unwrap_or_default();
+        let reason = format!("it sent {bytes} bytes in {} seconds", stall.as_secs());
+        Err(Error::Broken { doing: self.doing(), host, reason })
     }
 
     /// After the last byte: the body must be over, and the digest right.

@@ -3,7 +3,7 @@
 //! Texts of registries that stand in an error are cut to a length and made inert where they are taken in
 //! ([`crate::client`]), so that every error may be printed.
 
-use crate::transport::{NO_TLS, UNKNOWN_ISSUER};
+use crate::transport::{NO_CLIENT_CERTIFICATE, NO_TLS, UNKNOWN_ISSUER};
 use std::io;
 use std::path::PathBuf;
 use types::digest::Digest;
@@ -305,6 +305,9 @@ impl Error {
             ),
             Error::Tls { host, reason } if reason == NO_TLS => format!(
                 "if {host} only speaks plain HTTP, set \"http\": true for it in /etc/berth/registries.json"
+            ),
+            Error::Tls { host, reason } if reason == NO_CLIENT_CERTIFICATE => format!(
+                "put a certificate and its key into /etc/berth/certs.d/{host}/ as client.cert and client.key"
             ),
             Error::Plaintext { host } => {
                 format!("to allow it, set \"http\": true for {host} in /etc/berth/registries.json")

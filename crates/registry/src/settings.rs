@@ -118,6 +118,36 @@ impl Proxies {
 struct File {
     #[serde(default)]
     registries: BTreeMap<String, RegistrySettings>,
+    #[serde(default)]
+    patience: Patience,
+}
+
+/// What of [`Timing`] can be set.
+#[derive(Deserialize, Default)]
+#[serde(default, deny_unknown_fields)]
+struct Patience {
+    attempts: Option<u32>,
+    connect_seconds: Option<u32>,
+    stall_seconds: Option<u32>,
+}
+
+/// Most of each of these: nothing is waited for without end.
+const PATIENCE_MAX: u32 = 3600;
+
+impl Patience {
+    fn apply(&self, timing: &mut Timing) -> Result<(), String> {
+        let checked = |name: &str, value: Option<u32>| match value {
+            Some(value) if value == 0 || value > PATIENCE_MAX => {
+                Err(format!("\"{name}\" is a number from 1 to {PATIENCE_MAX}"))
+            }
+            other => Ok(other),
+        };
+        let seconds = |value: u32| Duration::from_secs(value.into());
+        timing.attempts = checked("attempts", self.attempts)?.unwrap_or(timing.attempts);
+        timing.connect = checked("connect_seconds", self.connect_seconds)?.map_or(timing.connect, seconds);
+        timing.stall = checked("stall_seconds", self.stall_seconds)?.map_or(timing.stall, seconds);
+        Ok(())
+    }
 }
 
 impl Settings {
@@ -144,6 +174,7 @@ impl Settings {
         let fault = |reason: String| Error::Settings { path: path.to_owned(), reason };
         let file: File = serde_json::from_slice(text).map_err(|error| fault(error.to_string()))?;
         let mut settings = Settings::default();
+        file.patience.apply(&mut settings.timing).map_err(fault)?;
         for (host, entry) in file.registries {
             types::reference::check_host(&host).map_err(|_| fault(format!("{host:?} is no registry")))?;
             for mirror in &entry.mirrors {

@@ -32,6 +32,7 @@ const ADDRESSES_MAX: usize = 8;
 
 /// Reasons that hints look for.
 pub(crate) const NO_TLS: &str = "it does not speak TLS";
+pub(crate) const NO_CLIENT_CERTIFICATE: &str = "it wants a client certificate, or another one";
 pub(crate) const UNKNOWN_ISSUER: &str = "its certificate is from an issuer that this machine does not trust";
 
 /// Makes connections by the settings.
@@ -478,6 +479,10 @@ fn tls_failure(error: &rustls::Error) -> Failure {
         rustls::Error::InvalidCertificate(
             rustls::CertificateError::UnknownIssuer | rustls::CertificateError::BadSignature,
         ) => UNKNOWN_ISSUER.into(),
+        // Go's servers say the second where there is none, before TLS 1.3.
+        rustls::Error::AlertReceived(
+            rustls::AlertDescription::CertificateRequired | rustls::AlertDescription::BadCertificate,
+        ) => NO_CLIENT_CERTIFICATE.into(),
         other => types::inert::inert(&other.to_string()).into_owned(),
     })
 }

@@ -47,6 +47,8 @@ pub struct Answer {
     pub cut: Option<usize>,
     /// After how many bytes of the body nothing comes any more, for this long.
     pub stall: Option<(usize, Duration)>,
+    /// How long each byte of the body takes.
+    pub drip: Option<Duration>,
 }
 
 impl Answer {
@@ -188,6 +190,13 @@ fn write_answer(writer: &mut TcpStream, answer: &Answer, is_head: bool) -> std::
         writer.write_all(&body[..after])?;
         body = &body[after..];
         std::thread::sleep(pause);
+    }
+    if let Some(pause) = answer.drip {
+        for byte in body {
+            writer.write_all(&[*byte])?;
+            std::thread::sleep(pause);
+        }
+        return Ok(answer.cut.is_none());
     }
     match answer.chunked {
         true => {

@@ -319,3 +319,76 @@ fn a_redirect_is_followed_without_the_password() {
     assert!(followed.iter().any(|request| is_blob(request, &blob)), "the redirect was followed");
     assert!(followed.iter().all(|request| request.header("authorization").is_none()), "{followed:?}");
 }
+
+/// A pull with little patience, and settings of the registry's.
+fn impatient(host: &Host, name: &str, entry: testkit::Value) -> testkit::Output {
+    let server = name.split('/').next().unwrap();
+    let settings = json!({
+        "registries": { server: entry },
+        "patience": { "attempts": 2, "connect_seconds": 2, "stall_seconds": 1 },
+    });
+    let path = host.path("registries.json");
+    std::fs::write(&path, settings.to_string()).unwrap();
+    let pull = host.berth(["pull", name]).env("BERTH_REGISTRIES", path);
+    let output = pull.timeout(PATIENCE).run().code(1).stderr_has(&["berth: ", server]);
+    assert_empty(host);
+    output
+}
+
+#[test]
+fn a_registry_that_never_answers_is_given_up() {
+    let host = Host::new();
+    // The kernel takes connections, and nobody reads them.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let name = format!("{}/app", listener.local_addr().unwrap());
+    impatient(&host, &name, json!({ "http": true })).stderr_has(&["cannot pull"]);
+    // Nor is there a handshake.
+    impatient(&host, &name, json!({}));
+    let silent = Repository::of(&noisy()).serve_changed(|_, _| Answer { status: 0, ..Answer::default() });
+    impatient(&host, &silent.name(), json!({ "http": true })).stderr_has(&["cannot pull"]);
+}
+
+#[test]
+fn a_registry_that_dribbles_is_given_up() {
+    let host = Host::new();
+    let (served, blob) = with_layer(|answer| Answer { drip: Some(Duration::from_millis(20)), ..answer });
+    let output = impatient(&host, &served.name(), json!({}));
+    output.stderr_has(&[&blob, "bytes in 1 seconds"]);
+    // And one that falls silent in the middle.
+    let (served, blob) = with_layer(|answer| match answer.status {
+        200 => Answer { stall: Some((1000, Duration::from_secs(3))), ..answer },
+        _ => Answer { stall: Some((0, Duration::from_secs(3))), ..answer },
+    });
+    impatient(&host, &served.name(), json!({})).stderr_has(&[&blob]);
+}
+
+#[test]
+fn a_false_digest_in_the_head_is_refused() {
+    let wrong = format!("sha256:{}", "ab".repeat(32));
+    let said = wrong.clone();
+    let served = Repository::of(&noisy()).serve_changed(move |request, mut answer| {
+        if request.target.contains("/manifests/") {
+            answer.headers.retain(|(name, _)| name != "docker-content-digest");
+            return answer.with("docker-content-digest", &said);
+        }
+        answer
+    });
+    check(&served, &["its digest is", &wrong]);
+}
+
+#[test]
+fn a_handshake_that_fails_is_told() {
+    use testkit::registry::{Demands, Registry};
+    let host = Host::new();
+    let dir = host.path("registry");
+    std::fs::create_dir(&dir).unwrap();
+    let demands = Demands { tls: true, client_certificate: true, ..Demands::default() };
+    let registry = Registry::start(&dir, demands);
+    let name = format!("{}/app", registry.host());
+    impatient(&host, &name, json!({ "ca": [registry.ca()] }))
+        .stderr_has(&["client certificate", "client.key"]);
+    // No TLS at all where there must be some.
+    let plain = Repository::of(&noisy()).serve();
+    let output = impatient(&host, &plain.name(), json!({ "ca": [registry.ca()] }));
+    output.stderr_has(&["it does not speak TLS", "\"http\": true"]);
+}
