@@ -4,18 +4,29 @@ use crate::build::{self, Profile};
 use crate::cmd::{self, Cmd};
 use crate::host::Host;
 use crate::{Result, leaks, setup};
+use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 pub const HELP: &str = "
-usage: cargo xtask soak [--rounds N] [--seed S] [--berth FILE]
+usage: cargo xtask soak [images] [--rounds N] [--seed S] [--berth FILE] [--only PART,PART]
 
 N rounds (200), each of which starts a container and one more command on it
 (run -d, run, exec, stop, rm), kills one of berth's processes (client, holder,
 keeper, at random) at a random moment, and then asks: do `ps` and `inspect`
 answer, does `rm -f` remove it, and is nothing left? Prints the seed first; the
 same seed makes the same choices, though the kernel's timing differs.
+
+`soak images` has parts:
+  kills   N rounds (100) of pull, load, rmi and image prune, killed at a random
+          instant: `image verify` finds no fault, and the next pull completes
+  files   a layer of 1,000,000 files, loaded, run and removed
+  bytes   a layer of 10 GB, imported from a pipe; both with their peak memory
+  peers   digests and ids, to and from docker, podman and skopeo, by registry
+          and by archive: the same both ways
 ";
+
+mod images;
 
 /// Latest moment of the kill after the command's beginning: a start takes a few milliseconds.
 const KILL_AFTER_MAX: Duration = Duration::from_millis(25);
@@ -27,12 +38,13 @@ const COMMAND_MAX: Duration = Duration::from_secs(20);
 const PATIENCE: Duration = Duration::from_secs(5);
 
 pub fn main(args: &[String]) -> Result {
-    let options = Options::parse(args)?;
-    setup::build_needs()?;
-    let berth = match &options.berth {
-        Some(path) => std::fs::canonicalize(path).map_err(|e| format!("cannot find {path}: {e}"))?,
-        None => build::berth(Profile::Dev)?,
-    };
+    if let Some((name, rest)) = args.split_first()
+        && name == "images"
+    {
+        return images::main(&Options::parse(100, rest)?);
+    }
+    let options = Options::parse(200, args)?;
+    let berth = options.berth(Profile::Dev)?;
     println!("seed {}", options.seed);
     let mut random = Random(options.seed.max(1));
     let before = leaks::Snapshot::take();
@@ -61,12 +73,14 @@ struct Options {
     rounds: u32,
     seed: u64,
     berth: Option<String>,
+    only: Vec<String>,
 }
 
 impl Options {
-    fn parse(args: &[String]) -> Result<Self> {
+    fn parse(rounds: u32, args: &[String]) -> Result<Self> {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        let mut options = Self { rounds: 200, seed: now.map_or(1, |now| now.as_nanos() as u64), berth: None };
+        let seed = now.map_or(1, |now| now.as_nanos() as u64);
+        let mut options = Self { rounds, seed, berth: None, only: Vec::new() };
         let mut args = args.iter();
         while let Some(arg) = args.next() {
             let value = args.next().ok_or_else(|| format!("{arg} needs a value"))?;
@@ -75,10 +89,20 @@ impl Options {
                 "--rounds" => options.rounds = value.parse().map_err(odd)?,
                 "--seed" => options.seed = value.parse().map_err(odd)?,
                 "--berth" => options.berth = Some(value.clone()),
+                "--only" => options.only = value.split(',').map(str::to_owned).collect(),
                 _ => return Err(format!("soak has no option {arg}")),
             }
         }
         Ok(options)
+    }
+
+    /// The binary to be tried, built if none was named.
+    fn berth(&self, profile: Profile) -> Result<PathBuf> {
+        setup::build_needs()?;
+        match &self.berth {
+            Some(path) => std::fs::canonicalize(path).map_err(|e| format!("cannot find {path}: {e}")),
+            None => build::berth(profile),
+        }
     }
 }
 

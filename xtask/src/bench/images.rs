@@ -1,5 +1,6 @@
 //! `bench images`: what pulling, keeping and using images costs, beside docker and podman.
 
+use super::docker::Docker;
 use super::measure::{Plan, Sample, Side, interleave};
 use super::registry::Registry;
 use super::report::Report;
@@ -9,7 +10,7 @@ use crate::host::Host;
 use crate::{Result, peers};
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 mod fixture;
@@ -56,62 +57,6 @@ pub fn main(args: &[String]) -> Result {
     let failures = super::run_parts(PARTS, &options, &bench, &mut report, || bench.host.remove_all());
     report.save()?;
     failures
-}
-
-/// A docker of the peers', with its data beside the other fixtures.
-struct Docker {
-    daemon: Child,
-    dir: PathBuf,
-    worker: RefCell<Worker>,
-}
-
-impl Docker {
-    fn start(root: &Path) -> Result<Self> {
-        let dir = cmd::target_dir().join("bench/docker");
-        let _ = std::fs::remove_dir_all(&dir);
-        std::fs::create_dir_all(&dir).map_err(|e| format!("cannot make {}: {e}", dir.display()))?;
-        let socket = format!("unix://{}/socket", dir.display());
-        let data = dir.join("data");
-        let daemon = peers::enter(root, &cmd::root())
-            .args(["dockerd", "--bridge=none", "--iptables=false", "--ip6tables=false", "--host"])
-            .arg(&socket)
-            .arg("--data-root")
-            .arg(&data)
-            .command()
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .map_err(|e| format!("cannot run dockerd: {e}"))?;
-        let enter = peers::enter(root, &cmd::root()).args(["env", &format!("DOCKER_HOST={socket}")]);
-        let docker = Self { daemon, dir, worker: RefCell::new(Worker::start(enter)?) };
-        let start = Instant::now();
-        while let Err(error) = docker.time(&["version"]) {
-            if start.elapsed() > Duration::from_secs(30) {
-                return Err(format!("dockerd doesn't come up: {error}"));
-            }
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        Ok(docker)
-    }
-
-    fn time(&self, args: &[&str]) -> Result<Duration> {
-        let argv: Vec<String> = ["docker"].iter().chain(args).map(|word| (*word).to_owned()).collect();
-        self.worker.borrow_mut().time(&argv)
-    }
-
-    /// Removes all images.
-    fn clear(&self) {
-        let _ = self.time(&["image", "prune", "--all", "--force"]);
-    }
-}
-
-impl Drop for Docker {
-    fn drop(&mut self) {
-        let _ = Command::new("kill").arg(self.daemon.id().to_string()).status();
-        let _ = self.daemon.wait();
-        let _ = std::fs::remove_dir_all(&self.dir);
-    }
 }
 
 impl Bench {
@@ -342,17 +287,16 @@ fn memory(bench: &Bench, report: &mut Report) -> Result {
     let archive = bench.fixture.archive.to_string_lossy().into_owned();
     for (what, args) in [("pull", vec!["pull", "-q", &image]), ("load", vec!["load", "-q", "-i", &archive])] {
         bench.clear()?;
-        report.figure(what, peak_megabytes(bench, &args)?, 150.0, "MB");
+        report.figure(what, peak_megabytes(&bench.host.command(&args))?, 150.0, "MB");
     }
     Ok(())
 }
 
 /// The largest resident set of a command's processes.
-fn peak_megabytes(bench: &Bench, args: &[&str]) -> Result<f64> {
+pub fn peak_megabytes(command: &Command) -> Result<f64> {
     const WRAPPER: &str = "import resource, subprocess, sys\n\
         subprocess.check_call(sys.argv[1:], stdout=subprocess.DEVNULL)\n\
         print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)";
-    let command = bench.host.command(args);
     let mut wrapped = Command::new("python3");
     wrapped.args(["-c", WRAPPER]).arg(command.get_program()).args(command.get_args());
     for (key, value) in command.get_envs() {

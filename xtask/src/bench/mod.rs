@@ -4,9 +4,10 @@
 //! doesn't. So every round runs each side once, in alternating order, and results are ratios of medians and minima.
 
 mod bundle;
-mod images;
+pub mod docker;
+pub mod images;
 mod measure;
-mod registry;
+pub mod registry;
 mod report;
 mod start;
 pub mod worker;
