@@ -347,6 +347,8 @@ fn peers(soak: &Soak) -> Result {
             "copy",
             "-q",
             "--dest-tls-verify=false",
+            // Else it takes what the registry has in another.
+            "--dest-force-compress-format",
             "--dest-compress-format",
             format,
             &from,
