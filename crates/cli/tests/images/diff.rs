@@ -120,6 +120,24 @@ fn serde_json_of(line: &str) -> Value {
 }
 
 #[test]
+fn a_commit_differs_from_its_image_in_what_diff_shows() {
+    let host = Host::new();
+    images(&host);
+    let script = "mkdir -p /new/sub; echo x >/new/sub/x; rm -r /d /only-a; echo more >>/both; chmod 700 /bin; ln -s x /y";
+    host.berth(["run", "--name", "box", "--network", "none", "a", "sh", "-c", script]).run().ok();
+    host.berth(["commit", "box", "made"]).run().ok();
+    let of_images = host.berth(["image", "diff", "a", "made"]).run().ok().text();
+    let of_images: Vec<String> = of_images
+        .lines()
+        .skip(1)
+        .map(|line| line.split_whitespace().take(2).collect::<Vec<_>>().join(" "))
+        .collect();
+    let of_container = host.berth(["diff", "box"]).run().ok().text();
+    assert_eq!(of_images, of_container.lines().collect::<Vec<_>>());
+    host.berth(["rm", "box"]).run().ok();
+}
+
+#[test]
 fn layers_of_both_images_are_not_read() {
     let host = Host::new();
     images(&host);

@@ -378,7 +378,7 @@ impl Unpacker<'_> {
         let mode = Mode::from_raw_mode(entry.mode & 0o777);
         let file =
             self.replacing(parent, name, "openat", || rustix::fs::openat(parent, name, flags, mode))?;
-        self.unpacked.bytes += write_content(&file, size, archive)?;
+        self.unpacked.bytes += write_content(&file, size, archive, self.merging.is_some())?;
         if !self.made.has_owner(entry) {
             let (uid, gid) = attributes::owner(entry);
             self.place.owned("fchown", rustix::fs::fchown(&file, uid, gid))?;
@@ -615,14 +615,28 @@ fn remove_file(parent: BorrowedFd<'_>, name: &OsStr) -> Result<(), Fault> {
     }
 }
 
-/// Writes the current entry's content to `file` and makes it `size` bytes long; returns the bytes written.
-fn write_content<R: BufRead>(file: &OwnedFd, size: u64, archive: &mut Reader<R>) -> Result<u64, Fault> {
+/// Pieces of zeros from this size on become holes.
+const HOLE_BYTES_MIN: usize = 4096;
+
+/// Writes the current entry's content to the empty `file` and makes it `size` bytes long, zeros as holes if `sparsely`;
+/// returns the bytes written.
+fn write_content<R: BufRead>(
+    file: &OwnedFd,
+    size: u64,
+    archive: &mut Reader<R>,
+    sparsely: bool,
+) -> Result<u64, Fault> {
     let (mut at, mut sum) = (0, 0);
     loop {
         let position = archive.position();
         let bytes = archive.fill().map_err(|e| Fault::Other(crate::import::archive_error(e)))?;
         if bytes.is_empty() {
             break;
+        }
+        if sparsely && bytes.len() >= HOLE_BYTES_MIN && bytes.iter().all(|byte| *byte == 0) {
+            let length = bytes.len();
+            archive.consume(length);
+            continue;
         }
         if position != at {
             call("lseek", rustix::fs::seek(file, rustix::fs::SeekFrom::Start(position)))?;

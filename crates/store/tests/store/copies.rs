@@ -63,6 +63,19 @@ fn directories_are_merged_and_files_replaced() {
 }
 
 #[test]
+fn zeros_become_holes_and_everything_keeps_its_place() {
+    let into = tempfile::tempdir().unwrap();
+    let mut content = vec![0u8; 3 << 20];
+    content[1 << 20] = 1;
+    content[(2 << 20) - 1] = 2;
+    let end = [vec![7u8; 5000], vec![0; 1 << 20]].concat();
+    merged(&tar(&[file("middle", &content), file("end", &end), file("zeros", vec![0; 10_000])]), into.path())
+        .unwrap();
+    let read = |name: &str| fs::read(into.path().join(name)).unwrap();
+    assert!(read("middle") == content && read("end") == end && read("zeros") == [0; 10_000]);
+}
+
+#[test]
 fn neither_takes_the_others_place() {
     let into = tempfile::tempdir().unwrap();
     fs::create_dir_all(into.path().join("d/full")).unwrap();
