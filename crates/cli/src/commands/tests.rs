@@ -60,7 +60,7 @@ fn wrong_use_has_dockers_status_in_every_command() {
         ("exec x", "requires at least 2 arguments"),
         ("rm", "requires at least 1 argument"),
         ("logs a b", "requires 1 argument"),
-        ("import x", "requires 2 arguments"),
+        ("cp x", "requires 2 arguments"),
     ] {
         let failure = failure(line);
         assert_eq!((failure.message.as_str(), failure.exit_code), (message, 1), "{line}");
