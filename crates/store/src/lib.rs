@@ -29,7 +29,7 @@
 //! - `containers`, `images`, `volumes`: the rows; `volumes` has their directories and first content as well
 //! - `ingest`: layers' archives to an image; `import`: a root file system's archive to one; `tar`: an archive's entries;
 //!   `unpack`: entries to files
-//! - `archive`: a layer's archive as it was
+//! - `archive`: a layer's archive as it was; `check`: whether its tree is what it says
 //! - `pack`: trees and changes to archives; `changes`: what an overlay changed;
 //!   `compare`: two stacks of layers
 //! - `overlay`: overlayfs's marks, and what a stack of layers shows; `confined`, `attributes`, `inside`: files of
@@ -41,6 +41,7 @@
 mod archive;
 mod attributes;
 pub mod changes;
+mod check;
 pub mod compare;
 mod confined;
 mod containers;
@@ -64,6 +65,7 @@ mod usage;
 mod volumes;
 
 pub use archive::{Archives, LayerArchive};
+pub use check::check_tree;
 pub use containers::ContainerRecord;
 pub use db::Durability;
 pub use error::Error;

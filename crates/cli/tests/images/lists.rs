@@ -249,3 +249,67 @@ fn an_inspected_image_reads_as_dockers() {
     missing.stderr_has(&["no such image: nix"]);
     host.berth(["inspect", "nix"]).run().code(1).stdout_is("[]").stderr_has(&["no such object: nix"]);
 }
+
+#[test]
+fn verify_compares_the_trees_with_their_archives() {
+    use std::os::unix::fs::{PermissionsExt, lchown, symlink};
+    let host = Host::new();
+    load(&host, &rich(), "rich");
+    let verify = || host.berth(["image", "verify"]).run();
+    assert!(verify().ok().text().ends_with("0 faults"));
+    let layers: Vec<_> =
+        layers(&host).iter().map(|name| host.root_dir().join("layers").join(name).join("fs")).collect();
+    let of = |path: &str| {
+        layers.iter().map(|tree| tree.join(path)).find(|at| at.symlink_metadata().is_ok()).unwrap()
+    };
+    let set_mode = |path: &std::path::Path, mode| {
+        std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap()
+    };
+    let time =
+        std::fs::FileTimes::new().set_modified(of("data/kept").metadata().unwrap().modified().unwrap());
+    let write = |path: &std::path::Path, text: &str| {
+        std::fs::write(path, text).unwrap();
+        std::fs::File::options().write(true).open(path).unwrap().set_times(time).unwrap();
+    };
+    let (kept, link, high) = (of("data/kept"), of("pointing"), of("data/high"));
+    type Change<'a> = &'a dyn Fn();
+    let changes: [(Change<'_>, Change<'_>, &str); 7] = [
+        (&|| write(&kept, "KEPT"), &|| write(&kept, "kept"), "data/kept has another content"),
+        (&|| write(&kept, "longer"), &|| write(&kept, "kept"), "data/kept has another length"),
+        (&|| set_mode(&kept, 0o600), &|| set_mode(&kept, 0o644), "data/kept has another mode"),
+        (
+            &|| lchown(&high, Some(7), None).unwrap(),
+            &|| lchown(&high, Some(70_000), None).unwrap(),
+            "data/high belongs to somebody else",
+        ),
+        (&|| std::fs::remove_file(&kept).unwrap(), &|| write(&kept, "kept"), "data/kept is missing"),
+        (
+            &|| {
+                std::fs::remove_file(&link).unwrap();
+                symlink("/elsewhere", &link).unwrap();
+            },
+            &|| {
+                std::fs::remove_file(&link).unwrap();
+                symlink("data/kept", &link).unwrap();
+            },
+            "pointing leads elsewhere",
+        ),
+        (
+            &|| {
+                std::fs::remove_file(&link).unwrap();
+                std::fs::create_dir(&link).unwrap();
+            },
+            &|| {
+                std::fs::remove_dir(&link).unwrap();
+                symlink("data/kept", &link).unwrap();
+            },
+            "pointing is of another kind",
+        ),
+    ];
+    for (change, back, told) in changes {
+        change();
+        verify().code(1).stderr_has(&["layer sha256:", told]);
+        back();
+        verify().ok();
+    }
+}

@@ -97,7 +97,8 @@ fn disk_bytes(store: &Store) -> Result<u64, Error> {
     Ok(Parts::of(store, &store.images()?)?.bytes(&|_| true))
 }
 
-/// Hashes everything that is stored of images again: configurations, manifests, blobs, and the archives in them.
+/// Hashes everything that is stored of images again: configurations, manifests, blobs, the archives in them; and compares
+/// the layers' trees with those.
 pub fn verify(home: &Home) -> Result<Verified, Error> {
     let mut verified = Verified::default();
     let Some(store) = look_at_store(home)? else { return Ok(verified) };
@@ -127,8 +128,9 @@ pub fn verify(home: &Home) -> Result<Verified, Error> {
                 Some(file) => {
                     if let Err(why) = check(&blob.digest, blob.bytes, file) {
                         fault(format!("blob {}", blob.digest), why);
-                    } else if let Err(why) = check_archive(&store, layer) {
-                        fault(format!("layer {}", layer.diff), why);
+                    } else {
+                        let faults = check_layer(&store, layer);
+                        faults.into_iter().for_each(|why| fault(format!("layer {}", layer.diff), why));
                     }
                 }
             }
@@ -168,7 +170,10 @@ fn check(digest: &Digest, bytes: u64, mut file: impl Read) -> Result<(), String>
     }
 }
 
-fn check_archive(store: &Store, layer: &store::Layer) -> Result<(), String> {
-    let mut archive = store.open_archive(layer).map_err(|error| error.to_string())?;
-    std::io::copy(&mut archive, &mut std::io::sink()).map(drop).map_err(|error| error.to_string())
+/// What is wrong with a layer's archive, or else with its tree.
+fn check_layer(store: &Store, layer: &store::Layer) -> Vec<String> {
+    match store.open_archive(layer).and_then(|archive| store::check_tree(layer, archive)) {
+        Ok(faults) => faults.into_iter().map(|(path, how)| format!("{path} {how}")).collect(),
+        Err(error) => vec![error.to_string()],
+    }
 }

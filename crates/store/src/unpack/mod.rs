@@ -28,7 +28,7 @@ mod parents;
 pub mod pending;
 mod relocate;
 
-pub(crate) use names::{OPAQUE, WHITEOUT};
+pub(crate) use names::{OPAQUE, WHITEOUT, split as split_path};
 pub use pending::Pending;
 
 use crate::attributes;
@@ -285,6 +285,16 @@ impl Made {
 
     fn has_mode(&self, entry: &Entry) -> bool {
         self.mode.is_some_and(|mode| entry.mode & !mode == 0)
+    }
+}
+
+/// The path below the root, without `.` and `//`, that an entry of a layer places something at; `None` for whiteouts, the
+/// root's own entry, and names that no entry may have.
+pub(crate) fn placed_path(name: &[u8]) -> Option<Vec<u8>> {
+    let path = clean(name).ok()?;
+    match names::wanted(&path, Whiteouts::OfLayer) {
+        Ok(Wanted::Place { .. }) => Some(path),
+        _ => None,
     }
 }
 
