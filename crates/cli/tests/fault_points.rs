@@ -130,3 +130,41 @@ fn an_exec_is_killed_at_each_step() {
     assert!(left, "a process was left in the container");
     host.berth(["rm", "-f", "box"]).run().ok();
 }
+
+/// A container that ended, and its id; its keeper is done.
+fn ended(host: &Host) -> String {
+    host.berth(["run", "--name", "box", "@host", "sh", "-c", "echo kept >/etc/kept"]).run().ok();
+    let looked_after = host.dir().join("run/containers");
+    assert!(until(PATIENCE, || std::fs::read_dir(&looked_after).unwrap().count() == 0));
+    host.berth(["inspect", "-f", "{{.Id}}", "box"]).text()
+}
+
+#[test]
+fn a_removal_that_lost_its_wish_is_finished_by_the_next() {
+    let host = Host::new();
+    let id = ended(&host);
+    let point =
+        points(&host, &["rm", "box"], |_| {}).into_iter().find(|(_, done)| done.contains("rows removed"));
+    let (point, _) = point.unwrap();
+    let id = if host.berth(["inspect", "box"]).run().status == 0 { id } else { ended(&host) };
+    assert_eq!(host.berth(["rm", "box"]).env("BERTH_FAULT", &point).run().status, 137);
+    // As if the keeper had taken the directory away just then, without having seen the wish.
+    std::fs::remove_dir_all(host.dir().join("run/containers").join(&id)).unwrap();
+    assert!(host.root_dir().join("containers").join(&id).is_dir());
+    host.berth(["rm", "box"]).run().ok();
+    assert!(!host.root_dir().join("containers").join(&id).exists());
+    host.berth(["run", "--rm", "--name", "box", "@host", "true"]).run().ok();
+}
+
+#[test]
+fn what_a_keeper_leaves_of_its_directory_takes_nothing_of_the_container_along() {
+    let host = Host::new();
+    let id = ended(&host);
+    let cell = host.dir().join("run/containers").join(&id);
+    std::fs::create_dir(&cell).unwrap();
+    std::fs::write(cell.join("lock"), r#"{"name":"box","rm":false,"slots":[]}"#).unwrap();
+    assert_eq!(host.berth(["ps", "-a", "--format", "{{.Names}}"]).text(), "box");
+    assert!(!cell.exists());
+    assert_eq!(host.berth(["diff", "box"]).text(), "C /etc\nA /etc/kept");
+    host.berth(["rm", "box"]).run().ok();
+}

@@ -184,16 +184,38 @@ pub fn reap_named(home: &Home, name: &str) {
     if cell.path.is_dir() {
         return recover(home, &cell);
     }
-    let recorded = match store::Store::open_read_only(&home.root) {
+    if !is_recorded(home, &id) {
+        claims.release_name(name, &id);
+    }
+}
+
+/// Whether the store has a record of a container, or can't tell.
+fn is_recorded(home: &Home, id: &str) -> bool {
+    match store::Store::open_read_only(&home.root) {
         Ok(store) => {
-            types::id::ContainerId::parse(&id).is_none_or(|id| !matches!(store.container(&id), Ok(None)))
+            types::id::ContainerId::parse(id).is_none_or(|id| !matches!(store.container(&id), Ok(None)))
         }
         Err(store::Error::NoStore { .. }) => false,
         Err(_) => true,
-    };
-    if !recorded {
-        claims.release_name(name, &id);
     }
+}
+
+/// Finishes the removal of the container `name` that was cut short when its record was gone, its files weren't, and its
+/// keeper had looked for such a wish before it was there; whether there was one. A container that is being made has no
+/// files before it has a directory of this boot.
+pub fn finish_removal(home: &Home, name: &str) -> bool {
+    if !types::id::is_name(name) || !Claims::exist(home) {
+        return false;
+    }
+    let claims = Claims::of(home);
+    let Some(id) = claims.id_of_name(name) else { return false };
+    let cell = Cell::of(home, &id);
+    if !home.state_dir(&id).is_dir() || cell.path.exists() || is_recorded(home, &id) {
+        return false;
+    }
+    let _ = root::remove(home, &cell);
+    claims.release_name(name, &id);
+    true
 }
 
 /// Buries a container whose processes are gone and whose lock the caller holds: one that ran keeps its record, one that
@@ -206,6 +228,17 @@ pub fn reap(home: &Home, cell: &Cell) {
         let _ = group.wait_empty(std::time::Duration::from_secs(5));
     }
     let Some(config) = cell.config() else {
+        if intent.as_ref().is_some_and(|intent| !intent.rm) && cell::read_ended(home, &cell.id).is_some() {
+            // It ended and was recorded, and its keeper was killed while it took this directory away.
+            if let Some(group) = group {
+                let _ = group.remove();
+            }
+            if let (Ok(claims), Some(intent)) = (Claims::open(home), intent) {
+                intent.slots.iter().for_each(|slot| claims.release_range(*slot, &cell.id));
+            }
+            cell.remove();
+            return;
+        }
         // Its creation was cut short before it was written down.
         if let Some(group) = group {
             let _ = group.remove();

@@ -34,6 +34,13 @@ pub fn rm(home: &Home, request: &RmRequest) -> Outcomes {
     let mut known = BTreeSet::new();
     let mut outcomes = Outcomes::new();
     for (at, (given, found)) in request.containers.iter().zip(found).enumerate() {
+        let found = match found {
+            Err(Error::NoContainer { .. }) if find::finish_removal(home, given) => {
+                outcomes.push((given.clone(), Ok(())));
+                continue;
+            }
+            found => found,
+        };
         let result = found.and_then(|container| {
             if known.insert(container.config.id.clone()) {
                 doomed.push((at, Doomed::mark(home, container, given, request.force)?));

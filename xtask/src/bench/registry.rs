@@ -24,7 +24,9 @@ impl Registry {
         let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
         let host = port.map_err(|e| format!("no free port on loopback: {e}"))?.to_string();
         std::fs::create_dir_all(storage).map_err(|e| format!("cannot make {}: {e}", storage.display()))?;
-        let config = cmd::target_dir().join(format!("bench/registry-{}.yml", host.replace([':', '.'], "-")));
+        let dir = cmd::target_dir().join("bench");
+        std::fs::create_dir_all(&dir).map_err(|e| format!("cannot make {}: {e}", dir.display()))?;
+        let config = dir.join(format!("registry-{}.yml", host.replace([':', '.'], "-")));
         let text = format!(
             "version: 0.1\nlog: {{level: error}}\nstorage:\n  filesystem: {{rootdirectory: {}}}\n  \
              delete: {{enabled: true}}\nhttp:\n  addr: {host}\n",
