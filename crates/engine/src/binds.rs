@@ -12,12 +12,7 @@ use types::oci::IdMapping;
 /// The map is a bijection. An id that lost its place on the disk to another (that of `owner`, if the process runs as a
 /// different one; and 0) goes to the container's own range.
 pub fn id_map(process: u32, owner: u32, ids: &[IdMapping]) -> Vec<IdMapping> {
-    let on_host = |id: u32| {
-        ids.iter().find_map(|line| {
-            let at = id.checked_sub(line.container_id).filter(|at| *at < line.size)?;
-            Some(line.host_id + at)
-        })
-    };
+    let on_host = |id| runtime::userns::to_host(ids, id);
     // Pairs of an id on the disk and the one that it's shown as.
     let mut taken: Vec<(u32, u32)> = vec![(owner, process)];
     if owner != process

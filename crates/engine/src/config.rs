@@ -90,10 +90,7 @@ impl UserNamespace {
     pub fn host_id(&self, id: u32) -> Option<u32> {
         match self {
             UserNamespace::Host => Some(id),
-            _ => self.mappings().iter().find_map(|line| {
-                let at = id.checked_sub(line.container_id).filter(|at| *at < line.size)?;
-                Some(line.host_id + at)
-            }),
+            _ => runtime::userns::to_host(&self.mappings(), id),
         }
     }
 

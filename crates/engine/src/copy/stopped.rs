@@ -116,16 +116,12 @@ fn id_map(config: &Config, wanted: &MountRequest) -> Result<Option<OwnedFd>, Err
         return Ok(None);
     }
     let ids = config.user_namespace.mappings();
-    let inside_id = |host: u32| {
-        ids.iter().find_map(|own| {
-            let at = host.checked_sub(own.host_id).filter(|at| *at < own.size)?;
-            Some(own.container_id + at)
-        })
-    };
     let inside = |lines: &[IdMapping]| -> Vec<IdMapping> {
         lines
             .iter()
-            .filter_map(|line| Some(IdMapping { host_id: inside_id(line.host_id)?, ..*line }))
+            .filter_map(|line| {
+                Some(IdMapping { host_id: runtime::userns::to_container(&ids, line.host_id)?, ..*line })
+            })
             .collect()
     };
     Ok(Some(runtime::userns::for_mount(&inside(&planned.uid_mappings), &inside(&planned.gid_mappings))?))

@@ -131,7 +131,7 @@ fn names(dir: BorrowedFd<'_>) -> Result<Vec<CString>, Errno> {
     Ok(names)
 }
 
-fn is_empty(dir: BorrowedFd<'_>) -> Result<bool, Errno> {
+pub(super) fn is_empty(dir: BorrowedFd<'_>) -> Result<bool, Errno> {
     Ok(names(dir)?.is_empty())
 }
 

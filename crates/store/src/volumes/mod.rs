@@ -359,15 +359,13 @@ fn make_directory(dir: BorrowedFd<'_>, durability: Durability) -> Result<(), Err
 
 /// Whether a volume's directory has no content, nor any on its way; not if that can't be told.
 fn is_empty(dir: &OwnedFd) -> bool {
-    use rustix::fs::Dir;
     let data = match open_directory(dir, Path::new(VOLUME_DATA)) {
         Err(Errno::NOENT) => return true,
         Err(_) => return false,
         Ok(data) => data,
     };
-    let listed = Dir::read_from(&data).and_then(|list| list.collect::<Result<Vec<_>, _>>());
     let filling = rustix::fs::statat(dir, fill::READY, AtFlags::SYMLINK_NOFOLLOW).is_ok();
-    !filling && listed.is_ok_and(|entries| entries.len() <= 2)
+    !filling && fill::is_empty(data.as_fd()).unwrap_or(false)
 }
 
 fn to_json(map: &BTreeMap<String, String>) -> String {
