@@ -158,6 +158,7 @@ pub fn row(listed: Listed) -> PsRow {
         state: match listed.state {
             ListedState::Created => PsState::Created,
             ListedState::Running { since_ns } => PsState::Running(moment(since_ns)),
+            ListedState::Paused { since_ns } => PsState::Paused(moment(since_ns)),
             ListedState::Exited { code, at_ns } => PsState::Exited(code.map(i32::from), moment(at_ns)),
         },
         ports: String::new(),
@@ -220,6 +221,31 @@ pub fn stop(request: &StopRequest) -> Result<Vec<Outcome>, Failure> {
 /// Sends containers a signal.
 pub fn kill(request: &KillRequest) -> Result<Vec<Outcome>, Failure> {
     Ok(failures(engine::stop::kill(&home()?, request)))
+}
+
+/// Pauses containers.
+pub fn pause(containers: &[String]) -> Result<Vec<Outcome>, Failure> {
+    Ok(failures(engine::pause::pause(&home()?, containers)))
+}
+
+/// Lets paused containers run on.
+pub fn unpause(containers: &[String]) -> Result<Vec<Outcome>, Failure> {
+    Ok(failures(engine::pause::unpause(&home()?, containers)))
+}
+
+/// Waits until a container doesn't run; its status.
+pub fn wait(container: &str) -> Result<u8, Failure> {
+    engine::wait::wait(&home()?, container).map_err(failure)
+}
+
+/// Gives a container another name.
+pub fn rename(container: &str, name: &str) -> Result<(), Failure> {
+    engine::rename::rename(&home()?, container, name).map_err(failure)
+}
+
+/// The id of a container.
+pub fn container_id(container: &str) -> Result<String, Failure> {
+    engine::find::container(&home()?, container).map(|found| found.config.id).map_err(failure)
 }
 
 /// Copies a container's log to stdout and stderr.

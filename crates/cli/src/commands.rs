@@ -29,9 +29,12 @@ mod load;
 mod login;
 mod logs;
 mod manifest;
+mod pause;
+mod port;
 mod ps;
 mod pull;
 mod push;
+mod rename;
 mod rm;
 mod rmi;
 mod run;
@@ -44,6 +47,7 @@ mod tree;
 mod unshare;
 pub mod version;
 mod volume;
+mod wait;
 
 /// One command.
 pub struct Entry {
@@ -176,6 +180,11 @@ pub static ENTRIES: &[Entry] = &[
     container(&["logs"], &["logs"], &logs::SPEC, logs::work),
     container(&["stop"], &["stop"], &stop::SPEC, stop::work),
     container(&["kill"], &["kill"], &kill::SPEC, kill::work),
+    container(&["pause"], &["pause"], &pause::SPEC, pause::work),
+    container(&["unpause"], &["unpause"], &pause::UNPAUSE_SPEC, pause::unpause_work),
+    container(&["wait"], &["wait"], &wait::SPEC, wait::work),
+    container(&["rename"], &["rename"], &rename::SPEC, rename::work),
+    container(&["port"], &["port"], &port::SPEC, port::work),
     container(&["rm"], &["rm", "remove"], &rm::SPEC, rm::work),
     container(&[], &["prune"], &system::CONTAINER_PRUNE, system::container_prune),
     container(&["inspect"], &["inspect"], &inspect::SPEC, inspect::work),

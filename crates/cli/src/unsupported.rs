@@ -119,10 +119,7 @@ pub static PULL: &[Unsupported] = &[flag("disable-content-trust", "signatures ar
 pub static PUSH: &[Unsupported] =
     &[flag("disable-content-trust", "signatures are to come"), flag("platform", "")];
 /// Of `commit`.
-pub static COMMIT: &[Unsupported] = &[
-    short('p', flag("pause", "pausing is to come; stop the container first if it writes meanwhile")),
-    flag("no-pause", "nothing is paused yet"),
-];
+pub static COMMIT: &[Unsupported] = &[flag("no-pause", "use --pause=false")];
 /// Of `save`.
 pub static SAVE: &[Unsupported] = &[flag("platform", "")];
 /// Of `load`.

@@ -8,6 +8,8 @@
 //!   run.json    which processes there are
 //!   exit.json   how it ended
 //!   stdout, stderr   FIFOs that the container writes and the keeper reads
+//!   held        locked by whoever has paused it for a while: see `pause`
+//!   renaming    what `rename` is at
 //!   remove      whoever sees the end removes the container too
 //!   name        the link of `names/` that it had, once it's given back
 //! ```
@@ -243,6 +245,22 @@ impl Cell {
         self.read("lock")
     }
 
+    /// Writes another name into the intent, for whoever buries the container.
+    pub fn intend_name(&self, name: &str) -> Result<(), Error> {
+        let Some(intent) = self.intent() else { return Ok(()) };
+        let intent = Intent { name: name.to_owned(), ..intent };
+        let path = self.path.join("lock");
+        openat(CWD, &path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
+            .and_then(|lock| rustix::io::pwrite(&lock, &intent.to_text(), 0))
+            .map(drop)
+            .map_err(|errno| Error::system("write to", path.display(), errno))
+    }
+
+    /// Its name, which may have changed since `config` was read.
+    pub fn name_now(&self, config: &Config) -> String {
+        self.config().map_or_else(|| config.name.clone(), |now| now.name)
+    }
+
     /// What was wanted, resolved.
     pub fn config(&self) -> Option<Config> {
         self.read("config.json")
@@ -285,7 +303,8 @@ impl Cell {
     /// Removes the directory; the lock goes last. What is gone already is no error.
     pub fn remove(&self) {
         // The configuration first: without it, readers take the container for gone.
-        let names = ["config.json", "run.json", "exit.json", "stdout", "stderr", "remove", NAME];
+        let names =
+            ["config.json", "run.json", "exit.json", "stdout", "stderr", "held", "renaming", "remove", NAME];
         for name in names {
             let _ = unlinkat(CWD, self.path.join(name), AtFlags::empty());
             fault::point(name);

@@ -137,6 +137,37 @@ impl<'a> Claims<'a> {
         }
     }
 
+    /// Removes the link of a name that a container doesn't have any more, though it lives on.
+    pub fn unlink_name(&self, name: &str, id: &str) {
+        release(&self.home.run.join("names").join(name), id);
+    }
+
+    /// Waits until nobody else changes names of containers, and keeps it so while the answer lives.
+    pub fn lock_names(&self) -> Result<OwnedFd, Error> {
+        self.names_locked(FlockOperation::LockExclusive)
+    }
+
+    /// The same without waiting; `None` if somebody does.
+    pub fn try_lock_names(&self) -> Result<Option<OwnedFd>, Error> {
+        match self.names_locked(FlockOperation::NonBlockingLockExclusive) {
+            Err(Error::System { errno: Errno::WOULDBLOCK, .. }) => Ok(None),
+            other => other.map(Some),
+        }
+    }
+
+    fn names_locked(&self, operation: FlockOperation) -> Result<OwnedFd, Error> {
+        let path = self.home.run.join("names");
+        let failed = |errno| Error::system("lock", path.display(), errno);
+        let dir = openat(CWD, &path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .map_err(failed)?;
+        while let Err(errno) = flock(&dir, operation) {
+            if errno != Errno::INTR {
+                return Err(failed(errno));
+            }
+        }
+        Ok(dir)
+    }
+
     /// Gives back a range, if `id` has it.
     pub fn release_range(&self, slot: u32, id: &str) {
         release(&self.home.run.join("ranges").join(slot.to_string()), id);

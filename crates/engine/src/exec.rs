@@ -3,7 +3,7 @@
 use crate::attach::{self, Outcome};
 use crate::request::{EnvChange, ExecRequest};
 use crate::users::{self, UserFiles};
-use crate::{Config, Error, Home, find, root, spec};
+use crate::{Config, Error, Home, find, pause, root, spec};
 use runtime::cgroup::Cgroup;
 use runtime::exec::Exec;
 use runtime::{ProcessPlan, Stdio};
@@ -20,6 +20,10 @@ pub fn exec(home: &Home, request: &ExecRequest) -> Result<Option<Outcome>, Error
     let container = find::container(home, &request.container)?;
     let not_running = || Error::State { id: request.container.clone(), why: "is not running".to_owned() };
     let find::State::Running(running) = &container.state else { return Err(not_running()) };
+    if pause::is_paused(running) {
+        let why = "is paused, unpause the container before exec".to_owned();
+        return Err(Error::State { id: request.container.clone(), why });
+    }
     let pidfd = running.init.open().ok_or_else(not_running)?;
     if container.config.user_namespace == crate::config::UserNamespace::Host {
         crate::run::seal()?;

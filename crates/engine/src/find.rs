@@ -4,7 +4,7 @@
 use crate::cell::{self, Cell, CellLock, Ended, now_ns};
 use crate::claims::Claims;
 use crate::keeper::{self, Streams, Task};
-use crate::{Config, Error, Home, log, root, teardown};
+use crate::{Config, Error, Home, log, pause, rename, root, teardown};
 use linux::process::{self, Fork};
 
 /// A container as it is now.
@@ -167,6 +167,8 @@ pub fn running(home: &Home, given: &str) -> Result<Cell, Error> {
 /// Puts a container right that nobody looks after: gives a running one a new keeper, buries one that has ended, removes
 /// one whose creation was cut short. Does nothing if somebody looks after it.
 pub fn recover(home: &Home, cell: &Cell) {
+    pause::put_right(cell);
+    rename::put_right(home, cell);
     let Ok(Some(lock)) = cell.try_lock() else { return };
     match (cell.config(), cell.running()) {
         (Some(config), Some(running)) if running.init.open().is_some() => {
@@ -184,17 +186,30 @@ pub fn reap_named(home: &Home, name: &str) {
     if cell.path.is_dir() {
         return recover(home, &cell);
     }
-    if !is_recorded(home, &id) {
+    // Not while it's being given to one of another name.
+    if let Ok(_nobody_renames) = claims.lock_names() {
+        reap_claimed(home, &claims, name);
+    }
+}
+
+/// Gives `name` back if the container that its link leads to is gone, or has another name. The caller has the lock on
+/// names.
+pub(crate) fn reap_claimed(home: &Home, claims: &Claims<'_>, name: &str) {
+    if let Some(id) = claims.id_of_name(name)
+        && !Cell::of(home, &id).path.is_dir()
+        && !is_recorded(home, &id, Some(name))
+    {
         claims.release_name(name, &id);
     }
 }
 
-/// Whether the store has a record of a container, or can't tell.
-fn is_recorded(home: &Home, id: &str) -> bool {
+/// Whether the store has a record of a container, by this name if one is given, or can't tell.
+fn is_recorded(home: &Home, id: &str, name: Option<&str>) -> bool {
     match store::Store::open_read_only(&home.root) {
-        Ok(store) => {
-            types::id::ContainerId::parse(id).is_none_or(|id| !matches!(store.container(&id), Ok(None)))
-        }
+        Ok(store) => types::id::ContainerId::parse(id).is_none_or(|id| match store.container(&id) {
+            Ok(record) => record.is_some_and(|record| name.is_none_or(|name| record.name == name)),
+            Err(_) => true,
+        }),
         Err(store::Error::NoStore { .. }) => false,
         Err(_) => true,
     }
@@ -210,7 +225,7 @@ pub fn finish_removal(home: &Home, name: &str) -> bool {
     let claims = Claims::of(home);
     let Some(id) = claims.id_of_name(name) else { return false };
     let cell = Cell::of(home, &id);
-    if !home.state_dir(&id).is_dir() || cell.path.exists() || is_recorded(home, &id) {
+    if !home.state_dir(&id).is_dir() || cell.path.exists() || is_recorded(home, &id, None) {
         return false;
     }
     let _ = root::remove(home, &cell);

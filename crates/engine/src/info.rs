@@ -14,7 +14,10 @@ use std::path::Path;
 /// A document in docker's words, and a `Berth` object with the features.
 pub fn info(home: &Home) -> Result<Json, Error> {
     let containers = find::all(home)?;
-    let running = containers.iter().filter(|c| matches!(c.state, State::Running(_))).count();
+    let is_running = |c: &&find::Container| matches!(c.state, State::Running(_));
+    let running = containers.iter().filter(is_running).count();
+    let is_paused = |c: &&find::Container| matches!(&c.state, State::Running(running) if crate::pause::is_paused(running));
+    let paused = containers.iter().filter(is_paused).count();
     let images = match store::Store::open_read_only(&home.root) {
         Ok(store) => store.images()?.len(),
         Err(store::Error::NoStore { .. }) => 0,
@@ -28,8 +31,8 @@ pub fn info(home: &Home) -> Result<Json, Error> {
         "ServerVersion": env!("CARGO_PKG_VERSION"),
         "Name": uname.nodename().to_string_lossy(),
         "Containers": containers.len(),
-        "ContainersRunning": running,
-        "ContainersPaused": 0,
+        "ContainersRunning": running - paused,
+        "ContainersPaused": paused,
         "ContainersStopped": containers.len() - running,
         "Images": images,
         "Driver": "overlay2",

@@ -6,6 +6,7 @@ mod security;
 use crate::cell::Ended;
 use crate::config::{RootSource, UserNamespace};
 use crate::find::{self, Container, State};
+use crate::pause::is_paused;
 use crate::ps::network_name;
 use crate::request::{EnvChange, InspectRequest, MountKind, RunRequest, VolumeRequest};
 use crate::{Config, Error, Home};
@@ -61,14 +62,17 @@ fn state(container: &Container) -> Json {
     let nothing = Ended { code: Some(0), oom_killed: false, started_ns: 0, finished_ns: 0, error: None };
     let (status, pid, ended, started) = match &container.state {
         State::Created => ("created", 0, nothing, None),
-        State::Running(running) => ("running", running.init.pid, nothing, Some(running.started_ns)),
+        State::Running(running) => {
+            let status = if is_paused(running) { "paused" } else { "running" };
+            (status, running.init.pid, nothing, Some(running.started_ns))
+        }
         State::Exited(ended) => ("exited", 0, ended.clone(), Some(ended.started_ns)),
     };
     let exited = status == "exited";
     json!({
         "Status": status,
-        "Running": status == "running",
-        "Paused": false,
+        "Running": matches!(status, "running" | "paused"),
+        "Paused": status == "paused",
         "Restarting": false,
         "OOMKilled": ended.oom_killed,
         "Dead": false,

@@ -330,7 +330,7 @@ impl<'a> Keeper<'a> {
         let rm = task.config.rm() || task.cell.removal_requested();
         if rm {
             crate::claims::Claims::open(&task.home)
-                .map(|claims| claims.release_name(&task.config.name, &task.config.id))
+                .map(|claims| claims.release_name(&task.cell.name_now(&task.config), &task.config.id))
                 .unwrap_or_default();
         } else {
             let _ = task.cell.write("exit.json", &ended);

@@ -35,8 +35,10 @@ pub mod log;
 pub mod logs;
 mod names;
 pub mod output;
+pub mod pause;
 pub mod pieces;
 pub mod ps;
+pub mod rename;
 pub mod request;
 pub mod rm;
 mod root;
@@ -50,6 +52,7 @@ pub mod system;
 mod teardown;
 pub mod users;
 pub mod volumes;
+pub mod wait;
 mod wire;
 
 pub use config::Config;

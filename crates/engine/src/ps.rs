@@ -2,6 +2,7 @@
 
 use crate::find::{self, Container, State};
 use crate::images;
+use crate::pause::is_paused;
 use crate::request::{MountKind, NetworkMode, PsFilter, PsRequest};
 use crate::{Error, Home};
 use std::mem::discriminant;
@@ -44,6 +45,11 @@ pub enum ListedState {
         /// Since then.
         since_ns: i64,
     },
+    /// Paused.
+    Paused {
+        /// Running since then.
+        since_ns: i64,
+    },
     /// Ended.
     Exited {
         /// Status; `None` if nobody saw it end.
@@ -59,6 +65,7 @@ impl ListedState {
         match self {
             ListedState::Created => "created",
             ListedState::Running { .. } => "running",
+            ListedState::Paused { .. } => "paused",
             ListedState::Exited { .. } => "exited",
         }
     }
@@ -98,6 +105,9 @@ pub(crate) fn listed(container: &Container) -> Listed {
         created_ns: config.created_ns,
         state: match &container.state {
             State::Created => ListedState::Created,
+            State::Running(running) if is_paused(running) => {
+                ListedState::Paused { since_ns: running.started_ns }
+            }
             State::Running(running) => ListedState::Running { since_ns: running.started_ns },
             State::Exited(ended) => ListedState::Exited { code: ended.code, at_ns: ended.finished_ns },
         },

@@ -16,7 +16,7 @@ use crate::claims::Claims;
 use crate::find::{self, Container, State};
 use crate::request::RmRequest;
 use crate::stop::{Outcomes, kill_hard, settle};
-use crate::{Error, Home, cell, root, volumes};
+use crate::{Error, Home, cell, pause, root, volumes};
 use linux::{Errno, fault};
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
@@ -99,9 +99,15 @@ impl Doomed {
     fn mark(home: &Home, container: Container, given: &str, force: bool) -> Result<Doomed, Error> {
         if !force && !matches!(container.state, State::Exited(_)) {
             let id = &container.config.id;
+            let is_paused = matches!(&container.state, State::Running(running) if pause::is_paused(running));
             return Err(Error::Refused {
                 what: format!("remove container {given:?}"),
-                why: "container is running: stop the container before removing or force remove".to_owned(),
+                why: match is_paused {
+                    true => "container is paused and must be unpaused first".to_owned(),
+                    false => {
+                        "container is running: stop the container before removing or force remove".to_owned()
+                    }
+                },
                 hint: format!("berth rm -f {}", if given.is_empty() { id } else { given }),
             });
         }
@@ -172,7 +178,7 @@ fn mark_ended(home: &Home, container: &Container) -> Result<Doom, Error> {
 }
 
 /// Waits until a container that is being started runs, or is gone.
-fn await_started(cell: &Cell) -> Result<Option<cell::Running>, Error> {
+pub(crate) fn await_started(cell: &Cell) -> Result<Option<cell::Running>, Error> {
     let deadline = Instant::now() + START_WAIT;
     loop {
         match cell.running() {

@@ -3,7 +3,7 @@
 use crate::cell::{Cell, has_ended};
 use crate::find::{self, State};
 use crate::request::{KillRequest, StopRequest};
-use crate::{Error, Home, cell};
+use crate::{Error, Home, cell, pause};
 use linux::{Errno, process};
 use runtime::cgroup::Cgroup;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -67,6 +67,7 @@ fn begin(home: &Home, request: &StopRequest, container: &find::Container) -> Res
         kill_at: wait.and_then(|wait| Instant::now().checked_add(wait)),
     };
     send(&stopping.init, signal, &config.id)?;
+    pause::thaw(running)?;
     Ok(Some(stopping))
 }
 
@@ -150,7 +151,17 @@ pub fn kill(home: &Home, request: &KillRequest) -> Outcomes {
                 kill_hard(&init, running);
                 settle(home, &container.cell(home))
             }
-            other => send(&init, other, id),
+            other => {
+                send(&init, other, id)?;
+                // As docker: a signal that may be meant to end the container reaches it though it's paused.
+                let config = &container.config;
+                let is_chosen =
+                    config.request.stop_signal.is_some() || !config.image_config.stop_signal.is_empty();
+                match is_chosen && other != config.stop_signal {
+                    true => Ok(()),
+                    false => pause::thaw(running),
+                }
+            }
         }
     };
     let pairs = request.containers.iter().zip(found);

@@ -21,7 +21,7 @@ pub fn ended(home: &Home, config: &Config, cell: &Cell, group: Option<Cgroup>, r
     }
     if let Ok(claims) = Claims::open(home) {
         if rm {
-            claims.release_name(&config.name, &config.id);
+            claims.release_name(&cell.name_now(config), &config.id);
             fault::point("name released");
         }
         for slot in config.user_namespace.slots() {

@@ -55,6 +55,35 @@ impl Store {
         })
     }
 
+    /// Gives a container another name, and the document that goes with it.
+    ///
+    /// Errors: [`Error::NoContainer`], [`Error::ContainerName`], [`Error::NameInUse`].
+    pub fn rename_container(
+        &self,
+        id: &ContainerId,
+        name: &str,
+        config_json: &str,
+        durability: Durability,
+    ) -> Result<(), Error> {
+        if !id::is_name(name) {
+            return Err(Error::ContainerName { name: name.to_owned(), max: id::NAME_BYTES_MAX });
+        }
+        self.db.write("rename the container", durability, |tx| {
+            if let Some((other, ..)) = by(tx, "name", name)?
+                && other != id.as_str()
+            {
+                return Err(Error::NameInUse { name: name.to_owned(), id: other }.into());
+            }
+            let changed = tx
+                .prepare_cached("UPDATE containers SET name = ?2, config_json = ?3 WHERE id = ?1")?
+                .execute(params![id.as_str(), name, config_json])?;
+            match changed {
+                0 => Err(Error::NoContainer { given: id.to_string() }.into()),
+                _ => Ok(()),
+            }
+        })
+    }
+
     /// Removes a container's record; `false` if there was none.
     pub fn remove_container(&self, id: &ContainerId, durability: Durability) -> Result<bool, Error> {
         self.db.write("remove the container's record", durability, |tx| {

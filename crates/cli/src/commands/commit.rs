@@ -17,6 +17,11 @@ pub static SPEC: CommandSpec = CommandSpec {
             Flag::one("author", "string", "Who made it").short('a'),
             Flag::many("change", "list", "Dockerfile instruction that changes the configuration").short('c'),
             Flag::one("message", "string", "Remark").short('m'),
+            Flag::switch(
+                "pause",
+                "Pause the container meanwhile (default true); it runs on though this is killed",
+            )
+            .short('p'),
         ],
     )],
     unsupported: unsupported::COMMIT,
@@ -33,6 +38,7 @@ pub fn work(parsed: &Parsed) -> Result<u8, Failure> {
         author: parsed.one("author").unwrap_or_default().to_owned(),
         message: parsed.one("message").unwrap_or_default().to_owned(),
         changes: parsed.many("change").into_iter().map(str::to_owned).collect(),
+        pause: parsed.switch_or("pause", true),
     };
     print(&(backend::commit(&request)? + "\n"))?;
     Ok(0)

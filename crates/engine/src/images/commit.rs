@@ -3,6 +3,7 @@
 use super::install::configuration;
 use super::name::new_name;
 use super::open_store;
+use crate::pause::Hold;
 use crate::snapshot::Snapshot;
 use crate::{Config, Error, Home, find};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -28,6 +29,8 @@ pub struct CommitRequest {
     pub message: String,
     /// Dockerfile instructions that change the configuration.
     pub changes: Vec<String>,
+    /// Whether the container is paused meanwhile.
+    pub pause: bool,
 }
 
 /// Makes the image; its id.
@@ -53,6 +56,7 @@ pub fn commit(home: &Home, request: &CommitRequest) -> Result<String, Error> {
         super::change::apply(change, &mut config.config)
             .map_err(|why| Error::invalid(format!("--change {change:?}"), why))?;
     }
+    let hold = if request.pause { Hold::take(home, &container)? } else { None };
     let is_changed = !snapshot.changes()?.is_empty();
     let created_ns = crate::cell::now_ns();
     let created = Some(rfc3339(created_ns));
@@ -66,10 +70,12 @@ pub fn commit(home: &Home, request: &CommitRequest) -> Result<String, Error> {
         empty_layer: !is_changed,
     });
     let make = Make { store: &store, config, reference, base: &base.layers };
-    match is_changed {
+    let made = match is_changed {
         false => make.run(None),
         true => make.with_layer(&snapshot),
-    }
+    };
+    drop(hold);
+    made
 }
 
 struct Make<'a> {

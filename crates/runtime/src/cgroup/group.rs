@@ -26,6 +26,14 @@ pub struct CgroupPaths {
     pub v1: BTreeMap<String, String>,
 }
 
+impl CgroupPaths {
+    /// Whether the group is frozen, or being frozen: one file, without opening the group. False if it's gone.
+    pub fn is_frozen(&self) -> Result<bool, Error> {
+        let dir = self.v2.as_ref().or_else(|| self.v1.get("freezer"));
+        dir.map_or(Ok(false), |dir| is_frozen_dir(Path::new(dir)))
+    }
+}
+
 /// A container's control group, on all trees it's on.
 #[derive(Debug)]
 pub struct Cgroup {
@@ -278,8 +286,7 @@ impl Cgroup {
 
     /// Whether the group is frozen, or being frozen.
     pub fn is_frozen(&self) -> Result<bool, Error> {
-        let v1 = || self.freezer_dir().ok();
-        self.v2_dir().or_else(v1).map_or(Ok(false), is_frozen_dir)
+        self.paths.is_frozen()
     }
 
     fn freezer_dir(&self) -> Result<&Path, Error> {

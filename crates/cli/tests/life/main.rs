@@ -1,0 +1,37 @@
+//! Commands on containers that run: paused, awaited, renamed, watched.
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test's helpers fail the test, and look at files with std"
+)]
+
+mod names;
+mod pause;
+
+use std::time::Duration;
+use testkit::image::Image;
+use testkit::{Host, until};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A container of `@host` that runs `script`, detached.
+fn start(host: &Host, name: &str, script: &str) {
+    host.berth(["run", "-d", "--name", name, "@host", "sh", "-c", script]).run().ok();
+}
+
+/// Removes containers, whatever they do.
+fn remove(host: &Host, names: &[&str]) {
+    host.berth(["rm", "-f"].iter().chain(names)).run().ok();
+}
+
+/// A field of a container's document.
+fn inspect(host: &Host, name: &str, template: &str) -> String {
+    host.berth(["inspect", "-f", template, name]).text()
+}
+
+/// The image `app`, of busybox.
+fn load_app(host: &Host) {
+    let path = host.path("load.tar");
+    Image::busybox().write_docker_archive(&path, &["app"]);
+    host.berth(["load", "-q", "-i"]).arg(&path).text();
+}
