@@ -248,6 +248,11 @@ pub fn container_id(container: &str) -> Result<String, Failure> {
     engine::find::container(&home()?, container).map(|found| found.config.id).map_err(failure)
 }
 
+/// A container's processes, as ps shows them.
+pub fn top(container: &str, ps_options: &[String]) -> Result<engine::top::Top, Failure> {
+    engine::top::top(&home()?, container, ps_options).map_err(failure)
+}
+
 /// Copies a container's log to stdout and stderr.
 pub fn logs(request: &LogsRequest) -> Result<(), Failure> {
     let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr().lock());

@@ -43,6 +43,7 @@ mod stop;
 mod system;
 mod tag;
 mod tags;
+mod top;
 mod tree;
 mod unshare;
 pub mod version;
@@ -185,6 +186,7 @@ pub static ENTRIES: &[Entry] = &[
     container(&["wait"], &["wait"], &wait::SPEC, wait::work),
     container(&["rename"], &["rename"], &rename::SPEC, rename::work),
     container(&["port"], &["port"], &port::SPEC, port::work),
+    container(&["top"], &["top"], &top::SPEC, top::work),
     container(&["rm"], &["rm", "remove"], &rm::SPEC, rm::work),
     container(&[], &["prune"], &system::CONTAINER_PRUNE, system::container_prune),
     container(&["inspect"], &["inspect"], &inspect::SPEC, inspect::work),

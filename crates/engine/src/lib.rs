@@ -50,6 +50,7 @@ pub mod spec;
 pub mod stop;
 pub mod system;
 mod teardown;
+pub mod top;
 pub mod users;
 pub mod volumes;
 pub mod wait;

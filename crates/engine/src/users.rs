@@ -94,6 +94,11 @@ fn parse_id(text: &str) -> Option<u32> {
     text.parse::<u32>().ok().filter(|id| digits && *id <= ID_MAX)
 }
 
+/// The first name that `passwd` or `group` has for a number.
+pub fn name_of(content: &[u8], id: u32) -> Option<String> {
+    lines(content).find_map(|f| (f.get(2)?.parse() == Ok(id) && !f[0].is_empty()).then(|| f[0].clone()))
+}
+
 fn lines(content: &[u8]) -> impl Iterator<Item = Vec<String>> {
     content.split(|b| *b == b'\n').filter(|line| !line.is_empty() && line[0] != b'#').filter_map(|line| {
         let text = std::str::from_utf8(line).ok()?;

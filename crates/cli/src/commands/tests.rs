@@ -93,5 +93,6 @@ fn every_command_and_flag_has_one_line_of_help() {
 
 #[test]
 fn the_help_is_short() {
-    assert!(crate::help::root(None).lines().count() <= 45);
+    // Docker's has 89.
+    assert!(crate::help::root(None).lines().count() <= 70);
 }

@@ -7,11 +7,16 @@ const GAP_CHARS: usize = 3;
 
 /// Aligns lines whose cells are separated by tabs; the last cell of a line is never padded.
 pub fn align(lines: &[String]) -> String {
+    align_wide(lines, COLUMN_CHARS_MIN)
+}
+
+/// The same with columns of at least `least` characters with their gap.
+pub fn align_wide(lines: &[String], least: usize) -> String {
     let rows: Vec<Vec<&str>> = lines.iter().map(|line| line.split('\t').collect()).collect();
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
         let cells = rows.iter().filter(|row| column + 1 < row.len()).map(|row| row[column].chars().count());
-        cells.max().map_or(0, |most| (most + GAP_CHARS).max(COLUMN_CHARS_MIN))
+        cells.max().map_or(0, |most| (most + GAP_CHARS).max(least))
     };
     let widths: Vec<usize> = (0..columns).map(width).collect();
     let mut text = String::new();

@@ -7,6 +7,7 @@
 
 mod names;
 mod pause;
+mod top;
 
 use std::time::Duration;
 use testkit::image::Image;

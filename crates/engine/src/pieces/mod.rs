@@ -16,7 +16,7 @@ mod enter;
 mod error;
 mod map_helper;
 mod maps;
-mod procfs;
+pub(crate) mod procfs;
 mod tree;
 mod unshare;
 
