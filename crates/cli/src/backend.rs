@@ -6,13 +6,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use engine::request::{
     EnterRequest, ExecRequest, ImportRequest, ImportSource, InspectRequest, KillRequest, LogsRequest,
-    PsRequest, RmRequest, RunRequest, Source, StopRequest, TreeRequest, UnshareRequest, VolumeCreateRequest,
-    VolumeFilter, VolumePruneRequest,
+    PsRequest, RmRequest, RunRequest, Source, StatsRequest, StopRequest, TreeRequest, UnshareRequest,
+    VolumeCreateRequest, VolumeFilter, VolumePruneRequest,
 };
 use serde_json::Value as Json;
 
 use engine::ps::{Listed, ListedState};
 use engine::run::Ran;
+use engine::stats::Sampler;
 use engine::{Home, attach, images, pieces, volumes};
 use linux::process::Exit;
 use types::digest::Digest;
@@ -251,6 +252,16 @@ pub fn container_id(container: &str) -> Result<String, Failure> {
 /// A container's processes, as ps shows them.
 pub fn top(container: &str, ps_options: &[String]) -> Result<engine::top::Top, Failure> {
     engine::top::top(&home()?, container, ps_options).map_err(failure)
+}
+
+/// What takes samples of what containers use.
+pub fn stats(request: StatsRequest) -> Result<Sampler, Failure> {
+    Sampler::new(&home()?, request).map_err(failure)
+}
+
+/// The figures of now.
+pub fn sample(sampler: &mut Sampler) -> Result<Vec<engine::stats::Stats>, Failure> {
+    sampler.sample().map_err(failure)
 }
 
 /// Copies a container's log to stdout and stderr.

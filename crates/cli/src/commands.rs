@@ -39,6 +39,7 @@ mod rm;
 mod rmi;
 mod run;
 mod save;
+mod stats;
 mod stop;
 mod system;
 mod tag;
@@ -187,6 +188,7 @@ pub static ENTRIES: &[Entry] = &[
     container(&["rename"], &["rename"], &rename::SPEC, rename::work),
     container(&["port"], &["port"], &port::SPEC, port::work),
     container(&["top"], &["top"], &top::SPEC, top::work),
+    container(&["stats"], &["stats"], &stats::SPEC, stats::work),
     container(&["rm"], &["rm", "remove"], &rm::SPEC, rm::work),
     container(&[], &["prune"], &system::CONTAINER_PRUNE, system::container_prune),
     container(&["inspect"], &["inspect"], &inspect::SPEC, inspect::work),

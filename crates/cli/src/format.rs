@@ -5,6 +5,7 @@ pub mod images;
 pub mod json;
 pub mod ps;
 pub mod size;
+pub mod stats;
 pub mod table;
 pub mod template;
 pub mod time;

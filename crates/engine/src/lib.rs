@@ -47,6 +47,7 @@ mod settle;
 mod shm;
 pub mod snapshot;
 pub mod spec;
+pub mod stats;
 pub mod stop;
 pub mod system;
 mod teardown;

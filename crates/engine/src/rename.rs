@@ -112,9 +112,12 @@ fn record(home: &Home, cell: &Cell, renamed: &Config) -> Result<(), Error> {
 /// The rest of steps 3 and 4; may be done again.
 fn complete(claims: &Claims<'_>, cell: &Cell, renamed: &Config, renaming: &Renaming) -> Result<(), Error> {
     if cell.config().is_some() {
-        cell.write("config.json", renamed)?;
-        fault::point("configuration renamed");
-        cell.intend_name(&renamed.name)?;
+        let written = cell.write("config.json", renamed).and_then(|()| {
+            fault::point("configuration renamed");
+            cell.intend_name(&renamed.name)
+        });
+        // It may have ended, and its keeper be taking the directory away.
+        written.or_else(|error| if cell.config().is_none() { Ok(()) } else { Err(error) })?;
         fault::point("intent renamed");
     }
     claims.unlink_name(&renaming.from, &renamed.id);

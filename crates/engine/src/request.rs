@@ -21,7 +21,7 @@ pub mod security;
 
 pub use act::{
     ExecRequest, ImportFrom, ImportRequest, ImportSource, InspectRequest, KillRequest, LogsRequest, PsFilter,
-    PsRequest, RmRequest, StopRequest, VolumeCreateRequest, VolumeFilter, VolumePruneRequest,
+    PsRequest, RmRequest, StatsRequest, StopRequest, VolumeCreateRequest, VolumeFilter, VolumePruneRequest,
 };
 pub use copy::{CopyEnd, CopyRequest};
 pub use mount::{BindRecursion, MountKind, MountRequest, Propagation, TmpfsOption, VolumeRequest};

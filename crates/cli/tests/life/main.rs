@@ -7,6 +7,7 @@
 
 mod names;
 mod pause;
+mod stats;
 mod top;
 
 use std::time::Duration;

@@ -86,7 +86,10 @@ fn a_rename_killed_at_each_point_is_done_or_not_begun() {
             let run = ["run", "-d", "--name", "web"].iter().chain(flags).copied();
             host.berth(run.chain(["@host", "sh", "-c", script])).run().ok();
             if script == "true" {
+                // Until its keeper is gone as well, so that all rounds come to the same points.
+                let dir = inspect(&host, "web", "{{.Berth.RunDir}}");
                 host.berth(["wait", "web"]).run().ok();
+                assert!(until(PATIENCE, || !std::path::Path::new(&dir).exists()));
             }
         };
         begin();

@@ -94,6 +94,15 @@ pub struct KillRequest {
     pub signal: i32,
 }
 
+/// `berth stats`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatsRequest {
+    /// The containers; all that run if there are none.
+    pub containers: Vec<String>,
+    /// Whether those that don't run are among all.
+    pub all: bool,
+}
+
 /// `berth logs`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogsRequest {

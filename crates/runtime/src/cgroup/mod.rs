@@ -25,6 +25,7 @@
 //! - `device_filter`: device rules to eBPF, or to version 1 lines
 //! - `create`: a plan's effects
 //! - `group`: a group that exists: processes, freezing, killing, removal
+//! - `usage`: what it uses
 //! - `error`: failures, hints
 
 mod create;
@@ -33,6 +34,7 @@ mod error;
 mod group;
 mod hierarchy;
 mod plan;
+mod usage;
 
 pub use create::keeper_dir;
 pub use device_filter::{RULES_MAX as DEVICE_RULES_MAX, docker_default_device_rules, runtime_device_rules};
@@ -40,6 +42,7 @@ pub use error::Error;
 pub use group::{Cgroup, CgroupPaths, join};
 pub use hierarchy::{Hierarchy, Mode};
 pub use plan::{Plan, plan};
+pub use usage::{MemoryUsage, Usage};
 
 #[cfg(test)]
 mod kernel_tests;
