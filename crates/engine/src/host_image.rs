@@ -8,10 +8,14 @@ use crate::{Error, Home};
 use linux::Errno;
 use linux::mount;
 use rustix::fs::{
-    AtFlags, CWD, FileType, Gid, Mode, OFlags, Stat, Uid, XattrFlags, chmodat, chownat, mkdirat, mknodat,
-    openat, statat,
+    AtFlags, CWD, FileType, Gid, Mode, OFlags, RawDir, Stat, Uid, XattrFlags, chmodat, chownat, mkdirat,
+    mknodat, openat, statat,
 };
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// The list, as it's documented.
@@ -32,7 +36,7 @@ pub fn mask_layer(home: &Home, base: u32) -> Result<OwnedFd, Error> {
     let root = statat(&host, ".", AtFlags::empty()).map_err(failed)?;
     let options = [("mode".to_owned(), format!("{:o}", root.st_mode & 0o7777))];
     let layer = mount::detached("tmpfs", &options, 0).map_err(failed)?;
-    let mut builder = Builder { layer: layer.as_fd(), host: host.as_fd(), base, made: Vec::new() };
+    let mut builder = Builder { layer: layer.as_fd(), host: host.as_fd(), base, made: BTreeMap::new() };
     // Directories are made with the modes they should have.
     let umask = rustix::process::umask(Mode::empty());
     let made = builder.copy_owner(Path::new("."), &root).and_then(|()| {
@@ -48,8 +52,9 @@ struct Builder<'a> {
     layer: BorrowedFd<'a>,
     host: BorrowedFd<'a>,
     base: u32,
-    /// Directories made so far, and whether each hides what the host has below it.
-    made: Vec<(PathBuf, bool)>,
+    /// Directories made so far, and whether each hides what the host has below it. Keys are compared as bytes: this is
+    /// done some hundred times at each start, and paths compare by their parts.
+    made: BTreeMap<OsString, bool>,
 }
 
 impl Builder<'_> {
@@ -68,11 +73,10 @@ impl Builder<'_> {
             return Ok(());
         }
         if empty && FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-            if !self.made.iter().any(|(made, _)| made == relative) {
+            if !self.made.contains_key(relative.as_os_str()) {
                 self.make_dir(relative, &stat)?;
             }
-            self.made.retain(|(made, _)| made != relative);
-            self.made.push((relative.to_owned(), true));
+            self.made.insert(relative.into(), true);
             let dir = openat(self.layer, relative, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
             return rustix::fs::fsetxattr(&dir, c"trusted.overlay.opaque", b"y", XattrFlags::empty());
         }
@@ -83,14 +87,14 @@ impl Builder<'_> {
     }
 
     fn is_hidden(&self, relative: &Path) -> bool {
-        self.made.iter().any(|(made, hides)| *hides && relative != made && relative.starts_with(made))
+        relative.ancestors().skip(1).any(|above| self.made.get(above.as_os_str()) == Some(&true))
     }
 
     /// Makes the directories above `relative` as the host has them, since a merged directory shows the upper one's
     /// attributes. `false` if one is a symbolic link: the real path is listed, or hidden with its own parent.
     fn parents(&mut self, relative: &Path) -> Result<bool, Errno> {
         let Some(parent) = relative.parent().filter(|p| !p.as_os_str().is_empty()) else { return Ok(true) };
-        if self.made.iter().any(|(made, _)| made == parent) {
+        if self.made.contains_key(parent.as_os_str()) {
             return Ok(true);
         }
         if !self.parents(parent)? {
@@ -101,7 +105,7 @@ impl Builder<'_> {
             return Ok(false);
         }
         self.make_dir(parent, &stat)?;
-        self.made.push((parent.to_owned(), false));
+        self.made.insert(parent.into(), false);
         Ok(true)
     }
 
@@ -130,40 +134,64 @@ impl Builder<'_> {
 
 /// The masks of this host: those of the list, and berth's own directories wherever they are.
 fn masks(home: &Home) -> Vec<Mask> {
-    let mut masks = vec![Mask::Empty(home.root.clone()), Mask::Empty(home.run.clone())];
+    // As components, so that what is compared as bytes is compared as paths.
+    let plain = |path: &Path| Mask::Empty(path.components().collect());
+    let mut masks = vec![plain(&home.root), plain(&home.run)];
+    let mut patterns: BTreeMap<&str, Vec<Pattern<'_>>> = BTreeMap::new();
     for line in LIST.lines() {
         match line.split_once(' ') {
             Some(("empty", path)) => masks.push(Mask::Empty(path.into())),
-            Some(("hide", path)) if path.contains('*') => {
-                masks.extend(expand(path).into_iter().map(Mask::Hide))
-            }
-            Some(("hide", path)) => masks.push(Mask::Hide(path.into())),
+            Some(("hide", path)) => match Pattern::parse(path) {
+                Some((dir, pattern)) => patterns.entry(dir).or_default().push(pattern),
+                None => masks.push(Mask::Hide(path.into())),
+            },
             _ => {}
         }
     }
+    for (dir, patterns) in patterns {
+        expand(dir, &patterns, &mut masks);
+    }
     // Shorter paths first, so that what lies below a hidden directory is known to be hidden.
-    masks.sort_by_key(|mask| match mask {
+    masks.sort_by_cached_key(|mask| match mask {
         Mask::Empty(path) | Mask::Hide(path) => path.components().count(),
     });
     masks
 }
 
-/// The files that a pattern with one `*` in its last component names.
-fn expand(pattern: &str) -> Vec<PathBuf> {
-    let Some((dir, name)) = pattern.rsplit_once('/') else { return Vec::new() };
-    let Some((before, after)) = name.split_once('*') else { return Vec::new() };
-    let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
-    entries
-        .flatten()
-        .filter(|entry| {
-            let name = entry.file_name();
-            let name = name.as_encoded_bytes();
-            name.len() >= before.len() + after.len()
-                && name.starts_with(before.as_bytes())
-                && name.ends_with(after.as_bytes())
-        })
-        .map(|entry| entry.path())
-        .collect()
+/// Names that begin and end with something.
+struct Pattern<'a> {
+    before: &'a [u8],
+    after: &'a [u8],
+}
+
+impl Pattern<'_> {
+    /// The directory and the pattern, if the last component of `path` has a `*`.
+    fn parse(path: &str) -> Option<(&str, Pattern<'_>)> {
+        let (dir, name) = path.rsplit_once('/')?;
+        let (before, after) = name.split_once('*')?;
+        let dir = if dir.is_empty() { "/" } else { dir };
+        Some((dir, Pattern { before: before.as_bytes(), after: after.as_bytes() }))
+    }
+
+    fn matches(&self, name: &[u8]) -> bool {
+        name.len() >= self.before.len() + self.after.len()
+            && name.starts_with(self.before)
+            && name.ends_with(self.after)
+    }
+}
+
+/// Hides the files of `dir` that one of the patterns names.
+fn expand(dir: &str, patterns: &[Pattern<'_>], masks: &mut Vec<Mask>) {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let Ok(fd) = openat(CWD, dir, flags, Mode::empty()) else { return };
+    let mut buffer = [MaybeUninit::uninit(); 16 << 10];
+    let mut entries = RawDir::new(fd, &mut buffer);
+    while let Some(Ok(entry)) = entries.next() {
+        let name = entry.file_name().to_bytes();
+        if patterns.iter().any(|pattern| pattern.matches(name)) {
+            masks.push(Mask::Hide(Path::new(dir).join(OsStr::from_bytes(name))));
+        }
+    }
 }
 
 #[cfg(test)]

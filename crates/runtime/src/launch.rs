@@ -438,6 +438,7 @@ impl Starting {
         };
         limits::set_from_outside(pid, &plan.process, steps)?;
         self.join_v1(cgroup)?;
+        self.go(&[])?;
         let steps = &mut self.steps;
         let ids = holder_mounts::Ids { userns: userns.as_ref().map(|fd| fd.as_fd()), uid: &uid, gid: &gid };
         let made = holder_mounts::make(plan, root, &ids, idmap_optional, steps, &mut self.warnings)?;
@@ -454,9 +455,10 @@ impl Starting {
         })
     }
 
-    /// Lets it go on, with `mounts`.
+    /// Lets it go on, with `mounts`, if any.
     pub(crate) fn go(&mut self, mounts: &[BorrowedFd<'_>]) -> Result<(), Error> {
-        self.steps.run("sendmsg", format!("{} mounts", mounts.len()), "hand them over and say go", || {
+        let what = if mounts.is_empty() { "say go" } else { "hand them over and say go" };
+        self.steps.run("sendmsg", format!("{} mounts", mounts.len()), what, || {
             linux::socket::send(&self.socket, b"go", mounts)
         })
     }

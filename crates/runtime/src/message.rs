@@ -2,7 +2,9 @@
 //!
 //! ```text
 //! holder                                   first process
-//!   │  (id maps, mounts, control groups)       waits
+//!   │  (id maps, control groups)               waits
+//!   │───── Go ────────────────────────────────▶│
+//!   │  (root, mounts of the host)              file systems, names, loopback
 //!   │───── Go + descriptors of mounts ────────▶│
 //!   │                                          mounts, pivot_root, limits
 //!   │◀──── Terminal + pty master ──────────────│  (with a terminal)

@@ -3,9 +3,12 @@
 //! It is a copy of the holder with one thread; it never returns into the holder's code. Everything here is in the order
 //! in which it must happen:
 //!
-//! 1. wait for the holder's go, take over the mounts it made
-//! 2. leave the namespaces that can only be left from inside (cgroup, time, sometimes IPC)
-//! 3. build the file tree below the new root, then limits of the kernel (sysctl, masks)
+//! 1. wait until its ids are mapped and its control groups joined
+//! 2. leave the namespaces that can only be left from inside (cgroup, time, sometimes IPC), and make what belongs to the
+//!    new ones: names, loopback, file systems. A user namespace of its own gives it the right to do so while the holder
+//!    makes the root; without one, or in one that was joined, the root comes first
+//! 3. wait for the mounts that the holder made; build the file tree below the new root, then limits of the kernel
+//!    (sysctl, masks)
 //! 4. make the new root `/` and let go of the old one
 //! 5. terminal; wait for the start, if told so
 //! 6. streams, working directory, ids, capabilities, filter; execve
@@ -91,7 +94,7 @@ fn keep_only(mut keep: Vec<i32>, stdio: Option<&Stdio>, preserve_fds: u32) {
     process::close_others(&keep);
 }
 
-/// Waits until the holder says go; the mounts that come with it.
+/// Waits until the holder says go; the mounts that come with it, if any.
 fn await_go(socket: &OwnedFd) -> Result<Vec<OwnedFd>, Error> {
     let mut go = [0; 2];
     match linux::socket::recv(socket, &mut go) {
@@ -128,23 +131,26 @@ impl First<'_> {
         join_cgroup: Option<&OwnedFd>,
     ) -> Result<std::convert::Infallible, Error> {
         let plan = self.plan;
+        await_go(&inheritance.socket)?;
+        linux::signal::reset_all();
+        let early = match plan.namespaces.user {
+            UserNamespace::New { .. } => Some(self.settle_in(join_cgroup)?),
+            _ => None,
+        };
         let mut mounts = await_go(&inheritance.socket)?;
         if mounts.is_empty() {
             return Err(Error::field("root", "the holder made no root"));
         }
-        linux::signal::reset_all();
         let root = mounts.remove(0);
         if plan.namespaces.own_mount {
             rootfs::attach_root(plan, &inheritance, &root, &mut self.steps)?;
         }
-        if plan.namespaces.user != UserNamespace::Inherited {
-            become_root(&mut self.steps)?;
-        }
-        self.leave_namespaces(join_cgroup)?;
-        // ESRCH and EPERM can't happen; a process that leads a group already is a session leader then.
-        let _ = rustix::process::setsid();
+        let file_systems = match early {
+            Some(made) => made,
+            None => self.settle_in(join_cgroup)?,
+        };
         let terminal = if plan.namespaces.own_mount {
-            rootfs::build(plan, &inheritance, root, mounts, &mut self.steps)?
+            rootfs::build(plan, &inheritance, root, mounts, file_systems, &mut self.steps)?
         } else {
             let target = format!("/proc/self/fd/{}", root.as_raw_fd());
             self.steps.run("chroot", &target, "make the root file system /", || {
@@ -175,6 +181,31 @@ impl First<'_> {
                 message::send(&socket, &Message::Failed(error.into()), &[]);
             }),
         }
+    }
+
+    /// Makes itself at home in its namespaces, and returns the file systems that belong to them, detached.
+    fn settle_in(&mut self, join_cgroup: Option<&OwnedFd>) -> Result<Vec<OwnedFd>, Error> {
+        let plan = self.plan;
+        if plan.namespaces.user != UserNamespace::Inherited {
+            become_root(&mut self.steps)?;
+        }
+        self.leave_namespaces(join_cgroup)?;
+        // ESRCH and EPERM can't happen; a process that leads a group already is a session leader then.
+        let _ = rustix::process::setsid();
+        if let Some(name) = &plan.hostname {
+            self.steps.run("sethostname", name, "name the machine", || {
+                rustix::system::sethostname(name.as_bytes())
+            })?;
+        }
+        if let Some(name) = &plan.domainname {
+            self.steps.run("setdomainname", name, "name its NIS domain", || {
+                rustix::system::setdomainname(name.as_bytes())
+            })?;
+        }
+        if plan.namespaces.new_network {
+            self.steps.run("ioctl SIOCSIFFLAGS", "lo", "bring loopback up", linux::net::loopback_up)?;
+        }
+        if plan.namespaces.own_mount { rootfs::file_systems(plan, &mut self.steps) } else { Ok(Vec::new()) }
     }
 
     fn leave_namespaces(&mut self, join_cgroup: Option<&OwnedFd>) -> Result<(), Error> {

@@ -40,12 +40,63 @@ pub(super) fn attach_root(
     })
 }
 
-/// Builds the tree on `root` with the holder's `made` mounts and makes it `/`. Returns the terminal, if the plan has one.
+/// Makes the plan's file systems, each detached, in the plan's order: they belong to the process's namespaces, and wait for
+/// no root.
+pub(super) fn file_systems(plan: &Plan, steps: &mut Steps) -> Result<Vec<OwnedFd>, Error> {
+    let mut made = Vec::new();
+    for mount in &plan.mounts {
+        if let MountKind::FileSystem { fstype, source } = &mount.kind {
+            made.push(file_system(fstype, source.as_deref(), mount, plan, steps)?);
+        }
+    }
+    Ok(made)
+}
+
+fn file_system(
+    fstype: &str,
+    source: Option<&str>,
+    mount: &MountPlan,
+    plan: &Plan,
+    steps: &mut Steps,
+) -> Result<OwnedFd, Error> {
+    let mut data = mount.options.data.clone();
+    if let Some(source) = source.filter(|s| !s.is_empty()) {
+        data.insert(0, ("source".to_owned(), source.to_owned()));
+    }
+    let options = &mount.options;
+    let object = format!("{fstype} for {}", mount.target);
+    let made = steps.run("fsopen, fsmount", &object, "make a file system", || {
+        mount::detached(fstype, &data, options.set | options.recursive_set)
+    });
+    match made {
+        // A namespace that the user namespace doesn't own: only the host's own view can be shown.
+        Err(Error::Step { errno: Errno::PERM, .. })
+            if matches!(fstype, "proc" | "sysfs") && plan.has_user_namespace() =>
+        {
+            let path = if fstype == "proc" { "/proc" } else { "/sys" };
+            steps.run("open_tree", path, "show the host's, whose namespace it shares", || {
+                let fd = mount::clone_tree(CWD, path.as_ref(), true)?;
+                mount::set_attributes(fd.as_fd(), options.set, 0, true)?;
+                Ok(fd)
+            })
+        }
+        Err(Error::Step { errno: Errno::INVAL, .. }) if mount::refused_option(fstype, &data).is_some() => {
+            let (key, value) = mount::refused_option(fstype, &data).cloned().unwrap_or_default();
+            let option = if value.is_empty() { key } else { format!("{key}={value}") };
+            let field = format!("mounts: options of {}", mount.target);
+            Err(Error::field(field, format!("{fstype} doesn't take {option:?}")))
+        }
+        other => other,
+    }
+}
+
+/// Builds the tree on `root` with the holder's `made` mounts and its own `file_systems`, and makes it `/`. Returns the terminal, if the plan has one.
 pub(super) fn build(
     plan: &Plan,
     inheritance: &Inheritance,
     root: OwnedFd,
     made: Vec<OwnedFd>,
+    file_systems: Vec<OwnedFd>,
     steps: &mut Steps,
 ) -> Result<Option<Terminal>, Error> {
     let mut builder = Builder {
@@ -54,12 +105,13 @@ pub(super) fn build(
         root: root.as_fd(),
         proc: None,
         made: made.into_iter(),
+        file_systems: file_systems.into_iter(),
         read_only_later: Vec::new(),
         steps,
     };
     builder.mount_all()?;
     builder.devices()?;
-    builder.kernel_settings()?;
+    builder.sysctls()?;
     let terminal = plan
         .process
         .terminal
@@ -79,6 +131,8 @@ struct Builder<'a> {
     /// written through this one (security.md T4).
     proc: Option<OwnedFd>,
     made: std::vec::IntoIter<OwnedFd>,
+    /// Those of [`file_systems`].
+    file_systems: std::vec::IntoIter<OwnedFd>,
     read_only_later: Vec<(OwnedFd, String)>,
     steps: &'a mut Steps,
 }
@@ -108,11 +162,12 @@ impl Builder<'_> {
                 self.attach(&fd, &at, target, "attach a mount made by the holder")?;
                 fd
             }
-            MountKind::FileSystem { fstype, source } => {
+            MountKind::FileSystem { fstype, .. } => {
                 let kernel_fs = matches!(fstype.as_str(), "proc" | "sysfs");
                 let links = if kernel_fs { Links::Refused } else { Links::InRoot };
                 let at = self.target(target, Make::Directory, links)?;
-                let fd = self.make_fs(fstype, source.as_deref(), mount)?;
+                let missing = || Error::field("mounts", "too few file systems were made");
+                let fd = self.file_systems.next().ok_or_else(missing)?;
                 if mount.options.copy_up {
                     self.steps.run("copy", target, "copy what was there into the tmpfs", || {
                         copy_up::copy(at.as_fd(), fd.as_fd())
@@ -147,40 +202,6 @@ impl Builder<'_> {
 
     fn attach(&mut self, fd: &OwnedFd, at: &OwnedFd, target: &str, what: &'static str) -> Result<(), Error> {
         self.steps.run("move_mount", target, what, || mount::attach(fd.as_fd(), at.as_fd()))
-    }
-
-    fn make_fs(&mut self, fstype: &str, source: Option<&str>, mount: &MountPlan) -> Result<OwnedFd, Error> {
-        let mut data = mount.options.data.clone();
-        if let Some(source) = source.filter(|s| !s.is_empty()) {
-            data.insert(0, ("source".to_owned(), source.to_owned()));
-        }
-        let options = &mount.options;
-        let object = format!("{fstype} for {}", mount.target);
-        let made = self.steps.run("fsopen, fsmount", &object, "make a file system", || {
-            mount::detached(fstype, &data, options.set | options.recursive_set)
-        });
-        match made {
-            // A namespace that the user namespace doesn't own: only the host's own view can be shown.
-            Err(Error::Step { errno: Errno::PERM, .. })
-                if matches!(fstype, "proc" | "sysfs") && self.plan.has_user_namespace() =>
-            {
-                let path = if fstype == "proc" { "/proc" } else { "/sys" };
-                self.steps.run("open_tree", path, "show the host's, whose namespace it shares", || {
-                    let fd = mount::clone_tree(CWD, path.as_ref(), true)?;
-                    mount::set_attributes(fd.as_fd(), options.set, 0, true)?;
-                    Ok(fd)
-                })
-            }
-            Err(Error::Step { errno: Errno::INVAL, .. })
-                if mount::refused_option(fstype, &data).is_some() =>
-            {
-                let (key, value) = mount::refused_option(fstype, &data).cloned().unwrap_or_default();
-                let option = if value.is_empty() { key } else { format!("{key}={value}") };
-                let field = format!("mounts: options of {}", mount.target);
-                Err(Error::field(field, format!("{fstype} doesn't take {option:?}")))
-            }
-            other => other,
-        }
     }
 
     fn remount(&mut self, mount: &MountPlan) -> Result<(), Error> {
@@ -225,21 +246,8 @@ impl Builder<'_> {
         Ok(())
     }
 
-    fn kernel_settings(&mut self) -> Result<(), Error> {
+    fn sysctls(&mut self) -> Result<(), Error> {
         let plan = self.plan;
-        if let Some(name) = &plan.hostname {
-            self.steps.run("sethostname", name, "name the machine", || {
-                rustix::system::sethostname(name.as_bytes())
-            })?;
-        }
-        if let Some(name) = &plan.domainname {
-            self.steps.run("setdomainname", name, "name its NIS domain", || {
-                rustix::system::setdomainname(name.as_bytes())
-            })?;
-        }
-        if plan.namespaces.new_network {
-            self.steps.run("ioctl SIOCSIFFLAGS", "lo", "bring loopback up", linux::net::loopback_up)?;
-        }
         if plan.sysctls.is_empty() {
             return Ok(());
         }
