@@ -217,7 +217,7 @@ fn check_status(files: &[PathBuf], faults: &mut Vec<String>) -> Result {
     let status = read(&root.join("docs/STATUS.md"))?;
     let supported = read(&root.join("crates/cli/src/commands/run/spec.rs"))?;
     let refused = read(&root.join("crates/cli/src/unsupported.rs"))?;
-    let refused = refused.split("/// Of `ps`").next().unwrap_or_default();
+    let refused = refused.split("\n];").next().unwrap_or_default();
     let flags =
         ["one(\"", "many(\"", "switch(\"", "flag(\""].iter().flat_map(|call| names_after(&supported, call));
     for flag in flags.chain(names_after(refused, "flag(\"")) {

@@ -167,6 +167,7 @@ pub fn row(listed: Listed) -> PsRow {
         mounts: listed.mounts,
         volumes: listed.volumes,
         networks: listed.networks,
+        sizes: listed.sizes,
     }
 }
 

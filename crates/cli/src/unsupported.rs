@@ -102,14 +102,8 @@ pub static RUN: &[Unsupported] = &[
     flag("use-api-socket", ""),
 ];
 
-/// Of `ps`.
-pub static PS: &[Unsupported] = &[short('s', flag("size", ""))];
 /// Of `rm`.
 pub static RM: &[Unsupported] = &[short('l', flag("link", NETWORKS))];
-/// Of `logs`.
-pub static LOGS: &[Unsupported] = &[flag("details", "")];
-/// Of `inspect`.
-pub static INSPECT: &[Unsupported] = &[short('s', flag("size", ""))];
 /// Of `rmi`.
 pub static RMI: &[Unsupported] =
     &[flag("no-prune", "layers that no image has any more are always removed"), flag("platform", "")];

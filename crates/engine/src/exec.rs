@@ -3,14 +3,18 @@
 use crate::attach::{self, Outcome};
 use crate::request::{EnvChange, ExecRequest};
 use crate::users::{self, UserFiles};
-use crate::{Config, Error, Home, find, pause, root, spec};
+use crate::{Config, Error, Home, find, inherited, pause, root, spec};
+use linux::Errno;
+use linux::process::{self, Fork};
 use runtime::cgroup::Cgroup;
 use runtime::exec::Exec;
 use runtime::{ProcessPlan, Stdio};
 use rustix::fs::{CWD, Mode, OFlags, openat};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use types::caps::CapSet;
 use types::oci::{Process, User};
+
+const SIGHUP: i32 = 1;
 
 /// Runs the process, attached unless detached. `None` if it was left running.
 pub fn exec(home: &Home, request: &ExecRequest) -> Result<Option<Outcome>, Error> {
@@ -52,10 +56,43 @@ pub fn exec(home: &Home, request: &ExecRequest) -> Result<Option<Outcome>, Error
         trace: false,
     })
     .map_err(|source| Error::Exec { container: request.container.clone(), source })?;
+    let terminal = started.terminal;
     if request.detach {
+        terminal.map(keep).transpose()?;
         return Ok(None);
     }
-    attach::attach_child(streams, started.terminal, started.pid, started.pidfd).map(Some)
+    let kept = terminal.as_ref().map(OwnedFd::try_clone).transpose();
+    let kept = kept.map_err(|error| Error::io("keep", "the terminal", &error))?;
+    let outcome = attach::attach_child(streams, terminal, started.pid, started.pidfd)?;
+    if outcome == Outcome::Detached {
+        kept.map(keep).transpose()?;
+    }
+    Ok(Some(outcome))
+}
+
+/// Leaves a process behind that holds a terminal's master, which would otherwise end with this one, and with it those who
+/// have the terminal. What they write is thrown away, as in docker; it ends with the last of them.
+fn keep(master: OwnedFd) -> Result<(), Error> {
+    let failed = |errno| Error::system("keep", "the terminal", errno);
+    if let Fork::Child = process::fork().map_err(failed)? {
+        process::set_name(c"berth-exec");
+        // If this one's parent leads the session of the caller's terminal, its end hangs up on the whole group: what of that
+        // is pending from before the session of its own is thrown away.
+        let _ = rustix::process::setsid();
+        linux::signal::ignore(SIGHUP);
+        inherited::reset();
+        inherited::close_streams();
+        process::close_others(&[master.as_raw_fd()]);
+        let _ = rustix::io::ioctl_fionbio(&master, false);
+        let mut buffer = [0; 4096];
+        loop {
+            match rustix::io::read(&master, &mut buffer[..]) {
+                Ok(1..) | Err(Errno::INTR) => {}
+                Ok(0) | Err(_) => process::exit(0),
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The root of a running container, as a reference beneath which its files are found.

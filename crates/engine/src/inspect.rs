@@ -9,7 +9,7 @@ use crate::find::{self, Container, State};
 use crate::pause::is_paused;
 use crate::ps::network_name;
 use crate::request::{EnvChange, InspectRequest, MountKind, RunRequest, VolumeRequest};
-use crate::{Config, Error, Home};
+use crate::{Config, Error, Home, system};
 use serde_json::{Map, Value as Json, json};
 use types::image::config::Execution;
 
@@ -23,7 +23,19 @@ pub fn inspect(home: &Home, request: &InspectRequest) -> Vec<(String, Result<Jso
         true => security::document(&container),
         false => self::document(home, &container),
     };
-    request.containers.iter().cloned().zip(found.into_iter().map(|c| c.map(document))).collect()
+    let document = |container: Container| {
+        let sizes = match request.sizes {
+            true => system::sizes(home, &[&container])?.pop(),
+            false => None,
+        };
+        let mut document = document(container);
+        if let Some(sizes) = sizes {
+            document["SizeRw"] = sizes.changed.into();
+            document["SizeRootFs"] = sizes.all.into();
+        }
+        Ok(document)
+    };
+    request.containers.iter().cloned().zip(found.into_iter().map(|c| c.and_then(document))).collect()
 }
 
 fn document(home: &Home, container: &Container) -> Json {

@@ -91,6 +91,7 @@ fn copy(
         since_ns: request.since.map(nanoseconds),
         until_ns: request.until.map(nanoseconds),
         timestamps: request.timestamps,
+        details: request.details,
     };
     // Watched before reading: what comes in between is then noticed.
     let mut follower = if request.follow { Some(Follower::new(home, container)?) } else { None };

@@ -4,6 +4,7 @@ use crate::find::{self, Container, State};
 use crate::images;
 use crate::pause::is_paused;
 use crate::request::{MountKind, NetworkMode, PsFilter, PsRequest};
+use crate::system::{self, Sizes};
 use crate::{Error, Home};
 use std::mem::discriminant;
 use types::inert::inert;
@@ -31,8 +32,12 @@ pub struct Listed {
     pub targets: Vec<String>,
     /// How many volumes it has.
     pub volumes: usize,
-    /// Names of networks.
+    /// Names of networks; none in another container's.
     pub networks: Vec<String>,
+    /// What its health checks say; `none` where nothing is checked.
+    pub health: &'static str,
+    /// Bytes of its files, if they were asked for.
+    pub sizes: Option<Sizes>,
 }
 
 /// State of a listed container; times are nanoseconds since the epoch.
@@ -79,11 +84,33 @@ pub fn ps(home: &Home, request: &PsRequest) -> Result<Vec<Listed>, Error> {
     let mut containers = if all { find::all(home)? } else { find::present(home) };
     containers.retain(|container| all || matches!(container.state, State::Running(_)));
     keep_descendants(home, &mut containers, &request.filters)?;
+    keep_between(home, &mut containers, &request.filters)?;
     containers.sort_by_key(|container| std::cmp::Reverse(container.config.created_ns));
-    let mut rows: Vec<Listed> = containers.iter().map(listed).collect();
-    rows.retain(|row| matches(row, &request.filters));
+    let rows = containers.iter().map(|container| (container, listed(container)));
+    let mut rows: Vec<(&Container, Listed)> =
+        rows.filter(|(_, row)| matches(row, &request.filters)).collect();
     rows.truncate(request.last.map_or(usize::MAX, |last| last as usize));
+    let (containers, mut rows): (Vec<&Container>, Vec<Listed>) = rows.into_iter().unzip();
+    if request.sizes {
+        let sizes = system::sizes(home, &containers)?;
+        rows.iter_mut().zip(sizes).for_each(|(row, sizes)| row.sizes = Some(sizes));
+    }
     Ok(rows)
+}
+
+/// Drops what wasn't made before or after the containers that filters name.
+fn keep_between(home: &Home, containers: &mut Vec<Container>, filters: &[PsFilter]) -> Result<(), Error> {
+    let (mut before, mut since) = (i64::MAX, i64::MIN);
+    for filter in filters {
+        match filter {
+            PsFilter::Before(given) => before = find::container(home, given)?.config.created_ns,
+            PsFilter::Since(given) => since = find::container(home, given)?.config.created_ns,
+            _ => {}
+        }
+    }
+    containers
+        .retain(|container| since < container.config.created_ns && container.config.created_ns < before);
+    Ok(())
 }
 
 /// What lists show of a container.
@@ -119,7 +146,12 @@ pub(crate) fn listed(container: &Container) -> Listed {
         mounts: mounts.collect(),
         targets: targets.collect(),
         volumes: config.volumes().count(),
-        networks: vec![network_name(&request.network)],
+        networks: match request.network {
+            NetworkMode::Container(_) => Vec::new(),
+            _ => vec![network_name(&request.network)],
+        },
+        health: "none",
+        sizes: None,
     }
 }
 
@@ -189,7 +221,12 @@ fn matches_one(row: &Listed, filter: &PsFilter) -> bool {
         }
         PsFilter::Status(word) => row.state.word() == word,
         // Seen to before there were rows.
-        PsFilter::Ancestor(_) => true,
+        PsFilter::Ancestor(_) | PsFilter::Before(_) | PsFilter::Since(_) => true,
+        PsFilter::Network(name) => row.networks.contains(name),
+        // As docker's without a network: there is nothing that ports would be exposed to.
+        PsFilter::Ports { .. } => false,
+        PsFilter::Health(word) => row.health == word,
+        PsFilter::IsTask(is) => !is,
         PsFilter::Volume(given) => row.mounts.contains(given) || row.targets.contains(given),
     }
 }
@@ -223,7 +260,9 @@ mod tests {
             mounts: vec!["data".to_owned()],
             targets: vec!["/srv".to_owned()],
             volumes: 1,
-            networks: Vec::new(),
+            networks: vec!["none".to_owned()],
+            health: "none",
+            sizes: None,
         }
     }
 
@@ -242,6 +281,8 @@ mod tests {
             vec![PsFilter::Id("0123".to_owned())],
             vec![PsFilter::Volume("data".to_owned())],
             vec![PsFilter::Volume("/srv".to_owned())],
+            vec![PsFilter::Network("none".to_owned()), PsFilter::Health("none".to_owned())],
+            vec![PsFilter::IsTask(false)],
         ] {
             assert!(matches(&web, &good), "{good:?}");
         }
@@ -252,6 +293,9 @@ mod tests {
             vec![PsFilter::Id("123".to_owned())],
             vec![PsFilter::Volume("dat".to_owned())],
             vec![PsFilter::Status("running".to_owned())],
+            vec![PsFilter::Network("host".to_owned())],
+            vec![PsFilter::Ports { protocol: "tcp".to_owned(), range: (80, 80) }],
+            vec![PsFilter::IsTask(true)],
         ] {
             assert!(!matches(&web, &bad), "{bad:?}");
         }

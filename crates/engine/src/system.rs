@@ -103,6 +103,27 @@ fn changed_bytes(home: &Home, container: &Container) -> Result<u64, Error> {
     }
 }
 
+/// Bytes of a container's files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sizes {
+    /// Of those that it changed, docker's SizeRw.
+    pub changed: u64,
+    /// With its image, docker's SizeRootFs.
+    pub all: u64,
+}
+
+/// Measures containers.
+pub(crate) fn sizes(home: &Home, containers: &[&Container]) -> Result<Vec<Sizes>, Error> {
+    let images = crate::images::list(home, false)?;
+    let measure = |container: &&Container| {
+        let changed = changed_bytes(home, container)?;
+        let id = container.config.image_id.as_ref();
+        let image = images.iter().find(|image| Some(&image.id) == id).map_or(0, |image| image.size_bytes);
+        Ok(Sizes { changed, all: changed + image })
+    };
+    containers.iter().map(measure).collect()
+}
+
 /// Removes containers that have ended; their ids, and how much they took.
 pub fn prune_containers(home: &Home, filter: &PruneFilter) -> Result<Pruned, Error> {
     let mut pruned = Pruned::default();

@@ -22,9 +22,10 @@ pub static SPEC: CommandSpec = CommandSpec {
             Flag::one("format", "string", "json, or a Go template").short('f'),
             Flag::one("type", "string", "Kind of object: container, image or volume; else what has the name"),
             Flag::switch("security", "Show what the containers may really do"),
+            Flag::switch("size", "Measure the files of containers").short('s'),
         ],
     )],
-    unsupported: unsupported::INSPECT,
+    unsupported: &[],
     args: (1, usize::MAX),
     trailing: false,
 };
@@ -82,7 +83,11 @@ pub fn work(parsed: &Parsed) -> Result<u8, Failure> {
         Kind::Volume => return super::volume::inspect(parsed),
         Kind::Any | Kind::Container => {}
     }
-    let request = InspectRequest { containers: parsed.args(), security: parsed.switch("security") };
+    let request = InspectRequest {
+        containers: parsed.args(),
+        security: parsed.switch("security"),
+        sizes: parsed.switch("size"),
+    };
     let mut outcomes = backend::inspect(&request)?;
     if kind == Kind::Any && !request.security {
         for (given, result) in &mut outcomes {

@@ -4,10 +4,10 @@ use std::time::SystemTime;
 
 use engine::request::LogsRequest;
 
+use crate::backend;
 use crate::failure::{BadValue, Failure};
 use crate::flags::{CommandSpec, Flag, Parsed};
 use crate::parse::moment;
-use crate::{backend, unsupported};
 
 /// Flags and arguments.
 pub static SPEC: CommandSpec = CommandSpec {
@@ -16,6 +16,7 @@ pub static SPEC: CommandSpec = CommandSpec {
     flags: &[(
         "Options",
         &[
+            Flag::switch("details", "Show what --log-opt adds to each line, which is nothing yet"),
             Flag::switch("follow", "Go on until the container ends").short('f'),
             Flag::one("since", "string", "Only from then on: 10m, 2026-11-25T08:00:00Z, seconds since 1970"),
             Flag::one("until", "string", "Only before then"),
@@ -23,7 +24,7 @@ pub static SPEC: CommandSpec = CommandSpec {
             Flag::switch("timestamps", "Show the time of each line").short('t'),
         ],
     )],
-    unsupported: unsupported::LOGS,
+    unsupported: &[],
     args: (1, 1),
     trailing: false,
 };
@@ -43,6 +44,7 @@ pub fn work(parsed: &Parsed) -> Result<u8, Failure> {
     let request = LogsRequest {
         container: parsed.args().remove(0),
         follow: parsed.switch("follow"),
+        details: parsed.switch("details"),
         timestamps: parsed.switch("timestamps"),
         tail: parsed.parsed("tail", tail)?.flatten(),
         since: parsed.parsed("since", |text| moment::parse(text, now))?,

@@ -7,10 +7,10 @@ use engine::request::{PsFilter, PsRequest};
 use super::print;
 use crate::backend;
 use crate::failure::{BadValue, Failure};
-use crate::flags::{CommandSpec, Flag, Parsed};
+use crate::flags::{CommandSpec, Flag, Parsed, parse_bool};
 use crate::format::{Format, ps};
 use crate::parse::{filter, number};
-use crate::{suggest, unsupported};
+use crate::{failure::report, suggest};
 
 /// Flags and arguments.
 pub static SPEC: CommandSpec = CommandSpec {
@@ -23,7 +23,7 @@ pub static SPEC: CommandSpec = CommandSpec {
             Flag::many(
                 "filter",
                 "filter",
-                "Show those with KEY=VALUE: id, name, label, status, exited, ancestor, volume",
+                "Show those with KEY=VALUE: name, status, label, ancestor, since, network, health, …",
             )
             .short('f'),
             Flag::one("format", "string", "table, table TEMPLATE, json, or a Go template"),
@@ -31,17 +31,31 @@ pub static SPEC: CommandSpec = CommandSpec {
             Flag::switch("latest", "Show the newest, running or not").short('l'),
             Flag::switch("no-trunc", "Show ids and commands whole"),
             Flag::switch("quiet", "Show ids only").short('q'),
+            Flag::switch("size", "Measure their files").short('s'),
         ],
     )],
-    unsupported: unsupported::PS,
+    unsupported: &[],
     args: (0, 0),
     trailing: false,
 };
 
 const STATES: [&str; 7] = ["created", "running", "paused", "restarting", "exited", "removing", "dead"];
-const KEYS: [&str; 7] = ["id", "name", "label", "status", "exited", "ancestor", "volume"];
-const KEYS_TO_COME: [&str; 8] =
-    ["before", "since", "network", "publish", "expose", "health", "is-task", "isolation"];
+const KEYS: [&str; 14] = [
+    "id", "name", "label", "status", "exited", "ancestor", "volume", "before", "since", "network", "publish",
+    "expose", "health", "is-task",
+];
+const HEALTHS: [&str; 4] = ["none", "starting", "healthy", "unhealthy"];
+
+/// `80`, `80/udp`, `8000-8010/tcp`.
+fn ports(key: &str, value: &str) -> Result<PsFilter, BadValue> {
+    if value.contains(':') {
+        return Err(BadValue::new(format!("filter for {key} should not contain ':'")));
+    }
+    let (ports, protocol) = value.split_once('/').unwrap_or((value, "tcp"));
+    let (first, last) = ports.split_once('-').unwrap_or((ports, ports));
+    let port = |text: &str| text.parse::<u16>().map_err(|_| BadValue::new(format!("no port {text:?}")));
+    Ok(PsFilter::Ports { protocol: protocol.to_owned(), range: (port(first)?, port(last)?) })
+}
 
 fn filter(key: &str, value: &str) -> Result<PsFilter, BadValue> {
     Ok(match key {
@@ -60,9 +74,20 @@ fn filter(key: &str, value: &str) -> Result<PsFilter, BadValue> {
             );
         }
         "volume" => PsFilter::Volume(value.to_owned()),
-        key if KEYS_TO_COME.contains(&key) => {
-            return Err(BadValue::new(format!("filter {key} isn't supported yet")));
+        "before" => PsFilter::Before(value.to_owned()),
+        "since" => PsFilter::Since(value.to_owned()),
+        "network" => PsFilter::Network(value.to_owned()),
+        "publish" | "expose" => ports(key, value)?,
+        "health" if HEALTHS.contains(&value) => PsFilter::Health(value.to_owned()),
+        "health" => {
+            let why = format!("invalid value for health ({value}): must be one of {}", HEALTHS.join(", "));
+            return Err(BadValue::new(why).did_you_mean(suggest::nearest(value, HEALTHS)));
         }
+        "is-task" => match parse_bool(value) {
+            Some(is) => PsFilter::IsTask(is),
+            None => return Err(BadValue::new("is-task is true or false")),
+        },
+        "isolation" => return Err(BadValue::new("isolation is of Windows containers only")),
         key => {
             return Err(
                 BadValue::new(format!("unknown filter {key:?}")).did_you_mean(suggest::nearest(key, KEYS))
@@ -72,19 +97,32 @@ fn filter(key: &str, value: &str) -> Result<PsFilter, BadValue> {
 }
 
 fn request(parsed: &Parsed) -> Result<PsRequest, Failure> {
-    let last = parsed.parsed("last", number::within(-1, i64::from(u32::MAX)))?.filter(|last| *last > 0);
+    let last = match parsed.parsed("last", number::within(-1, i64::from(u32::MAX)))?.unwrap_or(-1) {
+        -1 if parsed.switch("latest") => Some(1),
+        last => u32::try_from(last).ok().filter(|last| *last > 0),
+    };
+    // As docker, which measures for whatever may show it.
+    let format = parsed.one("format").unwrap_or_default();
+    let is_shown = !parsed.switch("quiet") && [".Size", "json ."].iter().any(|part| format.contains(part));
     Ok(PsRequest {
         all: parsed.switch("all"),
-        last: if parsed.switch("latest") { Some(1) } else { last.map(|last| last as u32) },
+        last,
+        sizes: parsed.switch_or("size", is_shown),
         filters: filter::each(parsed, filter)?,
     })
 }
 
 /// Lists containers.
 pub fn work(parsed: &Parsed) -> Result<u8, Failure> {
-    let rows = backend::ps(&request(parsed)?)?;
-    let format = Format::parse(parsed.one("format").unwrap_or_default(), ps::DEFAULT);
+    let request = request(parsed)?;
+    let rows = backend::ps(&request)?;
     let (quiet, full) = (parsed.switch("quiet"), parsed.switch("no-trunc"));
+    let given = parsed.one("format").filter(|given| !given.is_empty());
+    if given.is_some() && quiet {
+        report(&Failure::new("ignoring custom format, because both --format and --quiet are set"));
+    }
+    let default = if request.sizes { ps::WITH_SIZES } else { ps::DEFAULT };
+    let format = Format::parse(given.filter(|_| !quiet).unwrap_or_default(), default);
     print(&ps::text(&rows, &format, quiet, full, SystemTime::now())?)?;
     Ok(0)
 }
@@ -100,7 +138,21 @@ mod tests {
         assert_eq!(filter("label", "a"), Ok(PsFilter::Label("a".into(), None)));
         assert_eq!(filter("exited", "137"), Ok(PsFilter::Exited(137)));
         assert_eq!(filter("status", "exited"), Ok(PsFilter::Status("exited".into())));
-        for (key, value) in [("exited", "x"), ("status", "gone"), ("nmae", "x"), ("health", "x")] {
+        let range = |protocol: &str, range| Ok(PsFilter::Ports { protocol: protocol.into(), range });
+        assert_eq!(filter("expose", "80"), range("tcp", (80, 80)));
+        assert_eq!(filter("publish", "80-90/udp"), range("udp", (80, 90)));
+        assert_eq!(filter("is-task", "true"), Ok(PsFilter::IsTask(true)));
+        assert_eq!(filter("health", "healthy"), Ok(PsFilter::Health("healthy".into())));
+        for (key, value) in [
+            ("exited", "x"),
+            ("status", "gone"),
+            ("nmae", "x"),
+            ("health", "x"),
+            ("expose", "x"),
+            ("expose", "80:80"),
+            ("is-task", "x"),
+            ("isolation", "default"),
+        ] {
             assert!(filter(key, value).is_err(), "{key}={value}");
         }
     }

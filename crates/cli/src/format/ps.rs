@@ -2,11 +2,16 @@
 
 use std::time::SystemTime;
 
+use engine::system::Sizes;
 use serde_json::{Value as Json, json};
 
 use super::template::{self, Format};
-use super::{table, time};
+use super::{size, table, time};
 use crate::failure::Failure;
+
+/// Docker's default columns with `--size`.
+pub const WITH_SIZES: &str =
+    "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}\t{{.Size}}";
 
 /// Docker's default columns.
 pub const DEFAULT: &str =
@@ -78,6 +83,8 @@ pub struct PsRow {
     pub volumes: usize,
     /// Names of networks.
     pub networks: Vec<String>,
+    /// Bytes of its files, if they were asked for.
+    pub sizes: Option<Sizes>,
 }
 
 /// State and status of a row at `now`: `exited`, `Exited (0) 5 minutes ago`.
@@ -96,6 +103,12 @@ fn state_words(state: PsState, now: SystemTime) -> (&'static str, String) {
         PsState::Removing => ("removing", "Removal In Progress".to_owned()),
         PsState::Dead => ("dead", "Dead".to_owned()),
     }
+}
+
+/// `6B (virtual 1.98MB)`: of what it changed, and of all that it has.
+fn size_words(sizes: Sizes) -> String {
+    let changed = size::human(sizes.changed);
+    if sizes.all > 0 { format!("{changed} (virtual {})", size::human(sizes.all)) } else { changed }
 }
 
 /// The fields of one row.
@@ -120,7 +133,7 @@ pub fn fields(row: &PsRow, full: bool, now: SystemTime) -> Json {
         "Mounts": mounts.join(","),
         "LocalVolumes": row.volumes.to_string(),
         "Networks": row.networks.join(","),
-        "Size": "0B",
+        "Size": row.sizes.map_or("0B".to_owned(), size_words),
     })
 }
 
@@ -157,6 +170,7 @@ mod tests {
             mounts: vec!["/a/path/of/more/than/twenty".into()],
             volumes: 0,
             networks: vec!["none".into()],
+            sizes: None,
         }
     }
 
@@ -190,6 +204,8 @@ mod tests {
         );
         assert_eq!(list(&rows[..1], "{{.Label \"a\"}}", false, false).expect("valid"), "1\n");
         assert_eq!(list(&rows[..1], "[{{.Label \"c\"}}]", false, false).expect("valid"), "[]\n");
+        let sized = PsRow { sizes: Some(Sizes { changed: 6, all: 1_982_311 }), ..rows[0].clone() };
+        assert_eq!(list(&[sized], "{{.Size}}", false, false).expect("valid"), "6B (virtual 1.98MB)\n");
         let json = list(&rows[..1], "json", false, false).expect("valid");
         assert!(json.contains("\"Labels\":\"a=1,b=\"") && !json.contains("\"Label\":"), "{json}");
     }

@@ -45,7 +45,7 @@ fn row(kind: &str, total: usize, active: usize, bytes: u64, reclaimable: u64) ->
 fn rows(usage: &Usage) -> Vec<Json> {
     let images = &usage.images;
     let used = images.images.iter().filter(|image| image.listed.containers > 0).count();
-    let runs = |state: ListedState| matches!(state, ListedState::Running { .. });
+    let runs = |state: ListedState| matches!(state, ListedState::Running { .. } | ListedState::Paused { .. });
     let running = usage.containers.iter().filter(|container| runs(container.listed.state));
     let idle = usage.containers.iter().filter(|container| !runs(container.listed.state));
     let (taken, unused): (Vec<_>, Vec<_>) = usage.volumes.iter().partition(|(v, _)| !v.users.is_empty());

@@ -5,8 +5,10 @@
     reason = "a test's helpers fail the test, and look at files with std"
 )]
 
+mod exec;
 mod names;
 mod pause;
+mod ps;
 mod stats;
 mod top;
 

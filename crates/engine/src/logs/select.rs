@@ -17,6 +17,8 @@ pub struct Shown {
     pub until_ns: Option<u64>,
     /// Whether the time is put before each line.
     pub timestamps: bool,
+    /// Whether a space is put after it, where docker has what log options add to each line.
+    pub details: bool,
 }
 
 impl Shown {
@@ -127,7 +129,8 @@ impl Lines {
         let before = self.starts.0[piece.stream.index()].saturating_sub(piece.offset);
         let bytes = usize::try_from(before).ok().and_then(|before| piece.bytes.get(before..));
         let Some(bytes) = bytes.filter(|bytes| !bytes.is_empty()) else { return Ok(()) };
-        if !self.shown.timestamps && self.shown.since_ns.is_none() && self.shown.until_ns.is_none() {
+        let shown = &self.shown;
+        if !shown.timestamps && !shown.details && shown.since_ns.is_none() && shown.until_ns.is_none() {
             return sink(piece.stream, bytes);
         }
         for part in bytes.split_inclusive(|byte| *byte == b'\n') {
@@ -144,12 +147,14 @@ impl Lines {
                 return Err(Stop::Done);
             }
             let wanted = self.shown.has(piece.time_ns);
-            let text = match self.shown.timestamps && wanted {
-                true => {
-                    format!("{} ", store::rfc3339(piece.time_ns.min(i64::MAX as u64) as i64)).into_bytes()
-                }
-                false => Vec::new(),
-            };
+            let mut text = Vec::new();
+            if self.shown.timestamps && wanted {
+                let time = store::rfc3339(piece.time_ns.min(i64::MAX as u64) as i64);
+                text.extend_from_slice(format!("{time} ").as_bytes());
+            }
+            if self.shown.details && wanted {
+                text.push(b' ');
+            }
             self.open[index] = Some(Open { text, wanted });
         }
         let Some(open) = &mut self.open[index] else { return Ok(()) };

@@ -50,6 +50,23 @@ pub enum PsFilter {
     Status(String),
     /// Image that it was made from, or whose layers that image has below its own: name or id.
     Ancestor(String),
+    /// Made before this container; of several the last counts.
+    Before(String),
+    /// Made after this container; of several the last counts.
+    Since(String),
+    /// Name of a network.
+    Network(String),
+    /// Whether one of these ports, of `tcp`, `udp` or `sctp`, is exposed or published on a network.
+    Ports {
+        /// Protocol.
+        protocol: String,
+        /// First and last.
+        range: (u16, u16),
+    },
+    /// Health: starting, healthy, unhealthy, or none where nothing is checked.
+    Health(String),
+    /// Whether it's a task of a swarm's service, which none is.
+    IsTask(bool),
 }
 
 /// `berth ps`.
@@ -59,6 +76,8 @@ pub struct PsRequest {
     pub all: bool,
     /// Only the newest so many, running or not.
     pub last: Option<u32>,
+    /// Whether their files are measured.
+    pub sizes: bool,
     /// Filters: those of one kind are alternatives (labels: all must hold), kinds must all hold.
     pub filters: Vec<PsFilter>,
 }
@@ -110,6 +129,8 @@ pub struct LogsRequest {
     pub container: String,
     /// Whether to wait for more until it ends.
     pub follow: bool,
+    /// Whether what `--log-opt` adds to each line stands before it.
+    pub details: bool,
     /// Whether each line starts with its time.
     pub timestamps: bool,
     /// Only so many lines from the end.
@@ -127,6 +148,8 @@ pub struct InspectRequest {
     pub containers: Vec<String>,
     /// Whether the answer tells what the container may really do.
     pub security: bool,
+    /// Whether their files are measured.
+    pub sizes: bool,
 }
 
 /// Where an imported root file system is read.

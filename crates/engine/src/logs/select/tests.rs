@@ -60,7 +60,7 @@ fn each_line_has_the_time_of_its_first_byte() {
 fn since_and_until_cut_at_lines() {
     let log = [(1, "a"), (1, "b\nc\n"), (2, "d\n"), (1, "e\n"), (1, "f\n")];
     let between =
-        |since: u64, until: u64| Shown { since_ns: Some(since), until_ns: Some(until), timestamps: false };
+        |since: u64, until: u64| Shown { since_ns: Some(since), until_ns: Some(until), ..Shown::default() };
     assert_eq!(show(&log, between(SECOND, 4 * SECOND), None), ["c\ne\n", "d\n"]);
     assert_eq!(show(&log, between(0, SECOND), None), ["ab\n", ""]);
     assert_eq!(show(&log, between(0, 4 * SECOND), Some(2)), ["e\n", "d\n"]);
@@ -73,4 +73,13 @@ fn a_line_without_end_is_passed_on_in_parts() {
     let log = [(1, long.as_str()), (1, "yy\n")];
     let shown = Shown { timestamps: true, ..Shown::default() };
     assert_eq!(show(&log, shown, None)[0], format!("1970-01-01T00:00:00.000000000Z {long}yy\n"));
+}
+
+#[test]
+fn details_are_nothing_but_a_space() {
+    let log = [(1, "a"), (1, "b\nc"), (2, "e\n")];
+    let details = Shown { details: true, ..Shown::default() };
+    assert_eq!(show(&log, details, None), [" ab\n c", " e\n"]);
+    let both = Shown { timestamps: true, ..details };
+    assert_eq!(show(&log[2..], both, None)[1], "1970-01-01T00:00:00.000000000Z  e\n");
 }
