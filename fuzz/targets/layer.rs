@@ -38,7 +38,7 @@ fuzz_target!(|bytes: &[u8]| {
     if layer(bytes, &scratch.0.join("first"), &parent) {
         let first = File::open(scratch.0.join("first")).expect("it was made above");
         let mut archive = Vec::new();
-        if write_layer(first.as_fd(), &[parent.as_fd()], &mut archive).is_ok() {
+        if write_layer(first.as_fd(), &[parent.as_fd()], &[], &mut archive).is_ok() {
             assert!(layer(&archive, &scratch.0.join("second"), &parent), "what was written doesn't unpack");
         }
     }

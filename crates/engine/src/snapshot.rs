@@ -15,7 +15,7 @@ use store::changes::{Change, ChangeKind};
 use store::pack::{self, Written};
 
 /// Directories that every container gets, and that are mounted on: they are no change of its own.
-const MOUNTED_ON: [&[u8]; 3] = [b"/dev", b"/proc", b"/sys"];
+const MOUNTED_ON: [&[u8]; 3] = [b"dev", b"proc", b"sys"];
 
 /// A container's layers, open.
 #[derive(Debug)]
@@ -61,14 +61,15 @@ impl Snapshot {
     pub fn changes(&self) -> Result<Vec<Change>, Error> {
         let mut changes = store::changes::changes(self.upper.as_fd(), &self.lowers())?;
         changes.retain(|change| {
-            change.kind != ChangeKind::Added || !MOUNTED_ON.contains(&change.path.as_slice())
+            let path = change.path.strip_prefix(b"/").unwrap_or(&change.path);
+            change.kind != ChangeKind::Added || !MOUNTED_ON.contains(&path)
         });
         Ok(changes)
     }
 
     /// Archives what the container changed, as a layer.
     pub fn write_layer(&self, out: impl Write) -> Result<Written, Error> {
-        Ok(pack::write_layer(self.upper.as_fd(), &self.lowers(), out)?)
+        Ok(pack::write_layer(self.upper.as_fd(), &self.lowers(), &MOUNTED_ON, out)?)
     }
 
     /// All layers as one tree, owned by ids as in the image: a mount that is nowhere attached, and goes with its

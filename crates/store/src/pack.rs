@@ -15,7 +15,7 @@ use crate::confined::Mounts;
 use crate::error::Error;
 use crate::inside::{self, inside};
 use crate::overlay::{self, Merged, Opened, Shown};
-use crate::tar::{Entry, EntryKind, NAME_BYTES_MAX, WriteError, Writer};
+use crate::tar::{Entry, EntryKind, NAME_BYTES_MAX, WriteError, Writer, Xattrs};
 use crate::unpack::{OPAQUE, WHITEOUT};
 use crate::{attributes, confined};
 use rustix::fs::{AtFlags, FileType, Stat};
@@ -45,18 +45,21 @@ pub struct Written {
 
 /// Archives an overlay's upper directory as a layer over `lowers`, the trees below it, topmost first.
 ///
-/// Removed files become whiteouts, emptied directories opaque ones, where there is something below to be hidden.
+/// Removed files, and those that a socket has replaced, become whiteouts, emptied directories opaque ones, where there is
+/// something below to be hidden.
 /// Attributes of overlayfs and of the host's security modules stay behind. The root's own attributes are no part of a
-/// layer, as with docker. What is written can be hashed on its way into `out`, which gives the diff id.
+/// layer, as with docker; neither are those of the root's directories named in `mounted_on` that only the upper has: they
+/// were made to be mounted on. What is written can be hashed on its way into `out`, which gives the diff id.
 ///
 /// Errors: [`Error::ReadTree`], [`Error::WriteArchive`]; [`Error::Unarchivable`] for a file that is called like a
 /// whiteout, and for what an overlay with `redirect_dir` or `metacopy` leaves. Source: image-spec layer.md.
 pub fn write_layer(
     upper: BorrowedFd<'_>,
     lowers: &[BorrowedFd<'_>],
+    mounted_on: &[&[u8]],
     out: impl Write,
 ) -> Result<Written, Error> {
-    Packer::new(upper, true, out).run(Some(Merged::root(lowers)))
+    Packer { mounted_on, ..Packer::new(upper, true, out) }.run(Some(Merged::root(lowers)))
 }
 
 /// Archives the tree below `root`, without what other file systems are mounted on in it. Sockets are left out.
@@ -123,6 +126,8 @@ struct Packer<'a, W> {
     root: BorrowedFd<'a>,
     of_layer: bool,
     mounts: Mounts,
+    /// Directories at the root that are left out where nothing is below.
+    mounted_on: &'a [&'a [u8]],
     /// What the root is called in the archive; empty if it has no entry.
     name: &'a [u8],
     ids: Option<(&'a [IdMapping], &'a [IdMapping])>,
@@ -132,10 +137,18 @@ struct Packer<'a, W> {
     written: Written,
 }
 
-/// A directory to be archived, and what the layers below have in its place.
+/// What the layers below have in a directory's place.
+enum Below<'a> {
+    Nothing,
+    Directory(Merged<'a>),
+    /// Something else, which the directory has replaced.
+    Other,
+}
+
+/// A directory to be archived.
 struct Todo<'a> {
     path: Vec<u8>,
-    below: Option<Merged<'a>>,
+    below: Below<'a>,
 }
 
 /// Why a tree's entry isn't archived.
@@ -181,6 +194,7 @@ impl<'r, W: Write> Packer<'r, W> {
             root,
             of_layer,
             mounts: Mounts::Hide,
+            mounted_on: &[],
             name: b"",
             ids: None,
             writer: Writer::new(out),
@@ -190,9 +204,10 @@ impl<'r, W: Write> Packer<'r, W> {
     }
 
     fn run(mut self, below: Option<Merged<'_>>) -> Result<Written, Error> {
+        let below = below.map_or(Below::Nothing, Below::Directory);
         let mut todo = vec![Todo { path: Vec::new(), below }];
         while let Some(Todo { path, below }) = todo.pop() {
-            let mut found = self.directory(&path, below.as_ref()).map_err(|(fault, at)| fault.at(&at))?;
+            let mut found = self.directory(&path, &below).map_err(|(fault, at)| fault.at(&at))?;
             todo.append(&mut found);
         }
         self.finish()
@@ -210,11 +225,7 @@ impl<'r, W: Write> Packer<'r, W> {
     }
 
     /// Archives a directory and what is in it but directories; returns those, the first one last.
-    fn directory<'b>(
-        &mut self,
-        path: &[u8],
-        below: Option<&Merged<'b>>,
-    ) -> Result<Vec<Todo<'b>>, (Fault, Vec<u8>)> {
+    fn directory<'b>(&mut self, path: &[u8], below: &Below<'b>) -> Result<Vec<Todo<'b>>, (Fault, Vec<u8>)> {
         let here = |fault| (fault, path.to_vec());
         let opened = confined::open_directory_in(self.root, path, self.mounts);
         if opened.as_ref().is_err_and(|error| *error == Errno::XDEV) {
@@ -231,8 +242,10 @@ impl<'r, W: Write> Packer<'r, W> {
             return Ok(Vec::new());
         }
         let hides = self.directory_itself(path, dir.as_fd(), below).map_err(here)?;
-        let below = below.filter(|_| !hides).map(Merged::open).transpose();
-        let below = call("openat2", below).map_err(here)?;
+        let below = match below {
+            Below::Directory(below) if !hides => Some(call("openat2", below.open()).map_err(here)?),
+            _ => None,
+        };
         let mut directories = Vec::new();
         let names = if_there("getdents64", overlay::names(dir.as_fd())).map_err(here)?;
         for name in names.unwrap_or_default() {
@@ -251,7 +264,7 @@ impl<'r, W: Write> Packer<'r, W> {
         &mut self,
         path: &[u8],
         dir: BorrowedFd<'_>,
-        below: Option<&Merged<'_>>,
+        below: &Below<'_>,
     ) -> Result<bool, Fault> {
         if self.of_layer && call("fgetxattr", overlay::is_redirected(dir))? {
             return Err(Fault::Refused(
@@ -265,8 +278,9 @@ impl<'r, W: Write> Packer<'r, W> {
         let xattrs = call("fgetxattr", attributes::portable_xattrs(dir))?;
         let entry = attributes::entry_of(path.to_vec(), EntryKind::Directory, &stat, xattrs);
         self.append(entry, &mut io::empty())?;
-        let hides =
-            below.is_some() && call("fgetxattr", overlay::has_xattr(dir, overlay::OPAQUE_XATTR, b"y"))?;
+        // Over what is no directory it hides nothing; docker says it all the same.
+        let hides = !matches!(below, Below::Nothing)
+            && call("fgetxattr", overlay::has_xattr(dir, overlay::OPAQUE_XATTR, b"y"))?;
         if hides {
             self.whiteout(join(path, OPAQUE))?;
         }
@@ -308,8 +322,10 @@ impl<'r, W: Write> Packer<'r, W> {
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => {
                 let below = match lookup()? {
-                    Some(Shown::Directory(below, _)) => Some(below),
-                    _ => None,
+                    None if self.mounted_on.contains(&path) => return Ok(None),
+                    None => Below::Nothing,
+                    Some(Shown::Directory(below, _)) => Below::Directory(below),
+                    Some(Shown::Other(_)) => Below::Other,
                 };
                 return Ok(Some(Todo { path: path.to_vec(), below }));
             }
@@ -325,8 +341,14 @@ impl<'r, W: Write> Packer<'r, W> {
             }
             FileType::CharacterDevice if self.of_layer && overlay::is_whiteout(&stat) => {
                 if lookup()?.is_some() {
-                    let hidden = path.len() - name.len();
-                    self.whiteout([&path[..hidden], WHITEOUT, name].concat())?;
+                    self.removed(path, name)?;
+                }
+            }
+            FileType::Socket if self.of_layer => {
+                self.special(path, &stat)?;
+                // What it replaced is gone all the same.
+                if lookup()?.is_some() {
+                    self.removed(path, name)?;
                 }
             }
             _ => self.special(path, &stat)?,
@@ -360,14 +382,15 @@ impl<'r, W: Write> Packer<'r, W> {
     }
 
     fn file(&mut self, found: BorrowedFd<'_>, path: &[u8], stat: &Stat) -> Result<(), Fault> {
-        if let Some(first) = self.first_name(path, stat) {
-            return self.hard_link(path, first, stat);
-        }
         let file: OwnedFd = call("open", confined::reopen(found))?;
         if self.of_layer && call("fgetxattr", overlay::is_metacopy(file.as_fd()))? {
             return Err(Fault::Refused("its content is elsewhere: overlays with metacopy are not supported"));
         }
         let xattrs = call("fgetxattr", attributes::portable_xattrs(file.as_fd()))?;
+        // A link says it again: docker gives the file its owner again, which takes its capabilities.
+        if let Some(first) = self.first_name(path, stat) {
+            return self.hard_link(path, first, stat, xattrs);
+        }
         let size = stat.st_size as u64;
         let entry = attributes::entry_of(path.to_vec(), EntryKind::File { size }, stat, xattrs);
         self.append(entry, &mut File::from(file))?;
@@ -377,7 +400,7 @@ impl<'r, W: Write> Packer<'r, W> {
 
     fn other(&mut self, path: &[u8], kind: EntryKind, stat: &Stat) -> Result<(), Fault> {
         match self.first_name(path, stat) {
-            Some(first) => self.hard_link(path, first, stat),
+            Some(first) => self.hard_link(path, first, stat, Vec::new()),
             None => {
                 let entry = attributes::entry_of(path.to_vec(), kind, stat, Vec::new());
                 self.append(entry, &mut io::empty())
@@ -400,9 +423,15 @@ impl<'r, W: Write> Packer<'r, W> {
         }
     }
 
-    fn hard_link(&mut self, path: &[u8], target: Vec<u8>, stat: &Stat) -> Result<(), Fault> {
-        let entry = attributes::entry_of(path.to_vec(), EntryKind::HardLink { target }, stat, Vec::new());
+    fn hard_link(&mut self, path: &[u8], target: Vec<u8>, stat: &Stat, xattrs: Xattrs) -> Result<(), Fault> {
+        let entry = attributes::entry_of(path.to_vec(), EntryKind::HardLink { target }, stat, xattrs);
         self.append(entry, &mut io::empty())
+    }
+
+    /// What the layers below have by that path is no more.
+    fn removed(&mut self, path: &[u8], name: &[u8]) -> Result<(), Fault> {
+        let dir = &path[..path.len() - name.len()];
+        self.whiteout([dir, WHITEOUT, name].concat())
     }
 
     fn whiteout(&mut self, name: Vec<u8>) -> Result<(), Fault> {

@@ -250,7 +250,7 @@ fn told(deeds: impl FnOnce(&Path)) -> (Vec<String>, Vec<String>) {
         format!("{} {}", change.kind.letter(), String::from_utf8_lossy(&change.path))
     };
     let mut archive = Vec::new();
-    write_layer(upper.as_fd(), &[lower.as_fd()], &mut archive).unwrap();
+    write_layer(upper.as_fd(), &[lower.as_fd()], &[], &mut archive).unwrap();
     (found.iter().map(line).collect(), names(&archive))
 }
 
@@ -258,6 +258,19 @@ fn assert_told(deeds: impl FnOnce(&Path), lines: &[&str], members: &[&str]) {
     let (found, archived) = told(deeds);
     assert_eq!(found, lines);
     assert_eq!(archived, members);
+}
+
+#[test]
+fn places_that_were_made_to_be_mounted_on_are_no_change() {
+    let (layers, scratch, overlay) = overlay();
+    fs::create_dir_all(overlay.path().join("proc/below")).unwrap();
+    fs::create_dir(overlay.path().join("dir/proc")).unwrap();
+    drop(overlay);
+    let upper = File::open(scratch.path().join("upper")).unwrap();
+    let lower = File::open(&layers.topmost_first()[0]).unwrap();
+    let mut archive = Vec::new();
+    write_layer(upper.as_fd(), &[lower.as_fd()], &[b"proc", b"dir"], &mut archive).unwrap();
+    assert_eq!(names(&archive), ["dir/", "dir/proc/"]);
 }
 
 #[test]
@@ -293,7 +306,17 @@ fn changes_are_told_as_docker_tells_them() {
             fs::create_dir_all(root.join("top/new")).unwrap();
         },
         &["C /dir", "C /top", "A /top/new"],
-        &["dir", "top/", "top/new/"],
+        &["dir", "top/", "top/.wh..wh..opq", "top/new/"],
+    );
+    // No layer holds a socket; what it stands in the place of doesn't come back.
+    assert_told(
+        |root| {
+            fs::remove_file(root.join("top")).unwrap();
+            drop(std::os::unix::net::UnixListener::bind(root.join("top")).unwrap());
+            drop(std::os::unix::net::UnixListener::bind(root.join("new")).unwrap());
+        },
+        &["A /new", "C /top"],
+        &[".wh.top"],
     );
     // What comes and goes leaves no trace, and a directory that was only looked into neither.
     assert_told(
@@ -340,11 +363,11 @@ fn overlayfss_marks_do_not_leave_it() {
     let upper = scratch.path().join("upper");
     let lower = File::open(&layers.topmost_first()[0]).unwrap();
     let mut archive = Vec::new();
-    write_layer(File::open(&upper).unwrap().as_fd(), &[lower.as_fd()], &mut archive).unwrap();
+    write_layer(File::open(&upper).unwrap().as_fd(), &[lower.as_fd()], &[], &mut archive).unwrap();
     assert!(entries(&archive).iter().all(|(entry, _)| entry.xattrs.is_empty()));
     // Over nothing there is nothing to hide.
     let mut archive = Vec::new();
-    write_layer(File::open(&upper).unwrap().as_fd(), &[], &mut archive).unwrap();
+    write_layer(File::open(&upper).unwrap().as_fd(), &[], &[], &mut archive).unwrap();
     assert_eq!(names(&archive), ["dir/"]);
 }
 
@@ -352,7 +375,7 @@ fn overlayfss_marks_do_not_leave_it() {
 fn what_no_layer_can_say_is_refused() {
     let refused = |upper: &Path| {
         let upper = File::open(upper).unwrap();
-        let error = write_layer(upper.as_fd(), &[], std::io::sink()).unwrap_err();
+        let error = write_layer(upper.as_fd(), &[], &[], std::io::sink()).unwrap_err();
         assert!(matches!(error, Error::Unarchivable { .. }), "{error}");
         error.to_string()
     };

@@ -243,7 +243,7 @@ fn layers_that_we_write_list_alike_for_others() {
     let mut archive = File::create(scratch.path().join("archive")).unwrap();
     let upper = File::open(scratch.path().join("upper")).unwrap();
     let lower = File::open(&layers.topmost_first()[0]).unwrap();
-    store::pack::write_layer(upper.as_fd(), &[lower.as_fd()], &mut archive).unwrap();
+    store::pack::write_layer(upper.as_fd(), &[lower.as_fd()], &[], &mut archive).unwrap();
     let listed = Command::new("tar").args(["-tf", "archive"]).current_dir(scratch.path()).output().unwrap();
     let expected = format!(".wh.g\nd/\nd/.wh..wh..opq\nd/{long}\n");
     assert_eq!(String::from_utf8(listed.stdout).unwrap(), expected);

@@ -292,7 +292,7 @@ fn place(path: &Path, node: &Node) {
 fn layer_of(upper: &Path, lowers: &[File]) -> Vec<u8> {
     let lowers: Vec<BorrowedFd<'_>> = lowers.iter().map(AsFd::as_fd).collect();
     let mut archive = Vec::new();
-    let written = write_layer(File::open(upper).unwrap().as_fd(), &lowers, &mut archive).unwrap();
+    let written = write_layer(File::open(upper).unwrap().as_fd(), &lowers, &[], &mut archive).unwrap();
     assert_eq!(written.archive_bytes, archive.len() as u64);
     archive
 }
