@@ -6,12 +6,14 @@
 //! - [`setup`], [`build`], [`dist`], [`run`]: from a fresh machine to a binary
 //! - [`test`], [`leaks`], [`soak`], [`vm`], [`fuzz`], [`goldens`]: proof; [`programs`], [`host`]: what they share
 //! - [`lint`], [`tidy`]: what machines check of the house style
+//! - [`commit`]: the same changes in docker's containers and in ours
 //! - [`bench`], [`peers`]: speed, beside the kernel's floor and other engines
 #![forbid(unsafe_code)]
 
 mod bench;
 mod build;
 mod cmd;
+mod commit;
 mod dist;
 mod fuzz;
 mod goldens;

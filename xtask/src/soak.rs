@@ -24,6 +24,8 @@ same seed makes the same choices, though the kernel's timing differs.
   bytes   a layer of 10 GB, imported from a pipe; both with their peak memory
   peers   digests and ids, to and from docker, podman and skopeo, by registry
           and by archive: the same both ways
+  commit  N random trees, made and changed in containers of docker's and of
+          berth's: layers of `commit`, `diff`, and each one's image in the other
 ";
 
 mod images;
@@ -107,10 +109,10 @@ impl Options {
 }
 
 /// Numbers that look random. Source: Marsaglia, Xorshift RNGs.
-struct Random(u64);
+pub struct Random(pub u64);
 
 impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub fn below(&mut self, bound: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;

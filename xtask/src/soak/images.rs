@@ -7,7 +7,7 @@ use crate::bench::registry::Registry;
 use crate::build::Profile;
 use crate::cmd::{self, Cmd};
 use crate::host::Host;
-use crate::{Result, peers};
+use crate::{Result, commit, peers};
 use std::fs::File;
 use std::io::{BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
@@ -16,7 +16,8 @@ use std::time::{Duration, Instant};
 
 type Part = fn(&Soak) -> Result;
 
-const PARTS: &[(&str, Part)] = &[("kills", kills), ("files", files), ("bytes", bytes), ("peers", peers)];
+const PARTS: &[(&str, Part)] =
+    &[("kills", kills), ("files", files), ("bytes", bytes), ("peers", peers), ("commit", commits)];
 
 /// Most memory that a pull or load may take.
 const MEGABYTES_MAX: f64 = 150.0;
@@ -379,5 +380,20 @@ fn peers(soak: &Soak) -> Result {
         soak.berth(&["load", "-q", "-i", path])?;
         same(&format!("id of {by}'s archive"), &id(&ours)?, &own)?;
     }
+    Ok(())
+}
+
+fn commits(soak: &Soak) -> Result {
+    let docker = Docker::start(&peers::ensure()?)?;
+    let dir = soak.dir.join("commit");
+    let base = commit::base(&dir)?;
+    commit::import(&docker, &base)?;
+    commit::import(&soak.host, &base)?;
+    for round in 0..u64::from(soak.rounds) {
+        let case = commit::Case::of(soak.seed.wrapping_add(round));
+        commit::compare(&docker, &soak.host, &case, &dir)
+            .map_err(|e| format!("round {round}, --seed {} --rounds 1: {e}", case.seed))?;
+    }
+    println!("{} trees", soak.rounds);
     Ok(())
 }
