@@ -198,3 +198,85 @@ fn what_is_not_its_digest_does_not_arrive() {
     copy(&host, &[&layout, &archive]).code(1).stderr_has(&[&blob, "shorter"]);
     assert!(!host.path("layout.tar").exists());
 }
+
+/// Source: image-spec manifest.md (`config`, `layers`, `artifactType`), image-index.md (`manifests`): who copies fails at no
+/// type that it doesn't know.
+#[test]
+fn what_is_not_known_is_copied_as_it_is() {
+    let host = Host::new();
+    let real = registry(&host, "registry", Demands::default());
+    let (blob, cache) = (b"not json".to_vec(), b"some cache".to_vec());
+    let unknown = |kind: &str, bytes: &[u8]| testkit::image::descriptor(kind, bytes);
+    let artifact = json!({
+        "schemaVersion": 2, "mediaType": MANIFEST, "artifactType": "application/vnd.example+type",
+        "config": unknown("application/vnd.example.config.v1+json", &blob),
+        "layers": [unknown("application/vnd.example.data.v1", &blob)],
+        "later": { "x": 1 },
+    });
+    let image = rich();
+    let mut repository = Repository::of(&image);
+    for bytes in [&blob, &cache] {
+        repository.put_blob(&digest(bytes), bytes.clone());
+    }
+    repository.tag("artifact", &artifact);
+    let entry = |document: &testkit::Value| unknown(MANIFEST, document.to_string().as_bytes());
+    let mut own = entry(&image.parts().manifest);
+    own["platform"] = json!({ "os": "linux", "architecture": if cfg!(target_arch = "x86_64") { "amd64" } else { "arm64" } });
+    let mut future = unknown("application/vnd.example.cache.v0", &cache);
+    future["platform"] = own["platform"].clone();
+    let index =
+        json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [future, entry(&artifact), own] });
+    let all = repository.tag("all", &index);
+    let served = repository.serve();
+    let from = |tag: &str| format!("docker://{}:{tag}", served.name());
+    let layout = |name: &str| format!("oci:{}:{name}", host.path("layout").display());
+    let archive = format!("oci-archive:{}:all", host.path("all.tar").display());
+    assert_eq!(digest_of(&host, &["--all", &from("all"), &layout("all")]), all);
+    for bytes in [&blob, &cache] {
+        let path = digest(bytes).replacen("sha256:", "layout/blobs/sha256/", 1);
+        assert_eq!(&std::fs::read(host.path(&path)).unwrap(), bytes);
+    }
+    assert_eq!(digest_of(&host, &["--all", &layout("all"), &archive]), all);
+    let there = format!("docker://{}/artifact:1", real.host());
+    let alone = digest_of(&host, &[&from("artifact"), &there]);
+    assert_eq!(alone, digest(artifact.to_string().as_bytes()));
+    // The image out of it is the one of a known type; what is no image isn't read.
+    host.berth(["pull", "-q", &format!("{}:all", served.name())]).run().ok();
+    assert_eq!(host.berth(["images", "-q", "--no-trunc"]).text(), image.id());
+    host.berth(["rmi", "-f", &image.id()]).run().ok();
+    let requests = served.requests().len();
+    let refused = host.berth(["pull", &format!("{}:artifact", served.name())]).run().code(1);
+    refused.stderr_has(&["application/vnd.example.config.v1+json", "it isn't a container image"]);
+    assert!(served.requests()[requests..].iter().all(|request| !request.target.contains("/blobs/")));
+    let loaded = host.berth(["load", "-i"]).arg(host.path("all.tar")).run().ok().text();
+    assert_eq!(loaded, format!("Loaded image ID: {}", image.id()));
+}
+
+/// Docker's manifests go as what they say that they are, which the registry checks. Source: distribution-spec, Pushing
+/// Manifests.
+#[test]
+fn dockers_documents_keep_their_media_types() {
+    const DOCKER: &str = "application/vnd.docker.distribution.manifest.v2+json";
+    let host = Host::new();
+    let real = registry(&host, "registry", Demands::default());
+    let mut parts = rich().parts();
+    parts.manifest["mediaType"] = json!(DOCKER);
+    parts.manifest["config"]["mediaType"] = json!("application/vnd.docker.container.image.v1+json");
+    for layer in parts.manifest["layers"].as_array_mut().unwrap() {
+        layer["mediaType"] = json!("application/vnd.docker.image.rootfs.diff.tar.gzip");
+    }
+    let mut repository = Repository::default();
+    repository.put_parts(&parts);
+    let own = repository.tag("latest", &parts.manifest);
+    let served = repository.serve();
+    let copied = format!("{}/copied:1", real.host());
+    let source = format!("docker://{}", served.name());
+    assert_eq!(digest_of(&host, &[&source, &format!("docker://{copied}")]), own);
+    host.berth(["pull", "-q", &served.name()]).run().ok();
+    let pushed = format!("{}/pushed:1", real.host());
+    host.berth(["tag", &served.name(), &pushed]).run().ok();
+    host.berth(["push", "-q", &pushed]).run().ok();
+    for name in [copied, pushed] {
+        assert_eq!(manifest(&host, &name), parts.manifest, "{name}");
+    }
+}

@@ -192,3 +192,47 @@ fn what_is_imported_is_changed_as_told() {
     assert_eq!(host.berth(["images", "-aq"]).text(), before);
     assert_eq!(names_in(&host.root_dir().join("tmp")), [""; 0]);
 }
+
+/// Source: image-spec image-layout.md.
+#[test]
+fn a_saved_archive_is_an_image_layout() {
+    let host = Host::new();
+    load(&host, &rich(), "app:1");
+    host.berth(["tag", "app:1", "reg.example/other:2"]).run().ok();
+    let (tar, dir) = (host.path("saved.tar"), host.path("layout"));
+    host.berth(["save", "-o"]).arg(&tar).arg("app:1").arg("reg.example/other:2").run().ok();
+    std::fs::create_dir(&dir).unwrap();
+    let names = testkit::Cmd::new("tar", ["-xvf", tar.to_str().unwrap(), "-C", dir.to_str().unwrap()]).text();
+    let once: std::collections::BTreeSet<&str> = names.lines().collect();
+    assert_eq!(once.len(), names.lines().count(), "{names}");
+    let read = |name: &str| -> testkit::Value {
+        serde_json::from_slice(&std::fs::read(dir.join(name)).unwrap()).unwrap()
+    };
+    assert_eq!(read("oci-layout")["imageLayoutVersion"], "1.0.0");
+    let index = read("index.json");
+    assert_eq!(index["schemaVersion"], 2);
+    let blobs = names_in(&dir.join("blobs"));
+    assert_eq!(blobs, ["sha256"]);
+    for name in names_in(&dir.join("blobs/sha256")) {
+        let bytes = std::fs::read(dir.join("blobs/sha256").join(&name)).unwrap();
+        assert_eq!(image::digest(&bytes), format!("sha256:{name}"));
+    }
+    // All that is named is there, as large as is said, and every annotation is a text.
+    let mut todo: Vec<testkit::Value> = index["manifests"].as_array().unwrap().clone();
+    assert_eq!(todo.len(), 2);
+    while let Some(descriptor) = todo.pop() {
+        let path = descriptor["digest"].as_str().unwrap().replacen("sha256:", "blobs/sha256/", 1);
+        assert_eq!(std::fs::metadata(dir.join(&path)).unwrap().len(), descriptor["size"].as_u64().unwrap());
+        let annotations = descriptor["annotations"].as_object().cloned().unwrap_or_default();
+        assert!(annotations.values().all(testkit::Value::is_string), "{descriptor}");
+        if descriptor["mediaType"] == image::MANIFEST {
+            let manifest = read(&path);
+            assert_eq!(
+                (&manifest["schemaVersion"], &manifest["mediaType"]),
+                (&json!(2), &json!(image::MANIFEST))
+            );
+            todo.push(manifest["config"].clone());
+            todo.extend(manifest["layers"].as_array().unwrap().iter().cloned());
+        }
+    }
+}

@@ -360,3 +360,22 @@ fn progress_is_json_for_programs() {
     assert_eq!(complete, 3, "{text}");
     berth(&host, &["pull", "--progress", "loud", &served.name()]).run().failed().stderr_has(&["loud"]);
 }
+
+/// Source: image-spec layer.md, Non-Distributable Layers.
+#[test]
+fn layers_that_are_not_to_be_passed_on_are_pulled() {
+    for compression in [Compression::Plain, Compression::Gzip, Compression::Zstd] {
+        let host = Host::new();
+        let mut parts = rich().compression(compression).parts();
+        for layer in parts.manifest["layers"].as_array_mut().unwrap() {
+            let kind = layer["mediaType"].as_str().unwrap();
+            layer["mediaType"] = json!(kind.replace("layer.v1", "layer.nondistributable.v1"));
+        }
+        let mut repository = Repository::default();
+        repository.put_parts(&parts);
+        repository.tag("latest", &parts.manifest);
+        let served = repository.serve();
+        berth(&host, &["pull", "-q", &served.name()]).run().ok();
+        assert_eq!(berth(&host, &["run", "--rm", &served.name(), "cat /data/kept"]).text(), "kept");
+    }
+}

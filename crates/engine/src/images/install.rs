@@ -23,7 +23,22 @@ pub(super) struct Parts<'a> {
     pub references: Vec<Reference>,
 }
 
-/// Makes the image; what of it is here is taken as it is.
+/// Types that registries have given to configurations by mistake, and that docker takes for images. Source: moby,
+/// `distribution/registry.go`, `ImageTypes`.
+const MISTAKEN_CONFIGS: [&str; 4] = ["", "application/octet-stream", "application/json", "text/html"];
+
+/// Refuses what is no container image by its media types, before anything of it is read: what an unknown type means is
+/// unknown (image-spec manifest.md, `config`).
+pub(super) fn check_is_image(manifest: &Manifest, what: &str) -> Result<(), Error> {
+    let refused = |why: String| Error::Image { image: what.to_owned(), why };
+    let kind = &manifest.config.media_type;
+    if MediaKind::of(kind) != MediaKind::Config && !MISTAKEN_CONFIGS.contains(&kind.as_str()) {
+        return Err(refused(format!("its configuration is of type {kind:?}: it isn't a container image")));
+    }
+    manifest.layers.iter().try_for_each(|layer| check_layer(layer).map_err(&refused))
+}
+
+/// Makes the image, which has been checked to be one; what of it is here is taken as it is.
 pub(super) fn install(
     store: &Store,
     parts: Parts<'_>,
@@ -37,9 +52,6 @@ pub(super) fn install(
     if layers.len() != diffs.len() {
         let (layers, diffs) = (layers.len(), diffs.len());
         return Err(refused(format!("its manifest has {layers} layers, its configuration {diffs}")));
-    }
-    for layer in layers {
-        check_layer(layer).map_err(&refused)?;
     }
     let open = parts.open;
     let new_layer = |(descriptor, diff): (&'_ Descriptor, DiffId)| {

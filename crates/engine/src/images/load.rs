@@ -1,7 +1,7 @@
 //! `berth load`: images from an archive, as `docker save`, skopeo, podman and buildx write them.
 
 use super::archive::{Archive, Section};
-use super::install::{Parts, configuration, diff_ids, install, make};
+use super::install::{Parts, check_is_image, configuration, diff_ids, install, make};
 use super::layout::{FULL_NAME, REF_NAME, blob_name};
 use super::{Progress, host_platform, open_store};
 use crate::request::ImportSource;
@@ -140,7 +140,8 @@ impl Loader<'_> {
         let index: Index = serde_json::from_slice(bytes)
             .map_err(|error| self.refused(format!("index.json is no index: {error}")))?;
         let mut loaded = Vec::new();
-        for descriptor in &index.manifests {
+        // Of what is no document nothing can be loaded.
+        for descriptor in index.manifests.iter().filter(|entry| entry.is_document()) {
             let names = self.names(descriptor)?;
             loaded.extend(self.manifest(descriptor, names, INDEX_DEPTH_MAX)?);
         }
@@ -186,6 +187,7 @@ impl Loader<'_> {
                 return self.manifest(entry, names, depth - 1);
             }
         };
+        check_is_image(manifest, descriptor.digest.as_str())?;
         let config = checked(&manifest.config.digest, CONFIG_BYTES_MAX)?;
         let archive = self.archive;
         let open = |layer: &Descriptor| {

@@ -1,6 +1,6 @@
 //! `berth pull`: images from registries.
 
-use super::install::{Parts, install};
+use super::install::{Parts, check_is_image, install};
 use super::{Progress, host_platform, open_store};
 use crate::{Error, Home, wire};
 use linux::process::{self, Fork};
@@ -187,6 +187,7 @@ fn fetch(
 ) -> Result<String, Error> {
     let repository = reference.repository();
     let manifest = &resolved.manifest.document;
+    check_is_image(manifest, &reference.familiar())?;
     let config = client.small_blob(repository, &manifest.config, CONFIG_BYTES_MAX)?;
     // Out of an index the machine's was chosen; alone, an image may be for any.
     if is_strict && resolved.index.is_none() {

@@ -1,6 +1,6 @@
 //! What points at content.
 
-use super::{Platform, null_is_default};
+use super::{MediaKind, Platform, null_is_default};
 use crate::digest::Digest;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -44,5 +44,9 @@ impl Descriptor {
             platform: None,
             artifact_type: None,
         }
+    }
+    /// Whether it may point at a manifest or an index: its media type is one of theirs, or missing.
+    pub fn is_document(&self) -> bool {
+        self.media_type.is_empty() || MediaKind::of(&self.media_type).is_document()
     }
 }

@@ -73,10 +73,11 @@ impl Manifest {
 
 impl Index {
     /// The manifest for `platform`: of those that run there the best, and the first of equals. An entry that names no
-    /// platform is taken if it is the only manifest, as what one gets by asking for the image and nothing else.
+    /// platform is taken if it is the only manifest, as what one gets by asking for the image and nothing else. Entries of
+    /// media types that are no document's are passed over (image-spec image-index.md).
     pub fn pick(&self, platform: &Platform) -> Option<&Descriptor> {
         let mut best: Option<(usize, &Descriptor)> = None;
-        for entry in &self.manifests {
+        for entry in self.manifests.iter().filter(|entry| entry.is_document()) {
             let rank = entry.platform.as_ref().and_then(|offered| platform.rank(offered));
             if let Some(rank) = rank
                 && best.is_none_or(|(known, _)| rank < known)
@@ -85,7 +86,7 @@ impl Index {
             }
         }
         let only = || match &self.manifests[..] {
-            [entry] if entry.platform.is_none() => Some(entry),
+            [entry] if entry.platform.is_none() && entry.is_document() => Some(entry),
             _ => None,
         };
         best.map(|(_, entry)| entry).or_else(only)

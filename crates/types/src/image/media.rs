@@ -12,6 +12,12 @@ pub const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 pub const OCI_LAYER_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 /// OCI layer, zstd.
 pub const OCI_LAYER_ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
+/// OCI layer that isn't to be passed on, not compressed. Source: image-spec layer.md, Non-Distributable Layers; deprecated.
+pub const OCI_RESTRICTED: &str = "application/vnd.oci.image.layer.nondistributable.v1.tar";
+/// OCI layer that isn't to be passed on, gzip.
+pub const OCI_RESTRICTED_GZIP: &str = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip";
+/// OCI layer that isn't to be passed on, zstd.
+pub const OCI_RESTRICTED_ZSTD: &str = "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd";
 /// Docker's manifest, schema 2.
 pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 /// Docker's manifest list.
@@ -29,6 +35,9 @@ pub const OCI_EMPTY: &str = "application/vnd.oci.empty.v1+json";
 
 /// What a registry may answer with when asked for a manifest: all that [`super::Document`] understands.
 pub const MANIFESTS: [&str; 4] = [OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_INDEX];
+
+/// What the types of docker's foreign layers begin with.
+const DOCKER_FOREIGN: &str = "application/vnd.docker.image.rootfs.foreign.diff.tar";
 
 const DOCKER_SCHEMA_1: [&str; 2] = [
     "application/vnd.docker.distribution.manifest.v1+json",
@@ -85,11 +94,11 @@ impl MediaKind {
             OCI_MANIFEST | DOCKER_MANIFEST => MediaKind::Manifest,
             OCI_INDEX | DOCKER_INDEX => MediaKind::Index,
             OCI_CONFIG | DOCKER_CONFIG => MediaKind::Config,
-            OCI_LAYER | DOCKER_LAYER => MediaKind::Layer(Compression::None),
-            OCI_LAYER_GZIP | DOCKER_LAYER_GZIP => MediaKind::Layer(Compression::Gzip),
-            OCI_LAYER_ZSTD | DOCKER_LAYER_ZSTD => MediaKind::Layer(Compression::Zstd),
+            OCI_LAYER | DOCKER_LAYER | OCI_RESTRICTED => MediaKind::Layer(Compression::None),
+            OCI_LAYER_GZIP | DOCKER_LAYER_GZIP | OCI_RESTRICTED_GZIP => MediaKind::Layer(Compression::Gzip),
+            OCI_LAYER_ZSTD | DOCKER_LAYER_ZSTD | OCI_RESTRICTED_ZSTD => MediaKind::Layer(Compression::Zstd),
             _ if DOCKER_SCHEMA_1.contains(&name.as_str()) => MediaKind::SchemaOne,
-            _ if is_foreign(&name) => MediaKind::ForeignLayer,
+            _ if name.starts_with(DOCKER_FOREIGN) => MediaKind::ForeignLayer,
             _ => MediaKind::Unknown,
         }
     }
@@ -105,7 +114,8 @@ pub fn essence(media_type: &str) -> String {
     media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
-fn is_foreign(name: &str) -> bool {
-    name.starts_with("application/vnd.oci.image.layer.nondistributable.v1.tar")
-        || name.starts_with("application/vnd.docker.image.rootfs.foreign.diff.tar")
+/// Whether content of this type isn't to be uploaded: docker's foreign layers, and OCI's non-distributable ones.
+pub fn is_restricted(media_type: &str) -> bool {
+    let name = essence(media_type);
+    name.starts_with(OCI_RESTRICTED) || name.starts_with(DOCKER_FOREIGN)
 }

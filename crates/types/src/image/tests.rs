@@ -37,7 +37,9 @@ fn a_media_type_says_what_the_content_is() {
     check(media::DOCKER_LAYER_GZIP, MediaKind::Layer(Compression::Gzip));
     check(media::OCI_LAYER_ZSTD, MediaKind::Layer(Compression::Zstd));
     check("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", MediaKind::ForeignLayer);
-    check("application/vnd.oci.image.layer.nondistributable.v1.tar+zstd", MediaKind::ForeignLayer);
+    check(media::OCI_RESTRICTED, MediaKind::Layer(Compression::None));
+    check(media::OCI_RESTRICTED_GZIP, MediaKind::Layer(Compression::Gzip));
+    check(media::OCI_RESTRICTED_ZSTD, MediaKind::Layer(Compression::Zstd));
     check("application/vnd.docker.distribution.manifest.v1+prettyjws", MediaKind::SchemaOne);
     check("application/json", MediaKind::Unknown);
     check("", MediaKind::Unknown);
@@ -62,6 +64,10 @@ fn manifests_and_indexes_of_both_families_are_read() {
     for media_type in [media::OCI_INDEX, media::DOCKER_INDEX] {
         check(index(media_type), &[media_type, &format!("{media_type}; charset=utf-8")], true);
     }
+    // The largest that registries take.
+    let mut large = manifest(media::OCI_MANIFEST).to_string();
+    large += &" ".repeat(MANIFEST_BYTES_MAX - large.len());
+    assert!(Document::parse(large.as_bytes(), &[]).is_ok());
     // OCI's documents may leave their own type out.
     check(with(manifest(""), "mediaType", Value::Null), &[media::OCI_MANIFEST], false);
     check(with(index(""), "mediaType", Value::Null), &[media::OCI_INDEX], true);
@@ -260,6 +266,46 @@ fn an_index_gives_the_best_that_runs() {
     check("linux/arm/v6", &["linux/arm/v7"], None);
     check("linux/s390x", &["-"], Some(0));
     check("linux/s390x", &["-", "linux/amd64"], None);
+}
+
+/// Source: image-spec image-index.md, `manifests`: an unknown media type is no error.
+#[test]
+fn entries_of_unknown_types_are_passed_over() {
+    let platform = json!({"os": "linux", "architecture": "amd64"});
+    let entry = |media_type: &str| with(descriptor(media_type), "platform", platform.clone());
+    let parse = |entries: Value| {
+        let document = with(index(media::OCI_INDEX), "manifests", entries);
+        match Document::parse(document.to_string().as_bytes(), &[]).unwrap() {
+            Document::Index(index) => *index,
+            Document::Manifest(_) => panic!("it is an index"),
+        }
+    };
+    let wanted = Platform::linux("amd64", "");
+    let future = "application/vnd.example.manifest.v9+json";
+    let mixed = parse(json!([entry(future), entry(media::OCI_LAYER_GZIP), entry(media::OCI_MANIFEST)]));
+    assert_eq!(mixed.pick(&wanted).map(|entry| entry.media_type.as_str()), Some(media::OCI_MANIFEST));
+    assert_eq!(parse(json!([entry(future)])).pick(&wanted), None);
+    assert_eq!(parse(json!([descriptor(future)])).pick(&wanted), None);
+    assert_eq!(parse(json!([])).pick(&wanted), None);
+}
+
+/// Source: image-spec considerations.md, Extensibility; annotations.md, Rules; descriptor.md, Embedded Content.
+#[test]
+fn what_is_unknown_in_a_document_is_no_error() {
+    let annotations = json!({"com.example.unknown": "x", "org.opencontainers.image.later": ""});
+    let entry = with(descriptor(media::OCI_LAYER), "data", json!("AAAA"));
+    let entry = with(with(entry, "annotations", annotations.clone()), "later", json!({"a": [1]}));
+    let document = with(manifest(media::OCI_MANIFEST), "layers", json!([entry]));
+    let document = with(with(document, "annotations", annotations), "later", json!(7));
+    let document = with(document, "artifactType", json!("application/vnd.example+type"));
+    let read = Document::parse(document.to_string().as_bytes(), &[]).unwrap();
+    let Document::Manifest(read) = read else { panic!("it is a manifest") };
+    // Embedded content counts for nothing: the bytes come from where the digest is checked.
+    assert_eq!(serde_json::to_value(&read.layers[0]).unwrap().get("data"), None);
+    assert_eq!(read.layers[0].annotations["org.opencontainers.image.later"], "");
+    let config = json!({"later": 1, "config": {"Later": [1]}, "history": null, "created": null, "author": null,
+        "rootfs": {"type": "layers", "diff_ids": [], "later": 2}, "os.features": null, "variant": null});
+    ImageConfig::parse(config.to_string().as_bytes()).unwrap();
 }
 
 proptest! {

@@ -26,7 +26,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use target::{Put, Target};
 use types::digest::Digest;
 use types::image::manifest::Document;
-use types::image::{Descriptor, Index, MediaKind, Platform};
+use types::image::{Descriptor, Index, MediaKind, Platform, media};
 
 /// Blobs copied at once where the target takes several.
 const BLOBS_AT_ONCE: usize = 5;
@@ -61,6 +61,12 @@ impl Plan {
     fn top(&self) -> &Fetched<Document> {
         // Each plan is made around its top.
         &self.documents[self.documents.len() - 1]
+    }
+
+    fn add(&mut self, blob: &Descriptor) {
+        if self.blobs.iter().all(|known| known.digest != blob.digest) {
+            self.blobs.push(blob.clone());
+        }
     }
 }
 
@@ -150,16 +156,19 @@ fn collect(
         Document::Manifest(manifest) => {
             for blob in manifest.layers.iter().chain([&manifest.config]) {
                 // These are to be had from the URLs in them alone.
-                let is_elsewhere =
-                    MediaKind::of(&blob.media_type) == MediaKind::ForeignLayer && !blob.urls.is_empty();
-                if !is_elsewhere && plan.blobs.iter().all(|known| known.digest != blob.digest) {
-                    plan.blobs.push(blob.clone());
+                if !media::is_restricted(&blob.media_type) || blob.urls.is_empty() {
+                    plan.add(blob);
                 }
             }
         }
         Document::Index(_) if depth == 0 => return Err(refused("its indexes are nested too deep".into())),
         Document::Index(index) => {
             for entry in &index.manifests {
+                // What isn't known is bytes, such as BuildKit's caches.
+                if !entry.is_document() {
+                    plan.add(entry);
+                    continue;
+                }
                 let is_known = |known: &Fetched<Document>| known.descriptor.digest == entry.digest;
                 if !plan.documents.iter().any(is_known) {
                     collect(source, place, source.entry(entry)?, depth - 1, plan)?;
