@@ -11,8 +11,9 @@ usage: cargo xtask tidy
 Checks what review shouldn't have to: the direction of dependencies between
 crates, `unsafe` only in crate linux and forbidden by every other, no `todo!`,
 a TODO names its issue, no large or binary files, licences of dependencies, and
-that docs/STATUS.md names every flag of `berth run`. Notes, without failing, tests
-that it names and that aren't there, and files that may hold two concepts.
+that docs/STATUS.md names every flag of `berth run`, and docs/oci-conformance.md
+only tests that are there. Notes, without failing, such tests in STATUS.md, and
+files that may hold two concepts.
 ";
 
 /// Which crates of ours each crate may know (ARCHITECTURE.md, the map). Tests may know testkit as well.
@@ -211,7 +212,8 @@ fn has_word(code: &str, word: &str) -> bool {
     outside.split(|c: char| !c.is_alphanumeric() && c != '_').any(|found| found == word)
 }
 
-/// The status page names each flag of `berth run`, those refused too, and only tests that exist.
+/// The status page names each flag of `berth run`, those refused too. It and the table of OCI's demands name only tests
+/// that exist.
 fn check_status(files: &[PathBuf], faults: &mut Vec<String>) -> Result {
     let root = cmd::root();
     let status = read(&root.join("docs/STATUS.md"))?;
@@ -231,14 +233,23 @@ fn check_status(files: &[PathBuf], faults: &mut Vec<String>) -> Result {
         .filter(|file| file.starts_with("crates") && file.extension().is_some_and(|e| e == "rs"))
         .filter_map(|file| std::fs::read_to_string(root.join(file)).ok())
         .collect();
-    let named: BTreeSet<&str> =
-        status.lines().filter(|line| line.starts_with('|')).flat_map(tests_in).collect();
-    let is_there = |test: &str| sources.iter().any(|text| text.contains(&format!("fn {test}(")));
-    let missing: Vec<&str> = named.into_iter().filter(|test| !is_there(test)).collect();
+    let missing = missing_tests(&status, &sources);
     if !missing.is_empty() {
         eprintln!("tidy: note: docs/STATUS.md names tests that aren't there: {}", missing.join(", "));
     }
+    let conformance = read(&root.join("docs/oci-conformance.md"))?;
+    for test in missing_tests(&conformance, &sources) {
+        faults.push(format!("docs/oci-conformance.md names the test {test}, which isn't there"));
+    }
     Ok(())
+}
+
+/// The tests that a page's tables name and that no source has.
+fn missing_tests<'a>(page: &'a str, sources: &[String]) -> Vec<&'a str> {
+    let named: BTreeSet<&str> =
+        page.lines().filter(|line| line.starts_with('|')).flat_map(tests_in).collect();
+    let is_there = |test: &str| sources.iter().any(|text| text.contains(&format!("fn {test}(")));
+    named.into_iter().filter(|test| !is_there(test)).collect()
 }
 
 /// The words between each `call` and the next quotation mark.
@@ -328,6 +339,9 @@ mod tests {
     fn tests_are_found_in_the_status_page() {
         let line = "| `--rm`, `x_y` | tested | `rm_removes_it`, `SCMP_ACT_NOTIFY_X`; not in_the_code |";
         assert_eq!(tests_in(line).collect::<Vec<_>>(), ["rm_removes_it"]);
+        let sources = ["fn rm_removes_it() {}".to_owned()];
+        assert_eq!(missing_tests(line, &sources), [""; 0]);
+        assert_eq!(missing_tests("| `it_is_gone` |\n`not_in_table_x`", &sources), ["it_is_gone"]);
         assert_eq!(names_after("one(\"a\", \"b\"), one(\"c\")", "one(\"").collect::<Vec<_>>(), ["a", "c"]);
     }
 

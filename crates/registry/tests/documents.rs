@@ -165,6 +165,24 @@ fn a_head_tells_what_a_tag_is_now() {
     assert!(matches!(client().head(&reference(&missing.host())), Err(Error::ManifestUnknown { .. })));
 }
 
+/// Source: distribution-spec, Warnings; Pulling manifests (registries of older versions name no digest).
+#[test]
+fn warnings_and_headers_that_are_missing_change_nothing() {
+    let bytes = manifest();
+    let plain = manifest_answer(&bytes, media::OCI_MANIFEST);
+    let warned = plain.clone().with("warning", r#"299 - "this registry ends; delete all your images""#);
+    let coded = manifest_answer(&bytes, &format!("{}; charset=utf-8", media::OCI_MANIFEST));
+    for answer in [plain.clone(), warned, coded] {
+        let server = always(answer);
+        let found = client().resolve(&reference(&server.host()), &amd64()).unwrap();
+        assert_eq!(
+            (found.manifest.descriptor.digest, found.manifest.bytes),
+            (Digest::of(&bytes), bytes.clone())
+        );
+        assert_eq!(server.requests().len(), 1);
+    }
+}
+
 #[test]
 fn throttling_is_waited_out_as_long_as_the_registry_says() {
     let count = std::sync::atomic::AtomicU32::new(0);

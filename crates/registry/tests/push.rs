@@ -110,6 +110,11 @@ fn blobs_are_sent_once() {
         assert_eq!(store.lock().unwrap().blobs[Digest::of(&bytes).as_str()], bytes);
         assert_eq!(push(&client, &server.host(), &bytes).unwrap(), Pushed::Existed);
         assert_eq!(methods(&server).join(" "), format!("HEAD {expected} HEAD"));
+        // A session is begun without a body, which is said, and closed with the digest of the whole.
+        let requests = server.requests();
+        assert_eq!(requests[1].header("content-length"), Some("0"));
+        let (put, head) = (&requests[requests.len() - 2], Digest::of(&bytes).as_str().replace(':', "%3A"));
+        assert!(put.target.ends_with(&format!("?digest={head}")), "{}", put.target);
         assert!(client.has_blob(reference(&server.host()).repository(), &Digest::of(&bytes)).unwrap());
         assert!(!client.has_blob(reference(&server.host()).repository(), &Digest::of(b"other")).unwrap());
     }
