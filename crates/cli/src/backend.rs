@@ -5,9 +5,9 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use engine::request::{
-    EnterRequest, ExecRequest, ImportRequest, ImportSource, InspectRequest, KillRequest, LogsRequest,
-    PsRequest, RmRequest, RunRequest, Source, StatsRequest, StopRequest, TreeRequest, UnshareRequest,
-    VolumeCreateRequest, VolumeFilter, VolumePruneRequest,
+    AttachRequest, EnterRequest, ExecRequest, ImportRequest, ImportSource, InspectRequest, KillRequest,
+    LogsRequest, PsRequest, RmRequest, RunRequest, Source, StatsRequest, StopRequest, TreeRequest,
+    UnshareRequest, VolumeCreateRequest, VolumeFilter, VolumePruneRequest,
 };
 use serde_json::Value as Json;
 
@@ -139,6 +139,19 @@ pub fn exec(request: &ExecRequest) -> Result<u8, Failure> {
         None | Some(attach::Outcome::Detached) => Ok(0),
         Some(attach::Outcome::Interrupted(signal)) => Ok(128 + signal as u8),
         Some(attach::Outcome::Exited(code)) => Ok(code.unwrap_or(125)),
+    }
+}
+
+/// Stays with a running container; answers the status to leave with.
+pub fn attach(request: &AttachRequest) -> Result<u8, Failure> {
+    match attach::attach_running(&home()?, request).map_err(failure)? {
+        attach::Outcome::Detached => Ok(0),
+        attach::Outcome::Interrupted(signal) => Ok(128 + signal as u8),
+        attach::Outcome::Exited(Some(code)) => Ok(code),
+        attach::Outcome::Exited(None) => {
+            let message = format!("nobody saw how container {} ended", request.container);
+            Err(Failure::new(message).code(125))
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use crate::failure::{BAD_FLAG, Failure, report};
 use crate::flags::{self, Asked, CommandSpec, Parsed};
 use crate::{help, suggest};
 
+mod attach;
 mod commit;
 mod copy;
 mod cp;
@@ -179,6 +180,7 @@ pub static ENTRIES: &[Entry] = &[
     container(&["run"], &["run"], &run::SPEC, run::work),
     container(&["ps"], &["ls", "ps", "list"], &ps::SPEC, ps::work),
     container(&["exec"], &["exec"], &exec::SPEC, exec::work),
+    container(&["attach"], &["attach"], &attach::SPEC, attach::work),
     container(&["logs"], &["logs"], &logs::SPEC, logs::work),
     container(&["stop"], &["stop"], &stop::SPEC, stop::work),
     container(&["kill"], &["kill"], &kill::SPEC, kill::work),

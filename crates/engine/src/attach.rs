@@ -8,9 +8,11 @@
 //! ```
 
 mod detach;
+mod live;
 mod pump;
 mod terminal;
 
+pub use live::attach_running;
 pub use terminal::terminal_size;
 
 use crate::cell::Cell;
@@ -20,7 +22,7 @@ use crate::{Error, Home, find};
 use detach::DetachKeys;
 use linux::{Errno, signal};
 use pump::{Moved, Pump};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::PipeFlags;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use terminal::RawTerminal;
@@ -187,7 +189,11 @@ pub fn attach_child(
 enum Source<'a> {
     Keeper(Keeper<'a>),
     Child(i32),
+    Log(Box<live::Live>),
 }
+
+/// How often a client that reads the log looks whether anybody looks after the container.
+const LOOK_AGAIN_SECS: i64 = 1;
 
 struct Keeper<'a> {
     home: &'a Home,
@@ -323,13 +329,16 @@ impl Attached<'_> {
             }
         }
         // Without a keeper there is nobody to tell of the end.
-        let timeout =
-            self.source_fd().is_none().then_some(rustix::event::Timespec { tv_sec: 0, tv_nsec: 20_000_000 });
-        match poll(&mut fds, timeout.as_ref()) {
-            Ok(_) => {}
+        let timeout = match &self.source {
+            Source::Log(live) if live.has_more() => Some(Timespec { tv_sec: 0, tv_nsec: 0 }),
+            Source::Log(_) => Some(Timespec { tv_sec: LOOK_AGAIN_SECS, tv_nsec: 0 }),
+            _ => self.source_fd().is_none().then_some(Timespec { tv_sec: 0, tv_nsec: 20_000_000 }),
+        };
+        let changed = match poll(&mut fds, timeout.as_ref()) {
+            Ok(changed) => changed,
             Err(Errno::INTR) => return Ok(Ready::default()),
             Err(errno) => return Err(Error::system("wait for", "the container", errno)),
-        }
+        };
         let mut ready = Ready::default();
         let mut room = true;
         for (fd, what) in fds.iter().zip(&what) {
@@ -353,8 +362,9 @@ impl Attached<'_> {
                 let _ = poll(&mut fds, timeout.as_ref());
             }
         }
-        if self.source_fd().is_none() {
-            ready.source = true;
+        match &self.source {
+            Source::Log(live) => ready.source |= changed == 0 || live.has_more(),
+            _ => ready.source |= self.source_fd().is_none(),
         }
         Ok(ready)
     }
@@ -395,11 +405,13 @@ impl Attached<'_> {
         match &self.source {
             Source::Keeper(keeper) => keeper.socket.as_ref().map(AsFd::as_fd),
             Source::Child(_) => self.init.as_ref().map(AsFd::as_fd),
+            Source::Log(live) => Some(live.fd()),
         }
     }
 
     fn hear(&mut self) -> Result<(), Error> {
         let socket = match &self.source {
+            Source::Log(_) => return self.hear_log(),
             Source::Child(pid) => {
                 let exit = linux::process::wait_child(*pid).ok();
                 // What it wrote is in the pipes; others may hold them open for longer.

@@ -104,6 +104,9 @@ pub struct Running {
     /// The holder's descriptor of its `/dev/shm`, if others may join it.
     #[serde(default)]
     pub shm_fd: Option<i32>,
+    /// The holder's descriptor of the writing end of its stdin, if that is held for who attaches.
+    #[serde(default)]
+    pub stdin_fd: Option<i32>,
     /// What couldn't be done as asked, for `inspect`.
     #[serde(default)]
     pub warnings: Vec<String>,

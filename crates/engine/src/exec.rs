@@ -14,8 +14,6 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use types::caps::CapSet;
 use types::oci::{Process, User};
 
-const SIGHUP: i32 = 1;
-
 /// Runs the process, attached unless detached. `None` if it was left running.
 pub fn exec(home: &Home, request: &ExecRequest) -> Result<Option<Outcome>, Error> {
     if !rustix::process::geteuid().is_root() {
@@ -74,14 +72,8 @@ pub fn exec(home: &Home, request: &ExecRequest) -> Result<Option<Outcome>, Error
 /// have the terminal. What they write is thrown away, as in docker; it ends with the last of them.
 fn keep(master: OwnedFd) -> Result<(), Error> {
     let failed = |errno| Error::system("keep", "the terminal", errno);
-    if let Fork::Child = process::fork().map_err(failed)? {
+    if let Fork::Child = inherited::fork_apart().map_err(failed)? {
         process::set_name(c"berth-exec");
-        // If this one's parent leads the session of the caller's terminal, its end hangs up on the whole group: what of that
-        // is pending from before the session of its own is thrown away.
-        let _ = rustix::process::setsid();
-        linux::signal::ignore(SIGHUP);
-        inherited::reset();
-        inherited::close_streams();
         process::close_others(&[master.as_raw_fd()]);
         let _ = rustix::io::ioctl_fionbio(&master, false);
         let mut buffer = [0; 4096];

@@ -178,6 +178,7 @@ fn start(setup: &mut Setup) -> Result<Live, Error> {
         started_ns: now_ns(),
         cgroup: group.paths().clone(),
         shm_fd,
+        stdin_fd: setup.stdin_writer.as_ref().map(AsRawFd::as_raw_fd),
         warnings: starting.warnings.clone(),
     };
     let init_fd = starting

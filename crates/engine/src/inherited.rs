@@ -1,5 +1,6 @@
 //! Nothing leaks in from the caller (design.md 1): a container is the same whoever started it.
 
+use linux::process::{self, Fork};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Limits of every container, soft and hard; `None` is unlimited. What the caller's hard limits forbid, and berth may
@@ -44,6 +45,26 @@ pub fn reset() {
     (0..rustix::thread::CpuSet::MAX_CPU).for_each(|cpu| all.set(cpu));
     let _ = rustix::thread::sched_setaffinity(None, &all);
     let _ = std::fs::write("/proc/self/oom_score_adj", "0");
+}
+
+/// Signals of the terminal's, and those that end a command.
+const ENDING: [i32; 4] = [1, 2, 3, 15];
+
+/// Forks a process that lives on whatever becomes of the caller: what is sent to the caller's group meanwhile, when its
+/// terminal is interrupted or hangs up, doesn't end the child.
+pub fn fork_apart() -> Result<Fork, linux::Errno> {
+    linux::signal::set_blocked(&ENDING)?;
+    let forked = process::fork();
+    if !matches!(forked, Ok(Fork::Child)) {
+        linux::signal::set_blocked(&[])?;
+        return forked;
+    }
+    let _ = rustix::process::setsid();
+    // What is pending is thrown away; only then is nothing blocked any more.
+    ENDING.into_iter().for_each(linux::signal::ignore);
+    reset();
+    close_streams();
+    forked
 }
 
 /// Keeps the OOM killer away from berth's own processes, where that is allowed.

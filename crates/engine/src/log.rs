@@ -311,6 +311,16 @@ impl Cursor {
         Cursor { dir, number, file: None, at: 0, current: None }
     }
 
+    /// A cursor at the log's end: only what comes from now on.
+    pub fn at_end(dir: PathBuf) -> Result<Cursor, Error> {
+        let number = file_numbers(&dir).last().copied().unwrap_or(0);
+        let mut cursor = Cursor { number, ..Cursor::new(dir) };
+        while let Some((_, there)) = cursor.next_piece()? {
+            cursor.skip(there);
+        }
+        Ok(cursor)
+    }
+
     /// The next piece of output: its header, and how much of it is still to be read. `None` at the log's end, for now.
     pub fn next_piece(&mut self) -> Result<Option<(Header, u32)>, Error> {
         loop {

@@ -7,7 +7,7 @@ use crate::find::{self, Container};
 use crate::log::{Cursor, Stream};
 use crate::request::LogsRequest;
 use crate::{Error, Home};
-use follow::Follower;
+pub(crate) use follow::Follower;
 use select::{Lines, Shown, Starts};
 use std::io::{ErrorKind, Write};
 use std::path::PathBuf;

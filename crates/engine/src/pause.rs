@@ -115,7 +115,7 @@ impl Hold {
         }
         rustix::io::pwrite(&held, b"1", 0).map_err(failed)?;
         let (end, alive) = pipe_with(PipeFlags::CLOEXEC).map_err(failed)?;
-        let watcher = match process::fork().map_err(failed)? {
+        let watcher = match inherited::fork_apart().map_err(failed)? {
             Fork::Parent(pid) => pid,
             Fork::Child => watch(&end, &held, running),
         };
@@ -140,8 +140,6 @@ impl Drop for Hold {
 fn watch(end: &OwnedFd, held: &OwnedFd, running: &Running) -> ! {
     fault::play(Role::Successor);
     process::set_name(c"berth-hold");
-    inherited::reset();
-    inherited::close_streams();
     process::close_others(&[end.as_raw_fd(), held.as_raw_fd()]);
     let mut nothing = [0; 1];
     while rustix::io::read(end, &mut nothing[..]) == Err(Errno::INTR) {}

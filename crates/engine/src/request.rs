@@ -20,8 +20,9 @@ pub mod run;
 pub mod security;
 
 pub use act::{
-    ExecRequest, ImportFrom, ImportRequest, ImportSource, InspectRequest, KillRequest, LogsRequest, PsFilter,
-    PsRequest, RmRequest, StatsRequest, StopRequest, VolumeCreateRequest, VolumeFilter, VolumePruneRequest,
+    AttachRequest, ExecRequest, ImportFrom, ImportRequest, ImportSource, InspectRequest, KillRequest,
+    LogsRequest, PsFilter, PsRequest, RmRequest, StatsRequest, StopRequest, VolumeCreateRequest,
+    VolumeFilter, VolumePruneRequest,
 };
 pub use copy::{CopyEnd, CopyRequest};
 pub use mount::{BindRecursion, MountKind, MountRequest, Propagation, TmpfsOption, VolumeRequest};

@@ -257,6 +257,11 @@ pub fn pidfd_open(pid: i32) -> Result<OwnedFd> {
     rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())
 }
 
+/// A copy of the process's descriptor `number`. Source: pidfd_getfd(2).
+pub fn pidfd_getfd(pidfd: BorrowedFd<'_>, number: i32) -> Result<OwnedFd> {
+    rustix::process::pidfd_getfd(pidfd, number, rustix::process::PidfdGetfdFlags::empty())
+}
+
 /// Sends signal `number` to the process. Source: pidfd_send_signal(2).
 pub fn pidfd_signal(pidfd: BorrowedFd<'_>, number: i32) -> Result<()> {
     // SAFETY: a null siginfo lets the kernel fill it in.

@@ -5,6 +5,7 @@
     reason = "a test's helpers fail the test, and look at files with std"
 )]
 
+mod attach;
 mod exec;
 mod names;
 mod pause;

@@ -17,6 +17,16 @@ pub fn copy_size(master: BorrowedFd<'_>) {
     }
 }
 
+/// Gives it a size that it doesn't keep, so that whatever draws on it draws anew once it has the right one, as docker does
+/// for who attaches again.
+pub fn nudge(master: BorrowedFd<'_>) {
+    if let Ok(mut size) = tcgetwinsize(master) {
+        size.ws_row = size.ws_row.saturating_add(1);
+        size.ws_col = size.ws_col.saturating_add(1);
+        let _ = tcsetwinsize(master, size);
+    }
+}
+
 /// A terminal in raw mode, put back when dropped.
 pub struct RawTerminal {
     fd: BorrowedFd<'static>,

@@ -6,7 +6,7 @@ use crate::{Error, Home};
 use linux::Errno;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
@@ -72,6 +72,11 @@ impl Follower {
             self.log_watched = self.watch(self.log_dir.clone(), events)?;
         }
         Ok(())
+    }
+
+    /// What becomes readable when something has happened.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.inotify.as_fd()
     }
 
     /// Whether the container has ended and all its output is in the log.

@@ -33,6 +33,19 @@ pub struct ExecRequest {
     pub privileged: bool,
 }
 
+/// `berth attach`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttachRequest {
+    /// The container.
+    pub container: String,
+    /// Bytes that leave the terminal; empty means none do.
+    pub detach_keys: Vec<u8>,
+    /// Whether the caller's stdin is the container's too, if that one's is open.
+    pub stdin: bool,
+    /// Whether signals are passed on to it; to one with a terminal they never are.
+    pub sig_proxy: bool,
+}
+
 /// One `--filter` of `berth ps`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PsFilter {
