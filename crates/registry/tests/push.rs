@@ -113,6 +113,13 @@ fn blobs_are_sent_once() {
         // A session is begun without a body, which is said, and closed with the digest of the whole.
         let requests = server.requests();
         assert_eq!(requests[1].header("content-length"), Some("0"));
+        // What is sent has its length and no type of its own.
+        let sent =
+            requests.iter().find(|request| request.method == expected.split(' ').nth(1).unwrap()).unwrap();
+        assert_eq!(sent.header("content-length"), Some(length.to_string().as_str()));
+        if length > 0 {
+            assert_eq!(sent.header("content-type"), Some("application/octet-stream"));
+        }
         let (put, head) = (&requests[requests.len() - 2], Digest::of(&bytes).as_str().replace(':', "%3A"));
         assert!(put.target.ends_with(&format!("?digest={head}")), "{}", put.target);
         assert!(client.has_blob(reference(&server.host()).repository(), &Digest::of(&bytes)).unwrap());
