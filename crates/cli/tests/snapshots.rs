@@ -67,7 +67,7 @@ fn a_commit_is_an_image_with_the_changes_on_top() {
     change(
         &host,
         "box",
-        "echo new >/new; chown 1000:7 /new; chmod 4755 /new; rm -r /etc/passwd; mkdir /d; ln /new /d/link",
+        "echo new >/new; chown 1000:7 /new; chmod 4755 /new; rm -r /etc/passwd; mkdir /d; ln /new /d/link; mv /srv /d/moved",
     );
     let flags =
         ["-m", "a remark", "-a", "ann", "-c", "CMD [\"cat\", \"/new\"]", "-c", "ENV A=1", "-c", "LABEL b=2"];
@@ -75,9 +75,16 @@ fn a_commit_is_an_image_with_the_changes_on_top() {
     assert!(id.starts_with("sha256:") && id.len() == 71, "{id}");
     host.berth(["run", "--rm", "made:1"]).run().ok().stdout_is("new");
     let seen = host
-        .berth(["run", "--rm", "made:1", "sh", "-c", "stat -c '%u:%g %a %h' /new; ls /etc/passwd; echo $A"])
+        .berth([
+            "run",
+            "--rm",
+            "made:1",
+            "sh",
+            "-c",
+            "stat -c '%u:%g %a %h' /new; ls /etc/passwd /srv /d/moved; echo $A",
+        ])
         .run();
-    assert_eq!(seen.text(), "1000:7 4755 2\n1");
+    assert_eq!(seen.text(), "1000:7 4755 2\n/d/moved:\nweb\n1");
     let document = host.berth(["image", "inspect", "made:1"]).run().ok().json()[0].clone();
     assert_eq!(
         (&document["Id"], &document["Author"], &document["Comment"]),

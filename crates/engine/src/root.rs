@@ -158,6 +158,10 @@ fn overlay(
         }
         mount::fsconfig_set_fd(&context, "upperdir", open("upper")?)?;
         mount::fsconfig_set_fd(&context, "workdir", open("work")?)?;
+        // On by default in some kernels: what a container changed would be told by marks that no layer can have.
+        for feature in ["redirect_dir", "metacopy", "index"] {
+            mount::fsconfig_set_string(&context, feature, "off")?;
+        }
         if config.rm() {
             // Without it, unmounting writes everything back that is going to be deleted.
             mount::fsconfig_set_flag(&context, "volatile")?;
