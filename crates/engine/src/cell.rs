@@ -79,15 +79,8 @@ impl ProcessName {
     pub fn open(self) -> Option<OwnedFd> {
         let pidfd = linux::process::pidfd_open(self.pid).ok()?;
         // Opened first, compared then: the number can't go to another process while the descriptor is held and alive.
-        (linux::process::start_time(self.pid) == Some(self.start_time) && !is_zombie(self.pid))
-            .then_some(pidfd)
+        (linux::process::living_since(self.pid) == Some(self.start_time)).then_some(pidfd)
     }
-}
-
-fn is_zombie(pid: i32) -> bool {
-    let Ok(stat) = std::fs::read(format!("/proc/{pid}/stat")) else { return true };
-    let state = stat.iter().rposition(|b| *b == b')').and_then(|end| stat.get(end + 2).copied());
-    matches!(state, Some(b'Z' | b'X') | None)
 }
 
 /// Processes of a started container.

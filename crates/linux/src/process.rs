@@ -339,9 +339,31 @@ pub(crate) fn prctl(option: i32, a: u64, b: u64) -> Result<()> {
 /// Start time of process `pid` in clock ticks since boot: with the boot id and the pid it names a process for ever.
 /// Source: field 22 of /proc/pid/stat.
 pub fn start_time(pid: i32) -> Option<u64> {
-    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
-    parse_start_time(&stat)
+    with_stat(pid, parse_start_time)
 }
+
+/// The same of one that hasn't ended: `None` for a zombie.
+pub fn living_since(pid: i32) -> Option<u64> {
+    with_stat(pid, |stat| {
+        let end = stat.iter().rposition(|b| *b == b')')?;
+        let is_over = matches!(stat.get(end + 2), Some(b'Z' | b'X') | None);
+        if is_over { None } else { parse_start_time(stat) }
+    })
+}
+
+/// Reads `/proc/PID/stat` by one call: lists read it for each container, and a file that says it's empty is otherwise read
+/// in six.
+fn with_stat<T>(pid: i32, parse: impl FnOnce(&[u8]) -> Option<T>) -> Option<T> {
+    use rustix::fs::{CWD, Mode, OFlags, openat};
+    let mut buffer = [0; STAT_BYTES_MAX];
+    let path = format!("/proc/{pid}/stat");
+    let file = openat(CWD, path.as_str(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    let read = rustix::io::read(&file, &mut buffer[..]).ok()?;
+    parse(&buffer[..read])
+}
+
+/// Longest `stat` file: a name of 64 bytes at most, and 52 numbers of up to 20 digits.
+const STAT_BYTES_MAX: usize = 2048;
 
 /// The start time in the bytes of a `stat` file; the command's name may hold anything, so counting starts at the last
 /// parenthesis.
@@ -470,6 +492,8 @@ mod tests {
         let stat = b"42 (a) b) 1 2) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 777 20";
         assert_eq!(parse_start_time(stat), Some(777));
         assert_eq!(parse_start_time(b"42 (a"), None);
-        assert!(start_time(std::process::id() as i32).is_some());
+        let own = std::process::id() as i32;
+        assert!(start_time(own).is_some() && living_since(own) == start_time(own));
+        assert_eq!(living_since(i32::MAX), None);
     }
 }

@@ -20,8 +20,16 @@ pub static SPEC: CommandSpec = CommandSpec {
     trailing: false,
 };
 
+/// `--signal`, if one is given. As with docker, a wrong one is no wrong use of the command.
+pub(super) fn signal(parsed: &Parsed) -> Result<Option<i32>, Failure> {
+    let Some(given) = parsed.one("signal").filter(|given| !given.is_empty()) else { return Ok(None) };
+    number::signal(given)
+        .map(Some)
+        .map_err(|bad| Failure { hint: bad.hint, ..Failure::new(format!("invalid signal: {given}")) })
+}
+
 /// Sends a signal.
 pub fn work(parsed: &Parsed) -> Result<u8, Failure> {
-    let signal = parsed.parsed("signal", number::signal)?.unwrap_or(SIGKILL);
+    let signal = signal(parsed)?.unwrap_or(SIGKILL);
     print_outcomes(backend::kill(&KillRequest { containers: parsed.args(), signal })?)
 }

@@ -30,7 +30,7 @@ pub static SPEC: CommandSpec = CommandSpec {
 pub fn work(parsed: &Parsed) -> Result<u8, Failure> {
     print_outcomes(backend::stop(&StopRequest {
         containers: parsed.args(),
-        signal: parsed.given("signal", number::signal)?,
+        signal: super::kill::signal(parsed)?,
         timeout_secs: parsed.parsed("timeout", number::within(-1, i64::MAX))?,
     })?)
 }

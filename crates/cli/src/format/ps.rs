@@ -126,6 +126,8 @@ pub fn fields(row: &PsRow, full: bool, now: SystemTime) -> Json {
         "CreatedAt": time::go_utc(row.created),
         "Status": status,
         "State": state,
+        // Docker has none either, but for images of several machines in containerd.
+        "Platform": null,
         "Ports": row.ports,
         "Names": row.name,
         "Labels": labels.join(","),

@@ -154,3 +154,15 @@ fn no_port_is_published_yet() {
     host.berth(["container", "port", "none"]).run().code(1).stderr_has(&["no such container: none"]);
     remove(&host, &["web"]);
 }
+
+#[test]
+fn signals_that_do_not_exist_are_named() {
+    let host = Host::new();
+    start(&host, "web", "sleep 1000");
+    for command in ["kill", "stop"] {
+        host.berth([command, "-s", "NOSUCH", "web"]).run().code(1).stderr_has(&["invalid signal: NOSUCH"]);
+    }
+    assert_eq!(inspect(&host, "web", "{{.State.Status}}"), "running");
+    host.berth(["kill", "--signal", "", "web"]).run().ok();
+    remove(&host, &["web"]);
+}
