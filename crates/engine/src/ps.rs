@@ -6,6 +6,7 @@ use crate::pause::is_paused;
 use crate::request::{MountKind, NetworkMode, PsFilter, PsRequest};
 use crate::system::{self, Sizes};
 use crate::{Error, Home};
+use regex_lite::Regex;
 use std::mem::discriminant;
 use types::inert::inert;
 
@@ -87,8 +88,8 @@ pub fn ps(home: &Home, request: &PsRequest) -> Result<Vec<Listed>, Error> {
     keep_between(home, &mut containers, &request.filters)?;
     containers.sort_by_key(|container| std::cmp::Reverse(container.config.created_ns));
     let rows = containers.iter().map(|container| (container, listed(container)));
-    let mut rows: Vec<(&Container, Listed)> =
-        rows.filter(|(_, row)| matches(row, &request.filters)).collect();
+    let filters = Filters::new(&request.filters);
+    let mut rows: Vec<(&Container, Listed)> = rows.filter(|(_, row)| filters.pass(row)).collect();
     rows.truncate(request.last.map_or(usize::MAX, |last| last as usize));
     let (containers, mut rows): (Vec<&Container>, Vec<Listed>) = rows.into_iter().unzip();
     if request.sizes {
@@ -201,18 +202,44 @@ fn command_line(args: &[String]) -> String {
     line
 }
 
-/// Whether filters let a row pass: of each kind one must match, of labels all.
-fn matches(row: &Listed, filters: &[PsFilter]) -> bool {
-    filters.iter().all(|filter| match filter {
-        PsFilter::Label(..) => matches_one(row, filter),
-        _ => filters.iter().filter(|f| discriminant(*f) == discriminant(filter)).any(|f| matches_one(row, f)),
-    })
+/// Filters, ready for many rows.
+struct Filters<'a> {
+    filters: &'a [PsFilter],
+    /// Those of names. One that is no regular expression matches nothing, as in docker.
+    names: Vec<Regex>,
+}
+
+impl<'a> Filters<'a> {
+    fn new(filters: &'a [PsFilter]) -> Filters<'a> {
+        let name = |filter: &PsFilter| match filter {
+            PsFilter::Name(pattern) => Regex::new(pattern).ok(),
+            _ => None,
+        };
+        Filters { filters, names: filters.iter().filter_map(name).collect() }
+    }
+
+    /// Whether they let a row pass: of each kind one must match, of labels all.
+    fn pass(&self, row: &Listed) -> bool {
+        self.filters.iter().all(|filter| match filter {
+            PsFilter::Label(..) => matches_one(row, filter),
+            PsFilter::Name(_) => self.has_name(&row.name),
+            _ => {
+                let same = self.filters.iter().filter(|f| discriminant(*f) == discriminant(filter));
+                same.into_iter().any(|f| matches_one(row, f))
+            }
+        })
+    }
+
+    /// Docker's names have a slash before them, and patterns may or may not.
+    fn has_name(&self, name: &str) -> bool {
+        let slashed = format!("/{name}");
+        self.names.iter().any(|pattern| pattern.is_match(name) || pattern.is_match(&slashed))
+    }
 }
 
 fn matches_one(row: &Listed, filter: &PsFilter) -> bool {
     match filter {
         PsFilter::Id(start) => row.id.starts_with(start.as_str()),
-        PsFilter::Name(pattern) => name_matches(&row.name, pattern),
         PsFilter::Label(key, value) => {
             row.labels.iter().any(|(k, v)| k == key && value.as_ref().is_none_or(|value| v == value))
         }
@@ -220,27 +247,14 @@ fn matches_one(row: &Listed, filter: &PsFilter) -> bool {
             matches!(row.state, ListedState::Exited { code: Some(c), .. } if i32::from(c) == *code)
         }
         PsFilter::Status(word) => row.state.word() == word,
-        // Seen to before there were rows.
-        PsFilter::Ancestor(_) | PsFilter::Before(_) | PsFilter::Since(_) => true,
+        // Seen to before there were rows, or for all of them.
+        PsFilter::Ancestor(_) | PsFilter::Before(_) | PsFilter::Since(_) | PsFilter::Name(_) => true,
         PsFilter::Network(name) => row.networks.contains(name),
         // As docker's without a network: there is nothing that ports would be exposed to.
         PsFilter::Ports { .. } => false,
         PsFilter::Health(word) => row.health == word,
         PsFilter::IsTask(is) => !is,
         PsFilter::Volume(given) => row.mounts.contains(given) || row.targets.contains(given),
-    }
-}
-
-/// Part of a name; `^` and `$` tie it to the beginning and the end, as in docker's regular expressions.
-fn name_matches(name: &str, pattern: &str) -> bool {
-    let (start, pattern) =
-        pattern.strip_prefix('^').map_or((false, pattern), |p| (true, p.strip_prefix('/').unwrap_or(p)));
-    let (end, pattern) = pattern.strip_suffix('$').map_or((false, pattern), |p| (true, p));
-    match (start, end) {
-        (true, true) => name == pattern,
-        (true, false) => name.starts_with(pattern),
-        (false, true) => name.ends_with(pattern),
-        (false, false) => name.contains(pattern),
     }
 }
 
@@ -276,6 +290,11 @@ mod tests {
             vec![],
             vec![name("db"), name("we")],
             vec![name("^web$"), PsFilter::Exited(3)],
+            vec![name("^/web$")],
+            vec![name("/web")],
+            vec![name("w.b")],
+            vec![name("db|^w")],
+            vec![name("[a-"), name("[v-x]eb")],
             vec![label("a", Some("1")), label("b", None)],
             vec![PsFilter::Status("running".to_owned()), PsFilter::Status("exited".to_owned())],
             vec![PsFilter::Id("0123".to_owned())],
@@ -284,10 +303,12 @@ mod tests {
             vec![PsFilter::Network("none".to_owned()), PsFilter::Health("none".to_owned())],
             vec![PsFilter::IsTask(false)],
         ] {
-            assert!(matches(&web, &good), "{good:?}");
+            assert!(Filters::new(&good).pass(&web), "{good:?}");
         }
         for bad in [
             vec![name("db"), name("^eb")],
+            vec![name("[a-")],
+            vec![name("^/eb")],
             vec![name("web"), PsFilter::Exited(0)],
             vec![label("a", Some("1")), label("c", None)],
             vec![PsFilter::Id("123".to_owned())],
@@ -297,7 +318,7 @@ mod tests {
             vec![PsFilter::Ports { protocol: "tcp".to_owned(), range: (80, 80) }],
             vec![PsFilter::IsTask(true)],
         ] {
-            assert!(!matches(&web, &bad), "{bad:?}");
+            assert!(!Filters::new(&bad).pass(&web), "{bad:?}");
         }
     }
 

@@ -60,7 +60,7 @@ fn ports(key: &str, value: &str) -> Result<PsFilter, BadValue> {
 fn filter(key: &str, value: &str) -> Result<PsFilter, BadValue> {
     Ok(match key {
         "id" => PsFilter::Id(value.to_owned()),
-        "name" => PsFilter::Name(value.strip_prefix('/').unwrap_or(value).to_owned()),
+        "name" => PsFilter::Name(value.to_owned()),
         "label" => {
             let (key, value) = filter::label(value);
             PsFilter::Label(key, value)
@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn filters_parse_as_dockers() {
-        assert_eq!(filter("name", "/web"), Ok(PsFilter::Name("web".into())));
+        assert_eq!(filter("name", "^/web$"), Ok(PsFilter::Name("^/web$".into())));
         assert_eq!(filter("label", "a=b"), Ok(PsFilter::Label("a".into(), Some("b".into()))));
         assert_eq!(filter("label", "a"), Ok(PsFilter::Label("a".into(), None)));
         assert_eq!(filter("exited", "137"), Ok(PsFilter::Exited(137)));

@@ -51,7 +51,7 @@ pub struct AttachRequest {
 pub enum PsFilter {
     /// Start of an id.
     Id(String),
-    /// Part of a name.
+    /// Regular expression that a part of the name matches.
     Name(String),
     /// A label, and its value if given.
     Label(String, Option<String>),
