@@ -18,6 +18,7 @@ use engine::{Home, attach, images, pieces, volumes};
 use linux::process::Exit;
 use types::digest::Digest;
 use types::image::media::Compression;
+use types::kind::Kind;
 use types::reference::Reference;
 
 use crate::explain;
@@ -131,7 +132,11 @@ pub fn run(request: &RunRequest, plan: &PullPlan) -> Result<u8, Failure> {
 /// Runs a process in a container; answers the status to leave with.
 pub fn exec(request: &ExecRequest) -> Result<u8, Failure> {
     let of_run = |error: engine::Error| match &error {
-        // As docker: what isn't about the program is an ordinary failure.
+        // As docker: a directory that isn't there counts as a program that isn't.
+        engine::Error::Exec { source: runtime::Error::Step { errno: linux::Errno::NOENT, .. }, .. } => {
+            Failure::of_run(Kind::CommandNotFound, error.to_string(), error.hint())
+        }
+        // What isn't about the program is an ordinary failure.
         engine::Error::Exec { .. } => Failure::of_run(error.kind(), error.to_string(), error.hint()),
         _ => Failure::of(error.kind(), error.to_string(), error.hint()),
     };

@@ -32,6 +32,8 @@ pub static SPEC: CommandSpec = CommandSpec {
 };
 
 fn request(parsed: &Parsed) -> Result<ExecRequest, Failure> {
+    // As docker, for whom these are no wrong use of the command.
+    let ordinary = |failure: Failure| failure.code(1);
     let mut command = parsed.args();
     let container = command.remove(0);
     Ok(ExecRequest {
@@ -40,8 +42,8 @@ fn request(parsed: &Parsed) -> Result<ExecRequest, Failure> {
         interactive: parsed.switch("interactive"),
         tty: parsed.switch("tty"),
         detach: parsed.switch("detach"),
-        detach_keys: leaving_keys(parsed)?,
-        env: env_changes(parsed)?,
+        detach_keys: leaving_keys(parsed).map_err(ordinary)?,
+        env: env_changes(parsed).map_err(ordinary)?,
         user: parsed.one("user").filter(|user| !user.is_empty()).map(str::to_owned),
         workdir: parsed.given("workdir", name::absolute)?,
         privileged: parsed.switch("privileged"),

@@ -28,7 +28,7 @@ impl Format {
     pub fn parse(text: &str, default: &str) -> Format {
         let unescape = |text: &str| text.replace("\\t", "\t").replace("\\n", "\n");
         match text.trim() {
-            "json" => Format::Json,
+            "json" | "{{json .}}" => Format::Json,
             "" | "table" => Format::Table(unescape(default)),
             trimmed => match trimmed.strip_prefix("table") {
                 Some(rest) if rest.starts_with([' ', '\\', '\t', '{']) => {
@@ -60,7 +60,7 @@ pub fn rows(
     rows: impl IntoIterator<Item = Json>,
 ) -> Result<String, Failure> {
     match format {
-        Format::Json => Ok(rows.into_iter().map(|row| format!("{}\n", json(&value(&row)))).collect()),
+        Format::Json => Ok(rows.into_iter().map(|row| go_json(&json(&value(&row))) + "\n").collect()),
         Format::Lines(source) => {
             let template = compile(source)?;
             let mut text = String::new();
@@ -80,6 +80,12 @@ pub fn rows(
             Ok(table::align(&lines))
         }
     }
+}
+
+/// A row's JSON as Go writes it: with what HTML would act on escaped. Source: encoding/json, HTMLEscape.
+fn go_json(document: &Json) -> String {
+    // They stand in strings only.
+    document.to_string().replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
 }
 
 /// Docker's status of an inspection whose template doesn't parse.
@@ -268,6 +274,7 @@ mod tests {
     fn formats_are_told_apart() {
         let parse = |text| Format::parse(text, "{{.ID}}\t{{.Names}}");
         assert_eq!(parse("json"), Format::Json);
+        assert_eq!(parse("{{json .}}"), Format::Json);
         assert_eq!(parse("table"), Format::Table("{{.ID}}\t{{.Names}}".into()));
         assert_eq!(parse("table {{.ID}}\\t{{.X}}"), Format::Table("{{.ID}}\t{{.X}}".into()));
         assert_eq!(parse("{{.ID}}\\t{{.X}}"), Format::Lines("{{.ID}}\t{{.X}}".into()));
@@ -328,5 +335,12 @@ mod tests {
         let text = rows(&format, &[("ID", "CONTAINER ID"), ("Names", "NAMES")], data.clone()).expect("valid");
         assert_eq!(text, "CONTAINER ID   NAMES\nc1             web\n");
         assert_eq!(rows(&Format::Json, &[], data).expect("valid"), "{\"ID\":\"c1\",\"Names\":\"web\"}\n");
+    }
+
+    #[test]
+    fn rows_of_json_are_escaped_as_gos() {
+        let row = json!({"Command": "a <b> && c"});
+        let text = rows(&Format::Json, &[], [row]).expect("valid");
+        assert_eq!(text, "{\"Command\":\"a \\u003cb\\u003e \\u0026\\u0026 c\"}\n");
     }
 }

@@ -21,7 +21,8 @@ fn each_flag_has_its_effect() {
         .run()
         .ok()
         .stdout_is("file kept flag\n/usr\n33\n7");
-    exec(&host, &["--env-file", "/none"], "true").run().failed().stderr_has(&["/none"]);
+    exec(&host, &["--env-file", "/none"], "true").run().code(1).stderr_has(&["/none"]);
+    exec(&host, &["-w", "/none"], "true").run().code(127).stderr_has(&["/none"]);
     exec(&host, &["-u", "no-such-user"], "true").run().failed().stderr_has(&["no-such-user"]);
     exec(&host, &["-i"], "cat").stdin("through").run().ok().stdout_is("through");
     exec(&host, &[], "echo out; echo err >&2; exit 9").run().code(9).stdout_is("out").stderr_has(&["err"]);
@@ -34,7 +35,7 @@ fn each_flag_has_its_effect() {
     assert!(until(PATIENCE, || exec(&host, &[], "cat /tmp/done").run().text() == "done"));
     host.berth(["exec", "web", "no-such-program"]).run().code(127);
     host.berth(["exec", "web", "/"]).run().code(126);
-    exec(&host, &["--detach-keys", "a,,b"], "true").run().failed().stderr_has(&["a,,b"]);
+    exec(&host, &["--detach-keys", "a,,b"], "true").run().code(1).stderr_has(&["a,,b"]);
     remove(&host, &["web"]);
     host.berth(["exec", "web", "true"]).run().code(1).stderr_has(&["no such container: web"]);
 }
