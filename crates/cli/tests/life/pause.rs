@@ -35,6 +35,12 @@ impl Counter {
     }
 }
 
+/// Waits until a container has said that its traps are set.
+#[track_caller]
+fn is_ready(host: &Host, name: &str) {
+    assert!(until(PATIENCE, || host.berth(["logs", name]).run().text() == "ready"), "{name}");
+}
+
 #[test]
 fn a_paused_container_stands_still_and_says_so() {
     let host = Host::new();
@@ -93,7 +99,7 @@ fn exec_and_rm_refuse_a_paused_container() {
 #[test]
 fn a_paused_container_is_stopped_killed_and_removed() {
     let host = Host::new();
-    let trap = "trap 'exit 7' TERM; trap 'echo usr >/tmp/usr' USR1; while :; do sleep 0.01; done";
+    let trap = "trap 'exit 7' TERM; trap 'echo usr >/tmp/usr' USR1; echo ready; while :; do sleep 0.01; done";
     for (command, code) in [
         (&["stop"][..], "7"),
         (&["kill"], "137"),
@@ -101,7 +107,7 @@ fn a_paused_container_is_stopped_killed_and_removed() {
         (&["stop", "-t", "0"], "7"),
     ] {
         start(&host, "web", trap);
-        host.berth(["exec", "web", "true"]).run().ok();
+        is_ready(&host, "web");
         host.berth(["pause", "web"]).run().ok();
         let ended = host.berth(command.iter().chain(&["web"])).run().ok().stdout_is("web");
         assert!(ended.took < Duration::from_secs(5), "{command:?} took {:?}", ended.took);
@@ -128,11 +134,12 @@ fn a_paused_container_is_stopped_killed_and_removed() {
 fn a_signal_thaws_as_in_docker() {
     let host = Host::new();
     // With a signal of its own to stop it, any other one waits until it runs on.
-    let script = "trap 'touch /tmp/usr' USR1; trap 'exit 7' QUIT; while :; do sleep 0.01; done";
+    let script = "trap 'touch /tmp/usr' USR1; trap 'exit 7' QUIT; echo ready; while :; do sleep 0.01; done";
     let run = ["run", "-d", "--name", "own", "--stop-signal", "QUIT", "@host", "sh", "-c", script];
     host.berth(run).run().ok();
     start(&host, "plain", script);
     for name in ["own", "plain"] {
+        is_ready(&host, name);
         host.berth(["pause", name]).run().ok();
         host.berth(["kill", "-s", "USR1", name]).run().ok();
     }
