@@ -36,6 +36,7 @@ const TESTS: &[(&str, &[&str])] = &[
     ("runtime", &["kernel_tests"]),
     ("runtime_resources", &[]),
     ("runtime_mounts", &["cgroup"]),
+    ("life", &["a_paused_container_stands", "figures_are"]),
     ("run_flags", &["memory", "cpu", "pids_limit", "device", "cgroupns", "oom_score"]),
 ];
 
