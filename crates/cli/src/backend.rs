@@ -129,6 +129,22 @@ pub fn run(request: &RunRequest, plan: &PullPlan) -> Result<u8, Failure> {
     }
 }
 
+/// A reader of the events from `since` to `until`.
+pub fn events(
+    filter: engine::events::Filter,
+    since: Option<SystemTime>,
+    until: Option<SystemTime>,
+) -> Result<engine::events::Reader, Failure> {
+    engine::events::Reader::new(&home()?, filter, since, until).map_err(failure)
+}
+
+/// The next events; `None` when there will be no more.
+pub fn next_events(
+    reader: &mut engine::events::Reader,
+) -> Result<Option<Vec<engine::events::Event>>, Failure> {
+    reader.next_batch().map_err(failure)
+}
+
 /// Runs a process in a container; answers the status to leave with.
 pub fn exec(request: &ExecRequest) -> Result<u8, Failure> {
     let of_run = |error: engine::Error| match &error {

@@ -15,6 +15,7 @@ mod copy;
 mod cp;
 mod diff;
 mod enter;
+mod events;
 mod exec;
 mod export;
 mod history;
@@ -224,6 +225,13 @@ pub static ENTRIES: &[Entry] = &[
     volume(&["prune"], &volume::PRUNE, volume::prune),
     other(PIECES, &["unshare"], &unshare::SPEC, unshare::work),
     other(PIECES, &["enter"], &enter::SPEC, enter::work),
+    Entry {
+        names: &["events"],
+        under: Some((Object::System, &["events"])),
+        group: HOST,
+        spec: &events::SPEC,
+        work: events::work,
+    },
     under(HOST, Object::System, &["df"], &system::DF, system::df),
     under(HOST, Object::System, &["prune"], &system::PRUNE, system::prune),
     other(HOST, &["info"], &info::SPEC, info::work),

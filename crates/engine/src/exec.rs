@@ -3,7 +3,7 @@
 use crate::attach::{self, Outcome};
 use crate::request::{EnvChange, ExecRequest};
 use crate::users::{self, UserFiles};
-use crate::{Config, Error, Home, find, inherited, pause, root, spec};
+use crate::{Config, Error, Home, events, find, inherited, pause, root, spec};
 use linux::Errno;
 use linux::process::{self, Fork};
 use runtime::cgroup::Cgroup;
@@ -44,6 +44,8 @@ pub fn exec(home: &Home, request: &ExecRequest) -> Result<Option<Outcome>, Error
             Some(Stdio { stdin: None, stdout: null().map_err(failed)?, stderr: null().map_err(failed)? })
         }
     };
+    let told = events::Exec::created(home, &container.config, &request.command);
+    told.started();
     let started = runtime::exec::exec(Exec {
         pid: running.init.pid,
         pidfd: pidfd.as_fd(),
@@ -53,7 +55,10 @@ pub fn exec(home: &Home, request: &ExecRequest) -> Result<Option<Outcome>, Error
         preserve_fds: 0,
         trace: false,
     })
-    .map_err(|source| Error::Exec { container: request.container.clone(), source })?;
+    .map_err(|source| {
+        told.died(127);
+        Error::Exec { container: request.container.clone(), source }
+    })?;
     let terminal = started.terminal;
     if request.detach {
         terminal.map(keep).transpose()?;
@@ -64,6 +69,9 @@ pub fn exec(home: &Home, request: &ExecRequest) -> Result<Option<Outcome>, Error
     let outcome = attach::attach_child(streams, terminal, started.pid, started.pidfd)?;
     if outcome == Outcome::Detached {
         kept.map(keep).transpose()?;
+    }
+    if let Outcome::Exited(code) = outcome {
+        told.died(code.unwrap_or(255));
     }
     Ok(Some(outcome))
 }

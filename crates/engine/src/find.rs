@@ -4,7 +4,7 @@
 use crate::cell::{self, Cell, CellLock, Ended, now_ns};
 use crate::claims::Claims;
 use crate::keeper::{self, Streams, Task};
-use crate::{Config, Error, Home, log, pause, rename, root, teardown};
+use crate::{Config, Error, Home, events, log, pause, rename, root, teardown};
 use linux::process::{self, Fork};
 
 /// A container as it is now.
@@ -230,6 +230,7 @@ pub fn finish_removal(home: &Home, name: &str) -> bool {
     }
     let _ = root::remove(home, &cell);
     claims.release_name(name, &id);
+    events::destroyed_unseen(home, &id);
     true
 }
 
@@ -264,9 +265,19 @@ pub fn reap(home: &Home, cell: &Cell) {
             intent.slots.iter().for_each(|slot| claims.release_range(*slot, &cell.id));
         }
         forget_record(home, &cell.id);
+        events::destroyed_unseen(home, &cell.id);
         cell.remove();
         return;
     };
+    if let Some(running) = cell.running() {
+        let (code, oom_killed, finished_ns) = match cell.ended() {
+            Some(ended) => (ended.code, ended.oom_killed, ended.finished_ns),
+            None => (None, false, now_ns()),
+        };
+        let name = config.name.clone();
+        let death = events::Death { name, code, oom_killed, started_ns: running.started_ns, finished_ns };
+        events::ended(home, &config, &death, true);
+    }
     let rm = config.rm() || cell.removal_requested();
     if !rm {
         let ended = cell.ended().unwrap_or_else(|| Ended {

@@ -13,7 +13,7 @@ use crate::cell::{Cell, CellLock, ProcessName, Running, now_ns};
 use crate::config::RootSource;
 use crate::keeper::{self, Streams, Task};
 use crate::wire::{self, FromClient, InitEnded, ToClient};
-use crate::{Config, Error, Home, inherited, root, shm, teardown, volumes};
+use crate::{Config, Error, Home, events, inherited, root, shm, teardown, volumes};
 use linux::fault::{self, Role};
 use linux::process::{self, Exit, Fork};
 use runtime::cgroup::{self, Cgroup, Hierarchy};
@@ -224,6 +224,8 @@ fn start(setup: &mut Setup) -> Result<Live, Error> {
             return Err(error);
         }
     };
+    events::container(&setup.home, config, "start", &[]);
+    fault::point("start told to all");
     let started = ToClient::Started { pid, steps };
     if let Some(master) = terminal {
         let _ = wire::send(&setup.client, &started, &[master.as_fd()]);

@@ -13,7 +13,7 @@ pub use sources::{Staging, Streams};
 use crate::cell::{self, Cell, Ended, Running, now_ns};
 use crate::log::{self, Writer};
 use crate::wire::{InitEnded, ToClient};
-use crate::{Config, Home, teardown, volumes};
+use crate::{Config, Home, events, teardown, volumes};
 use linux::fault::{self, Role};
 use linux::{Errno, process};
 use rustix::event::{Timespec, epoll};
@@ -336,6 +336,15 @@ impl<'a> Keeper<'a> {
             let _ = task.cell.write("exit.json", &ended);
         }
         fault::point("end written");
+        let death = events::Death {
+            name: task.cell.intent().map_or_else(|| task.config.name.clone(), |intent| intent.name),
+            code,
+            oom_killed,
+            started_ns: ended.started_ns,
+            finished_ns: ended.finished_ns,
+        };
+        events::ended(&task.home, &task.config, &death, task.generation > 0 || self.holder.is_none());
+        fault::point("end told to all");
         // Whoever waits for the end finds them gone.
         volumes::container_ended(&task.home, &task.config);
         let totals = self.writer.as_ref().map_or([0; 2], Writer::totals);

@@ -20,6 +20,7 @@ pub mod claims;
 pub mod config;
 pub mod copy;
 mod error;
+pub mod events;
 pub mod exec;
 pub mod find;
 mod holder;

@@ -14,7 +14,7 @@
 use crate::cell::{Cell, Running};
 use crate::find::{self, Container, State};
 use crate::stop::Outcomes;
-use crate::{Error, Home, inherited};
+use crate::{Error, Home, events, inherited};
 use linux::Errno;
 use linux::fault::{self, Role};
 use linux::process::{self, Exit, Fork};
@@ -33,7 +33,9 @@ pub fn pause(home: &Home, containers: &[String]) -> Outcomes {
         if is_paused(running) {
             return Err(state(given, "is already paused"));
         }
-        Ok(group(running)?.freeze().map_err(runtime::Error::from)?)
+        group(running)?.freeze().map_err(runtime::Error::from)?;
+        events::container(home, &container.config, "pause", &[]);
+        Ok(())
     })
 }
 
@@ -46,6 +48,7 @@ pub fn unpause(home: &Home, containers: &[String]) -> Outcomes {
             if let Ok(held) = open_held(&container.cell(home), OFlags::empty()) {
                 let _ = ftruncate(&held, 0);
             }
+            events::container(home, &container.config, "unpause", &[]);
             Ok(())
         }
         _ => Err(state(given, "is not paused")),

@@ -14,7 +14,7 @@
 use crate::cell::Cell;
 use crate::claims::Claims;
 use crate::find::{self, State};
-use crate::{Config, Error, Home, rm};
+use crate::{Config, Error, Home, events, rm};
 use linux::fault;
 use serde::{Deserialize, Serialize};
 use types::id::{self, ContainerId};
@@ -72,7 +72,9 @@ pub fn rename(home: &Home, given: &str, new: &str) -> Result<(), Error> {
         let _ = std::fs::remove_file(cell.path.join(RENAMING));
         return Err(error);
     }
-    complete(&claims, &cell, &renamed, &renaming)
+    complete(&claims, &cell, &renamed, &renaming)?;
+    events::container(home, &renamed, "rename", &[("oldName", &format!("/{}", renaming.from))]);
+    Ok(())
 }
 
 fn claim(home: &Home, claims: &Claims<'_>, name: &str, id: &str) -> Result<(), Error> {

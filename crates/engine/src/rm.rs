@@ -16,7 +16,7 @@ use crate::claims::Claims;
 use crate::find::{self, Container, State};
 use crate::request::RmRequest;
 use crate::stop::{Outcomes, kill_hard, settle};
-use crate::{Error, Home, cell, pause, root, volumes};
+use crate::{Error, Home, cell, events, pause, root, volumes};
 use linux::{Errno, fault};
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
@@ -62,6 +62,7 @@ pub fn rm(home: &Home, request: &RmRequest) -> Outcomes {
     fault::point("rows removed");
     for (_, one) in &doomed {
         if let Doom::Running { init, running } = &one.doom {
+            events::container(home, &one.container.config, "kill", &[("signal", "9")]);
             kill_hard(init, running);
         }
     }
@@ -147,6 +148,7 @@ impl Doomed {
             Claims::of(home).release_name(&self.container.config.name, &self.container.config.id);
             fault::point("name released");
         }
+        events::destroyed(home, &self.container.config);
         if matches!(self.doom, Doom::Ended { .. }) {
             self.cell.remove();
         }

@@ -10,7 +10,7 @@ use crate::request::{RunRequest, Source};
 use crate::shm::Shm;
 use crate::spec::{self, Given, Neighbour, WantedUserns};
 use crate::wire::{self, FromClient, ToClient};
-use crate::{Config, Error, Home, find, host_image, names, root, teardown, volumes};
+use crate::{Config, Error, Home, events, find, host_image, names, root, teardown, volumes};
 use linux::fault;
 use runtime::Step;
 use runtime::cgroup::{self, Hierarchy};
@@ -55,6 +55,7 @@ pub fn run(home: &Home, request: RunRequest) -> Result<Ran, Error> {
         ));
     }
     let created = create(home, request)?;
+    events::made(home, &created.config, !detach);
     let mut ready = match prepare(home, &created, cidfile.as_deref()) {
         Ok(ready) => ready,
         Err(error) => {

@@ -3,7 +3,7 @@
 use crate::cell::{Cell, has_ended};
 use crate::find::{self, State};
 use crate::request::{KillRequest, StopRequest};
-use crate::{Error, Home, cell, pause};
+use crate::{Config, Error, Home, cell, events, pause};
 use linux::{Errno, process};
 use runtime::cgroup::Cgroup;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -29,10 +29,11 @@ pub fn stop(home: &Home, request: &StopRequest) -> Outcomes {
         (given.clone(), result)
     });
     let mut outcomes: Outcomes = outcomes.collect();
-    wait_or_kill(&mut stopping.iter_mut().map(|(_, one)| one).collect::<Vec<_>>());
+    wait_or_kill(home, &mut stopping.iter_mut().map(|(_, one)| one).collect::<Vec<_>>());
     for (at, one) in &stopping {
-        if let Err(error) = settle(home, &one.cell) {
-            outcomes[*at].1 = Err(error);
+        match settle(home, &one.cell) {
+            Ok(()) => events::container(home, &one.config, "stop", &[]),
+            Err(error) => outcomes[*at].1 = Err(error),
         }
     }
     outcomes
@@ -40,6 +41,7 @@ pub fn stop(home: &Home, request: &StopRequest) -> Outcomes {
 
 /// A container that was asked to end.
 struct Stopping {
+    config: Config,
     cell: Cell,
     running: cell::Running,
     init: OwnedFd,
@@ -60,15 +62,22 @@ fn begin(home: &Home, request: &StopRequest, container: &find::Container) -> Res
         .unwrap_or(TIMEOUT_SECS);
     let wait = u64::try_from(timeout).ok().map(Duration::from_secs);
     let stopping = Stopping {
+        config: config.clone(),
         cell: container.cell(home),
         running: running.clone(),
         init,
         // A time beyond what the clock can tell is never.
         kill_at: wait.and_then(|wait| Instant::now().checked_add(wait)),
     };
+    told_kill(home, config, signal);
     send(&stopping.init, signal, &config.id)?;
     pause::thaw(running)?;
     Ok(Some(stopping))
+}
+
+/// Tells of a signal, before it's sent: what it does is told after it.
+fn told_kill(home: &Home, config: &Config, signal: i32) {
+    events::container(home, config, "kill", &[("signal", &signal.to_string())]);
 }
 
 /// Sends a signal; a process that has ended meanwhile is no failure.
@@ -91,7 +100,7 @@ pub(crate) fn kill_hard(init: &OwnedFd, running: &cell::Running) {
 }
 
 /// Waits until each has ended, killing those whose time is up.
-fn wait_or_kill(stopping: &mut [&mut Stopping]) {
+fn wait_or_kill(home: &Home, stopping: &mut [&mut Stopping]) {
     loop {
         let now = Instant::now();
         let mut next: Option<Instant> = None;
@@ -102,6 +111,7 @@ fn wait_or_kill(stopping: &mut [&mut Stopping]) {
             }
             match one.kill_at {
                 Some(at) if at <= now => {
+                    told_kill(home, &one.config, SIGKILL);
                     kill_hard(&one.init, &one.running);
                     one.kill_at = None;
                 }
@@ -146,6 +156,7 @@ pub fn kill(home: &Home, request: &KillRequest) -> Outcomes {
                 hint: format!("`berth inspect {given}` tells how it ended"),
             });
         };
+        told_kill(home, &container.config, request.signal);
         match request.signal {
             SIGKILL => {
                 kill_hard(&init, running);

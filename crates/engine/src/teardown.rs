@@ -3,7 +3,7 @@
 
 use crate::cell::Cell;
 use crate::claims::Claims;
-use crate::{Config, Home, root, volumes};
+use crate::{Config, Home, events, root, volumes};
 use linux::fault;
 use runtime::cgroup::{Cgroup, Hierarchy};
 
@@ -28,6 +28,10 @@ pub fn ended(home: &Home, config: &Config, cell: &Cell, group: Option<Cgroup>, r
             claims.release_range(slot, &config.id);
             fault::point("range released");
         }
+    }
+    if rm {
+        events::destroyed(home, config);
+        fault::point("removal told");
     }
     cell.remove();
 }

@@ -6,6 +6,7 @@
 )]
 
 mod attach;
+mod events;
 mod exec;
 mod names;
 mod pause;

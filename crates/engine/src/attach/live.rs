@@ -71,6 +71,7 @@ pub fn attach_running(home: &Home, request: &AttachRequest) -> Result<Outcome, E
         sig_proxy: request.sig_proxy && !tty,
         ..Streams::default()
     };
+    crate::events::container(home, config, "attach", &[]);
     stay(Source::Log(Box::new(live)), streams, master, Some(init))
 }
 

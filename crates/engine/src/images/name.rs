@@ -1,7 +1,7 @@
 //! Giving images names and taking them away.
 
 use super::open_store;
-use crate::{Error, Home, find};
+use crate::{Error, Home, events, find};
 use types::reference::Reference;
 
 /// What `rmi` did.
@@ -28,7 +28,10 @@ pub fn tag(home: &Home, source: &str, target: &str) -> Result<(), Error> {
     let target = new_name(target)?;
     let store = open_store(home)?;
     let image = store.resolve_image(source)?;
-    Ok(store.tag(&image.id, &target)?)
+    store.tag(&image.id, &target)?;
+    let id = image.id.to_string();
+    events::object(home, "image", "tag", &id, &[("name", &target.familiar())]);
+    Ok(())
 }
 
 /// Removes a name, and the image with its last one. With `force` several names of an id go together; an image that
@@ -49,7 +52,8 @@ pub fn remove(home: &Home, given: &str, force: bool) -> Result<Removed, Error> {
         && matches!(user.state, find::State::Running(_) | find::State::Created)
     {
         if by_name && force {
-            let untagged = store.untag_image(&image.id)?.into_iter().map(familiar).collect();
+            let untagged: Vec<String> = store.untag_image(&image.id)?.into_iter().map(familiar).collect();
+            untagged.iter().for_each(|_| events::object(home, "image", "untag", &id, &[("name", &id)]));
             return Ok(Removed { untagged, deleted: Vec::new() });
         }
         let name = user.config.name;
@@ -60,6 +64,9 @@ pub fn remove(home: &Home, given: &str, force: bool) -> Result<Removed, Error> {
         });
     }
     let removed = store.remove_image(given, force)?;
+    let tell = |action| events::object(home, "image", action, &id, &[("name", &id)]);
+    removed.untagged.iter().for_each(|_| tell("untag"));
+    removed.deleted.iter().for_each(|_| tell("delete"));
     let layers = removed.deleted_layers.into_iter().map(|chain| chain.to_string());
     Ok(Removed {
         untagged: removed.untagged.into_iter().map(familiar).collect(),

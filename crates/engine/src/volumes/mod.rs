@@ -13,7 +13,7 @@ mod local;
 use crate::cell::Cell;
 use crate::request::{MountKind, MountRequest, VolumeCreateRequest, VolumeFilter, VolumePruneRequest};
 use crate::stop::Outcomes;
-use crate::{Config, Error, Home, find, images};
+use crate::{Config, Error, Home, events, find, images};
 use local::Backing;
 use serde_json::{Value as Json, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -56,6 +56,9 @@ pub fn create(home: &Home, request: &VolumeCreateRequest) -> Result<(String, boo
     check_driver(&name, request.driver.as_deref())?;
     let store = images::open_store(home)?;
     let (_, made) = make(&store, &name, &labels, &request.options, Durability::Synced)?;
+    if made {
+        events::object(home, "volume", "create", &name, &[("driver", DRIVER)]);
+    }
     Ok((name, made))
 }
 
@@ -190,7 +193,9 @@ fn remove_one(home: &Home, store: &Store, name: &str, but: Option<&str>) -> Resu
         return Err(Error::VolumeInUse { name: name.to_owned(), by });
     }
     unmount(&store.paths().volume_data(name));
-    Ok(store.remove_volume(locked)?)
+    store.remove_volume(locked)?;
+    events::object(home, "volume", "destroy", name, &[("driver", DRIVER)]);
+    Ok(())
 }
 
 /// Ids of the containers whose configurations name a volume.
