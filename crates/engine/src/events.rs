@@ -20,10 +20,13 @@ mod read;
 pub use filter::Filter;
 pub use read::Reader;
 
+use crate::cell::{Cell, now_ns};
+use crate::request::{MountKind, MountRequest};
 use crate::{Config, Home};
 use log::Log;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use types::reference::Reference;
 
 /// Whom an event is about.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,10 +115,52 @@ pub(crate) fn made(home: &Home, config: &Config, attached: bool) {
     Log::of(home).append_all(events);
 }
 
-/// Tells what was done to the image or volume (`kind`) called `id`.
-pub(crate) fn object(home: &Home, kind: &str, action: &str, id: &str, attributes: Attributes<'_>) {
-    let attributes = attributes.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-    Log::of(home).append(Event::new(kind, action, id, attributes));
+/// Tells that a container's program was started, and its volumes mounted for it.
+pub(crate) fn started(home: &Home, config: &Config) {
+    let mut events = mounts(config, true);
+    events.push(Event::of_container(config, "start", &[]));
+    Log::of(home).append_all(events);
+}
+
+/// The mounts of a container's volumes, or their ends.
+fn mounts(config: &Config, begin: bool) -> Vec<Event> {
+    let event = |mount: &MountRequest| {
+        let MountKind::Volume(volume) = &mount.kind else { return None };
+        let mut attributes = vec![("driver", "local".to_owned()), ("container", config.id.clone())];
+        if begin {
+            attributes.push(("destination", mount.target.to_string_lossy().into_owned()));
+            attributes.push(("propagation", String::new()));
+            attributes.push(("read/write", (!mount.read_only).to_string()));
+        }
+        let attributes = attributes.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        let action = if begin { "mount" } else { "unmount" };
+        Some(Event::new("volume", action, volume.name.as_deref()?, attributes))
+    };
+    config.mounts.iter().filter_map(event).collect()
+}
+
+/// Tells what was done to images, by id or by name, which is their attribute `name` as well, without its tag.
+pub(crate) fn images<'a>(home: &Home, action: &str, ids: impl IntoIterator<Item = (&'a str, &'a str)>) {
+    let event = |(id, name): (&str, &str)| {
+        Event::new("image", action, id, [("name".to_owned(), name.to_owned())].into())
+    };
+    Log::of(home).append_all(ids.into_iter().map(event).collect());
+}
+
+/// Tells what was done with the name of an image.
+pub(crate) fn reference(home: &Home, action: &str, reference: &Reference) {
+    let name = reference.repository().familiar();
+    let id = match reference.familiar() {
+        id if id == name => format!("{name}:latest"),
+        id => id,
+    };
+    images(home, action, [(id.as_str(), name.as_str())]);
+}
+
+/// Tells what was done to a volume.
+pub(crate) fn volume(home: &Home, action: &str, name: &str) {
+    let attributes = [("driver".to_owned(), "local".to_owned())].into();
+    Log::of(home).append(Event::new("volume", action, name, attributes));
 }
 
 /// How a container's run ended.
@@ -140,7 +185,7 @@ pub(crate) fn ended(home: &Home, config: &Config, death: &Death, maybe_told: boo
     let code = death.code.unwrap_or(255).to_string();
     let secs = (death.finished_ns - death.started_ns).max(0) / 1_000_000_000;
     let more = [("exitCode", code.as_str()), ("execDuration", &secs.to_string())];
-    let mut events = Vec::new();
+    let mut events = mounts(config, false);
     if death.oom_killed {
         events.push(Event::of_renamed(config, &death.name, "oom", &[]));
     }
@@ -151,8 +196,23 @@ pub(crate) fn ended(home: &Home, config: &Config, death: &Death, maybe_told: boo
     Log::of(home).append_after(&config.id, &["start", "die"], death.started_ns, |last| match last {
         Some(last) if last.action == "die" => Vec::new(),
         Some(_) => events,
-        None => [Event::of_container(config, "start", &[])].into_iter().chain(events).collect(),
+        None => {
+            let begun = mounts(config, true).into_iter();
+            begun.chain([Event::of_container(config, "start", &[])]).chain(events).collect()
+        }
     });
+}
+
+/// The same for one whose keeper was killed, unless it has told so: with what the container's directory says of the end.
+pub(crate) fn ended_unseen(home: &Home, cell: &Cell, config: &Config) {
+    let Some(running) = cell.running() else { return };
+    let (code, oom_killed, finished_ns) = match cell.ended() {
+        Some(ended) => (ended.code, ended.oom_killed, ended.finished_ns),
+        None => (None, false, now_ns()),
+    };
+    let name = config.name.clone();
+    let death = Death { name, code, oom_killed, started_ns: running.started_ns, finished_ns };
+    ended(home, config, &death, true);
 }
 
 /// A command that is executed in a container.

@@ -269,15 +269,7 @@ pub fn reap(home: &Home, cell: &Cell) {
         cell.remove();
         return;
     };
-    if let Some(running) = cell.running() {
-        let (code, oom_killed, finished_ns) = match cell.ended() {
-            Some(ended) => (ended.code, ended.oom_killed, ended.finished_ns),
-            None => (None, false, now_ns()),
-        };
-        let name = config.name.clone();
-        let death = events::Death { name, code, oom_killed, started_ns: running.started_ns, finished_ns };
-        events::ended(home, &config, &death, true);
-    }
+    events::ended_unseen(home, cell, &config);
     let rm = config.rm() || cell.removal_requested();
     if !rm {
         let ended = cell.ended().unwrap_or_else(|| Ended {

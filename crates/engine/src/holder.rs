@@ -224,7 +224,7 @@ fn start(setup: &mut Setup) -> Result<Live, Error> {
             return Err(error);
         }
     };
-    events::container(&setup.home, config, "start", &[]);
+    events::started(&setup.home, config);
     fault::point("start told to all");
     let started = ToClient::Started { pid, steps };
     if let Some(master) = terminal {

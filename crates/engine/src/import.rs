@@ -3,7 +3,7 @@
 use crate::images::install::configuration;
 use crate::images::{change, name, open_store, pull};
 use crate::request::{ImportFrom, ImportRequest, ImportSource};
-use crate::{Error, Home};
+use crate::{Error, Home, events};
 use std::fs::File;
 use std::io;
 use std::sync::Mutex;
@@ -83,5 +83,7 @@ pub fn import(home: &Home, request: &ImportRequest) -> Result<String, Error> {
         repository_digest: None,
         references: reference.into_iter().collect(),
     };
-    Ok(open_store(home)?.make_image(recipe, &Limits::default(), &|_, _| {})?.to_string())
+    let id = open_store(home)?.make_image(recipe, &Limits::default(), &|_, _| {})?.to_string();
+    events::images(home, "import", [(id.as_str(), id.as_str())]);
+    Ok(id)
 }

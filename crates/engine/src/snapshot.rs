@@ -142,5 +142,6 @@ pub fn export(home: &Home, given: &str, out: &mut dyn Write) -> Result<(), Error
         _ => Snapshot::of(home, &container)?.view()?,
     };
     pack::write_tree(view.as_fd(), out)?;
+    crate::events::container(home, &container.config, "export", &[]);
     Ok(())
 }

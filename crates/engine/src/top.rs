@@ -43,6 +43,7 @@ pub fn top(home: &Home, given: &str, ps_options: &[String]) -> Result<Top, Error
         let cell = |column: &columns::Column| crate::inert(&context.cell(*column, &process)).into_owned();
         columns.iter().map(|(_, column)| cell(column)).collect()
     };
+    crate::events::container(home, &container.config, "top", &[]);
     Ok(Top {
         rows: processes.map(cells).collect(),
         titles: columns.iter().map(|(title, _)| (*title).to_owned()).collect(),

@@ -200,3 +200,45 @@ fn each_end_is_told_once_whoever_is_killed() {
         }
     }
 }
+
+#[test]
+fn images_and_volumes_are_told_of_too() {
+    let host = Host::new();
+    load_app(&host);
+    host.berth(["tag", "app", "other:1"]).run().ok();
+    let path = host.path("saved.tar");
+    host.berth(["save", "-o"]).arg(&path).arg("app").run().ok();
+    host.berth(["volume", "create", "data"]).run().ok();
+    host.berth(["run", "-d", "--name", "box", "-v", "data:/v:ro", "app", "sleep", "1000"]).run().ok();
+    host.berth(["top", "box"]).run().ok();
+    let committed = host.berth(["commit", "-m", "words", "box", "made"]).text();
+    host.berth(["export", "-o"]).arg(&path).arg("box").run().ok();
+    remove(&host, &["box"]);
+    host.berth(["volume", "rm", "data"]).run().ok();
+    host.berth(["rmi", "other:1"]).run().ok();
+    host.berth(["rmi", "app", "made"]).run().ok();
+
+    let events = told(&host, &["type=image"]);
+    assert_eq!(actions(&events), ["load", "tag", "save", "untag", "untag", "delete", "untag", "delete"]);
+    let id = events[0]["id"].as_str().unwrap();
+    assert!(id.starts_with("sha256:"), "{id}");
+    assert_eq!(
+        (&events[1]["id"], &events[1]["Actor"]["Attributes"]["name"]),
+        (&id.into(), &"other:1".into())
+    );
+    assert_eq!(told(&host, &["image=other"]).len(), 1);
+
+    let events = told(&host, &["type=volume", "volume=data"]);
+    assert_eq!(actions(&events), ["create", "mount", "unmount", "destroy"]);
+    let mount = &events[1]["Actor"]["Attributes"];
+    assert_eq!(
+        (&mount["destination"], &mount["read/write"], &mount["driver"]),
+        (&"/v".into(), &"false".into(), &"local".into())
+    );
+    assert!(events[1].get("status").is_none());
+
+    let events = told(&host, &["container=box"]);
+    assert_eq!(actions(&events), ["create", "start", "top", "commit", "export", "kill", "die", "destroy"]);
+    let commit = &events[3]["Actor"]["Attributes"];
+    assert_eq!((&commit["comment"], &commit["imageID"]), (&"words".into(), &committed.into()));
+}

@@ -125,27 +125,32 @@ impl Log {
         }
     }
 
+    /// Writes events by one write(2): all of them or none.
     fn write(&self, newest: &mut Newest, events: Vec<Event>) -> Result<(), Errno> {
+        let mut lines = Vec::new();
         for event in events {
-            let time_ns = now_ns().max(newest.last_ns);
+            newest.last_ns = now_ns().max(newest.last_ns);
+            let time_ns = newest.last_ns;
             let event = Event { time: time_ns / 1_000_000_000, time_ns, ..event };
-            let Ok(mut line) = serde_json::to_vec(&event) else { continue };
-            line.push(b'\n');
-            if newest.len > 0 && newest.len + line.len() as u64 > self.file_bytes_max {
-                self.put_by()?;
-                *newest = Newest { last_ns: newest.last_ns, ..self.lock()? };
-            }
-            match rustix::io::write(&newest.file, &line) {
-                Ok(written) if written == line.len() => newest.len += written as u64,
-                failed => {
-                    // No half lines on a full disk.
-                    ftruncate(&newest.file, newest.len)?;
-                    return failed.and(Err(Errno::NOSPC));
-                }
-            }
-            newest.last_ns = time_ns;
+            // Plain data always serialises.
+            lines.extend(serde_json::to_vec(&event).unwrap_or_default());
+            lines.push(b'\n');
         }
-        Ok(())
+        if lines.is_empty() {
+            return Ok(());
+        }
+        if newest.len > 0 && newest.len + lines.len() as u64 > self.file_bytes_max {
+            self.put_by()?;
+            *newest = self.lock()?;
+        }
+        match rustix::io::write(&newest.file, &lines) {
+            Ok(written) if written == lines.len() => Ok(()),
+            failed => {
+                // No half lines on a full disk.
+                ftruncate(&newest.file, newest.len)?;
+                failed.and(Err(Errno::NOSPC))
+            }
+        }
     }
 
     /// Gives the newest file a number, and removes those that are too many. The caller has its lock.

@@ -5,7 +5,7 @@ use super::name::new_name;
 use super::open_store;
 use crate::pause::Hold;
 use crate::snapshot::Snapshot;
-use crate::{Config, Error, Home, find};
+use crate::{Config, Error, Home, events, find};
 use rustix::pipe::{PipeFlags, pipe_with};
 use std::fs::File;
 use std::io;
@@ -69,12 +69,17 @@ pub fn commit(home: &Home, request: &CommitRequest) -> Result<String, Error> {
         comment: request.message.clone(),
         empty_layer: !is_changed,
     });
+    let name = reference.as_ref().map(ToString::to_string).unwrap_or_default();
     let make = Make { store: &store, config, reference, base: &base.layers };
     let made = match is_changed {
         false => make.run(None),
         true => make.with_layer(&snapshot),
     };
     drop(hold);
+    if let Ok(id) = &made {
+        let more = [("comment", request.message.as_str()), ("imageID", id), ("imageRef", &name)];
+        events::container(home, container_config, "commit", &more);
+    }
     made
 }
 

@@ -5,7 +5,7 @@ use super::install::{Parts, check_is_image, configuration, diff_ids, install, ma
 use super::layout::{FULL_NAME, REF_NAME, blob_name};
 use super::{Progress, host_platform, open_store};
 use crate::request::ImportSource;
-use crate::{Error, Home};
+use crate::{Error, Home, events};
 use serde::Deserialize;
 use std::io;
 use store::{Input, NewLayer, Recipe, Store};
@@ -55,13 +55,16 @@ pub fn load(home: &Home, source: &ImportSource, progress: &dyn Progress) -> Resu
     let store = open_store(home)?;
     let archive = Archive::open(input, &what, &store.paths().tmp())?;
     let loader = Loader { store: &store, archive: &archive, what: &what, progress };
-    match loader.read("manifest.json", MANIFEST_BYTES_MAX)? {
+    let loaded = match loader.read("manifest.json", MANIFEST_BYTES_MAX)? {
         Some(bytes) => loader.docker(&bytes),
         None => match loader.read("index.json", MANIFEST_BYTES_MAX)? {
             Some(bytes) => loader.layout(&bytes),
             None => Err(loader.refused("it has neither manifest.json (docker) nor index.json (OCI)")),
         },
-    }
+    }?;
+    let ids: Vec<String> = loaded.iter().map(|image| image.id.to_string()).collect();
+    events::images(home, "load", ids.iter().map(|id| (id.as_str(), id.as_str())));
+    Ok(loaded)
 }
 
 struct Loader<'a> {

@@ -30,7 +30,7 @@ pub fn tag(home: &Home, source: &str, target: &str) -> Result<(), Error> {
     let image = store.resolve_image(source)?;
     store.tag(&image.id, &target)?;
     let id = image.id.to_string();
-    events::object(home, "image", "tag", &id, &[("name", &target.familiar())]);
+    events::images(home, "tag", [(id.as_str(), target.familiar().as_str())]);
     Ok(())
 }
 
@@ -53,7 +53,7 @@ pub fn remove(home: &Home, given: &str, force: bool) -> Result<Removed, Error> {
     {
         if by_name && force {
             let untagged: Vec<String> = store.untag_image(&image.id)?.into_iter().map(familiar).collect();
-            untagged.iter().for_each(|_| events::object(home, "image", "untag", &id, &[("name", &id)]));
+            events::images(home, "untag", untagged.iter().map(|_| (id.as_str(), id.as_str())));
             return Ok(Removed { untagged, deleted: Vec::new() });
         }
         let name = user.config.name;
@@ -64,7 +64,7 @@ pub fn remove(home: &Home, given: &str, force: bool) -> Result<Removed, Error> {
         });
     }
     let removed = store.remove_image(given, force)?;
-    let tell = |action| events::object(home, "image", action, &id, &[("name", &id)]);
+    let tell = |action| events::images(home, action, [(id.as_str(), id.as_str())]);
     removed.untagged.iter().for_each(|_| tell("untag"));
     removed.deleted.iter().for_each(|_| tell("delete"));
     let layers = removed.deleted_layers.into_iter().map(|chain| chain.to_string());

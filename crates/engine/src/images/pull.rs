@@ -2,7 +2,7 @@
 
 use super::install::{Parts, check_is_image, install};
 use super::{Progress, host_platform, open_store};
-use crate::{Error, Home, wire};
+use crate::{Error, Home, events, wire};
 use linux::process::{self, Fork};
 use registry::{Client, Credentials, Resolved, Settings};
 use serde::{Deserialize, Serialize};
@@ -70,7 +70,9 @@ pub fn pull(home: &Home, request: &PullRequest, progress: &dyn Progress) -> Resu
     let platform = platform(request.platform.as_deref())?;
     let store = open_store(home)?;
     let client = client()?;
-    pull_with(&store, &client, &reference, &platform, request.platform.is_some(), progress)
+    let pulled = pull_with(&store, &client, &reference, &platform, request.platform.is_some(), progress)?;
+    events::reference(home, "pull", &pulled.reference);
+    Ok(pulled)
 }
 
 /// Whether the image of that name, for that machine if one is wanted, is here.

@@ -1,7 +1,7 @@
 //! `berth push`: images to registries.
 
 use super::{look_at_store, open_store, pull};
-use crate::{Error, Home};
+use crate::{Error, Home, events};
 use registry::{Client, Pushed};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -111,6 +111,7 @@ pub fn push(
     sending.config(&config, &image)?;
     let digest = client.push_manifest(reference, &media_type, &bytes)?;
     store.record_manifest(&image.id, made.as_ref(), Some((reference.repository(), &digest)))?;
+    events::reference(home, "push", reference);
     Ok(PushedImage { reference: reference.clone(), digest, manifest_bytes: bytes.len() as u64 })
 }
 

@@ -3,7 +3,7 @@
 
 use super::layout::{DockerImage, LayoutWriter};
 use super::look_at_store;
-use crate::{Error, Home};
+use crate::{Error, Home, events};
 use std::io::Write;
 use store::{Image, Layer, Store};
 use types::digest::ImageId;
@@ -18,10 +18,14 @@ pub fn save(home: &Home, given: &[String], out: &mut dyn Write) -> Result<(), Er
     let wanted = wanted(&store, given)?;
     let mut saver = Saver { store: &store, out: LayoutWriter::new(out)? };
     let mut images = Vec::new();
+    let mut ids = Vec::new();
     for (image, names) in wanted {
+        ids.push(image.id.to_string());
         images.push(saver.image(&image, names)?);
     }
-    saver.out.finish_docker(&images)
+    saver.out.finish_docker(&images)?;
+    events::images(home, "save", ids.iter().map(|id| (id.as_str(), id.as_str())));
+    Ok(())
 }
 
 /// The images in the order given, each once, with the names that it is saved under.

@@ -6,7 +6,7 @@ use super::{made_up_name, make};
 use crate::config::RootSource;
 use crate::request::mount::clean_target;
 use crate::request::{MountKind, MountRequest, RunRequest, VolumeRequest, VolumesFrom};
-use crate::{Config, Error, Home, find, images, snapshot};
+use crate::{Config, Error, Home, events, find, images, snapshot};
 use linux::Errno;
 use linux::mount::{self, attr};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
@@ -72,7 +72,7 @@ pub(crate) fn attach<'a>(
                 Some(open_path(CWD, Path::new("/")).map_err(|e| Error::system("open", "/", e))?)
             }
             MountKind::Volume(volume) => {
-                let pin = ready(&store, volume, durability)?;
+                let pin = ready(home, &store, volume, durability)?;
                 let from = Image { root, target: &wanted.target };
                 let source = fill_and_open(&pin, volume, &from);
                 attached.pins.push(pin);
@@ -140,7 +140,12 @@ fn layers_of(store: &Store, reference: &str) -> Result<Vec<PathBuf>, Error> {
 }
 
 /// A volume that there is, and stays.
-fn ready(store: &Store, request: &mut VolumeRequest, durability: Durability) -> Result<VolumePin, Error> {
+fn ready(
+    home: &Home,
+    store: &Store,
+    request: &mut VolumeRequest,
+    durability: Durability,
+) -> Result<VolumePin, Error> {
     let mut labels = request.labels.clone();
     let name = match &request.name {
         Some(name) => name.clone(),
@@ -151,7 +156,10 @@ fn ready(store: &Store, request: &mut VolumeRequest, durability: Durability) -> 
         }
     };
     loop {
-        let (volume, _) = make(store, &name, &labels, &request.options, durability)?;
+        let (volume, made) = make(store, &name, &labels, &request.options, durability)?;
+        if made {
+            events::volume(home, "create", &name);
+        }
         match store.pin_volume(&name) {
             // Removed in between.
             Err(store::Error::NoVolume { .. }) if !volume.data.exists() => {}

@@ -57,7 +57,7 @@ pub fn create(home: &Home, request: &VolumeCreateRequest) -> Result<(String, boo
     let store = images::open_store(home)?;
     let (_, made) = make(&store, &name, &labels, &request.options, Durability::Synced)?;
     if made {
-        events::object(home, "volume", "create", &name, &[("driver", DRIVER)]);
+        events::volume(home, "create", &name);
     }
     Ok((name, made))
 }
@@ -194,7 +194,7 @@ fn remove_one(home: &Home, store: &Store, name: &str, but: Option<&str>) -> Resu
     }
     unmount(&store.paths().volume_data(name));
     store.remove_volume(locked)?;
-    events::object(home, "volume", "destroy", name, &[("driver", DRIVER)]);
+    events::volume(home, "destroy", name);
     Ok(())
 }
 
