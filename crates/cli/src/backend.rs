@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use engine::request::{
     AttachRequest, EnterRequest, ExecRequest, ImportRequest, ImportSource, InspectRequest, KillRequest,
-    LogsRequest, PsRequest, RmRequest, RunRequest, Source, StatsRequest, StopRequest, TreeRequest,
-    UnshareRequest, VolumeCreateRequest, VolumeFilter, VolumePruneRequest,
+    LogsRequest, PsRequest, RmRequest, RunRequest, Source, StartRequest, StatsRequest, StopRequest,
+    TreeRequest, UnshareRequest, VolumeCreateRequest, VolumeFilter, VolumePruneRequest,
 };
 use serde_json::Value as Json;
 
@@ -82,15 +82,21 @@ impl PullPlan {
     }
 }
 
-fn run_with_image(home: &Home, request: &RunRequest, plan: &PullPlan) -> Result<Ran, engine::Error> {
-    let Source::Image(image) = &request.source else { return engine::run::run(home, request.clone()) };
+/// Makes a container by `make`, pulling its image first if need be.
+fn with_image(
+    home: &Home,
+    request: &RunRequest,
+    plan: &PullPlan,
+    make: fn(&Home, RunRequest) -> Result<Ran, engine::Error>,
+) -> Result<Ran, engine::Error> {
+    let Source::Image(image) = &request.source else { return make(home, request.clone()) };
     let wants_other = plan.platform.is_some() && plan.policy == PullPolicy::Missing;
     if plan.policy == PullPolicy::Always
         || (wants_other && !images::pull::is_here(home, image, plan.platform.as_deref())?)
     {
         plan.pull(home, image)?;
     }
-    match engine::run::run(home, request.clone()) {
+    match make(home, request.clone()) {
         // Nothing has been made yet.
         Err(engine::Error::Store(engine::StoreError::NoImage { .. }))
             if plan.policy == PullPolicy::Missing =>
@@ -100,7 +106,7 @@ fn run_with_image(home: &Home, request: &RunRequest, plan: &PullPlan) -> Result<
                 To::Stderr.write(&format!("Unable to find image '{name}' locally\n"));
             }
             plan.pull(home, image)?;
-            engine::run::run(home, request.clone())
+            make(home, request.clone())
         }
         other => other,
     }
@@ -108,8 +114,8 @@ fn run_with_image(home: &Home, request: &RunRequest, plan: &PullPlan) -> Result<
 
 /// Runs a container; answers the status to leave with.
 pub fn run(request: &RunRequest, plan: &PullPlan) -> Result<u8, Failure> {
-    let of_run = |error: engine::Error| Failure::of_run(error.kind(), error.to_string(), error.hint());
-    let ran = run_with_image(&Home::from_env().map_err(of_run)?, request, plan).map_err(of_run)?;
+    let home = Home::from_env().map_err(of_run)?;
+    let ran = with_image(&home, request, plan, engine::run::run).map_err(of_run)?;
     if request.explain {
         eprint!("{}", explain::text(&ran.steps));
     }
@@ -118,12 +124,62 @@ pub fn run(request: &RunRequest, plan: &PullPlan) -> Result<u8, Failure> {
             println!("{}", ran.id);
             Ok(0)
         }
-        Some(attach::Outcome::Detached) => Ok(0),
-        Some(attach::Outcome::Interrupted(signal)) => Ok(128 + signal as u8),
-        Some(attach::Outcome::Exited(Some(code))) => Ok(code),
-        Some(attach::Outcome::Exited(None)) => Err(Failure::new(format!(
-            "nobody saw container {} end: its holder and its keeper were killed",
-            ran.name
+        Some(outcome) => status_of(outcome, &ran.name),
+    }
+}
+
+/// A failure to run something, with docker's status.
+fn of_run(error: engine::Error) -> Failure {
+    Failure::of_run(error.kind(), error.to_string(), error.hint())
+}
+
+/// Makes a container, and prints its id.
+pub fn create(request: &RunRequest, plan: &PullPlan) -> Result<u8, Failure> {
+    let home = Home::from_env().map_err(of_run)?;
+    let ran = with_image(&home, request, plan, engine::start::create).map_err(of_run)?;
+    println!("{}", ran.id);
+    Ok(0)
+}
+
+/// Starts containers.
+pub fn start(requests: &[StartRequest]) -> Result<Vec<Outcome>, Failure> {
+    let home = home()?;
+    let start = |request: &StartRequest| {
+        (request.container.clone(), engine::start::start(&home, request).map(drop).map_err(failure))
+    };
+    Ok(requests.iter().map(start).collect())
+}
+
+/// Starts a container and stays with it; answers the status to leave with.
+pub fn start_attached(request: &StartRequest) -> Result<u8, Failure> {
+    let ran = engine::start::start(&home()?, request).map_err(failure)?;
+    ran.outcome.map_or(Ok(0), |outcome| status_of(outcome, &ran.name))
+}
+
+/// Stops containers, and starts those that were stopped.
+pub fn restart(request: &StopRequest) -> Result<Vec<Outcome>, Failure> {
+    let home = home()?;
+    let outcomes = engine::stop::stop(&home, request).into_iter().map(|(given, stopped)| {
+        let request = StartRequest { container: given.clone(), ..StartRequest::default() };
+        let started = stopped.and_then(|()| engine::start::start(&home, &request));
+        (given, started.map(drop).map_err(failure))
+    });
+    Ok(outcomes.collect())
+}
+
+/// Starts what should run after a boot.
+pub fn boot() -> Result<Vec<Outcome>, Failure> {
+    Ok(failures(engine::start::boot(&home()?).map_err(failure)?))
+}
+
+/// The status to leave with after having stayed with container `name`.
+fn status_of(outcome: attach::Outcome, name: &str) -> Result<u8, Failure> {
+    match outcome {
+        attach::Outcome::Detached => Ok(0),
+        attach::Outcome::Interrupted(signal) => Ok(128 + signal as u8),
+        attach::Outcome::Exited(Some(code)) => Ok(code),
+        attach::Outcome::Exited(None) => Err(Failure::new(format!(
+            "nobody saw container {name} end: its holder and its keeper were killed"
         ))
         .code(125)),
     }
@@ -194,6 +250,9 @@ pub fn row(listed: Listed) -> PsRow {
             ListedState::Created => PsState::Created,
             ListedState::Running { since_ns } => PsState::Running(moment(since_ns)),
             ListedState::Paused { since_ns } => PsState::Paused(moment(since_ns)),
+            ListedState::Restarting { code, at_ns } => {
+                PsState::Restarting(code.map_or(-1, i32::from), moment(at_ns))
+            }
             ListedState::Exited { code, at_ns } => PsState::Exited(code.map(i32::from), moment(at_ns)),
         },
         ports: String::new(),

@@ -10,6 +10,7 @@ use crate::flags::{self, Asked, CommandSpec, Parsed};
 use crate::{help, suggest};
 
 mod attach;
+mod boot;
 mod commit;
 mod copy;
 mod cp;
@@ -41,6 +42,7 @@ mod rm;
 mod rmi;
 mod run;
 mod save;
+mod start;
 mod stats;
 mod stop;
 mod system;
@@ -179,6 +181,9 @@ const fn other(
 /// All commands, in the order of the help.
 pub static ENTRIES: &[Entry] = &[
     container(&["run"], &["run"], &run::SPEC, run::work),
+    container(&["create"], &["create"], &run::CREATE, run::create),
+    container(&["start"], &["start"], &start::SPEC, start::work),
+    container(&["restart"], &["restart"], &start::RESTART, start::restart),
     container(&["ps"], &["ls", "ps", "list"], &ps::SPEC, ps::work),
     container(&["exec"], &["exec"], &exec::SPEC, exec::work),
     container(&["attach"], &["attach"], &attach::SPEC, attach::work),
@@ -232,6 +237,7 @@ pub static ENTRIES: &[Entry] = &[
         spec: &events::SPEC,
         work: events::work,
     },
+    under(HOST, Object::System, &["boot"], &boot::SPEC, boot::work),
     under(HOST, Object::System, &["df"], &system::DF, system::df),
     under(HOST, Object::System, &["prune"], &system::PRUNE, system::prune),
     other(HOST, &["info"], &info::SPEC, info::work),

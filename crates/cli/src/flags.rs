@@ -232,9 +232,10 @@ impl Parsed {
         self.many(name).last().copied()
     }
 
-    /// All values of a flag, in order.
+    /// All values of a flag, in order; none of one that the command lacks.
     pub fn many(&self, name: &str) -> Vec<&str> {
-        self.matches.get_many::<String>(name).into_iter().flatten().map(String::as_str).collect()
+        let values = self.matches.try_get_many::<String>(name).ok().flatten();
+        values.into_iter().flatten().map(String::as_str).collect()
     }
 
     /// All values of a flag with their places on the command line.

@@ -11,6 +11,7 @@ pub mod mount_option;
 pub mod name;
 pub mod namespace;
 pub mod number;
+pub mod restart;
 pub mod security;
 pub mod sysctl;
 pub mod tmpfs;

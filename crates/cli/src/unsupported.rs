@@ -96,7 +96,6 @@ pub static RUN: &[Unsupported] = &[
     flag("oom-kill-disable", ""),
     short('p', flag("publish", NETWORKS)),
     short('P', flag("publish-all", NETWORKS)),
-    flag("restart", ""),
     flag("runtime", "berth's own runtime runs every container"),
     flag("storage-opt", ""),
     flag("use-api-socket", ""),

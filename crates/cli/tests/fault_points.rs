@@ -106,6 +106,60 @@ fn a_removal_is_killed_at_each_point() {
 }
 
 #[test]
+fn a_creation_is_killed_at_each_point() {
+    let command: Vec<&str> = ["create", "--name", "box"].into_iter().chain(PROGRAM).collect();
+    at_each_point(&command, |_| {}, 6);
+}
+
+/// Kills a start of `box`, which is there before, at each point in turn: it's there afterwards, and can be started.
+fn a_start_loses_nothing(prepare: impl Fn(&Host), least: usize) {
+    let host = Host::new();
+    prepare(&host);
+    let points = points(&host, &["start", "box"], |host| {
+        host.berth(["wait", "box"]).run().ok();
+        host.berth(["rm", "-f", "box"]).run().ok();
+    });
+    assert!(points.len() >= least, "{points:?}");
+    for (point, done) in points {
+        prepare(&host);
+        let output = host.berth(["start", "box"]).env("BERTH_FAULT", &point).run();
+        let point = format!("killed at {point}, after {done}");
+        if point.contains("at client") {
+            assert_eq!(output.status, 137, "{point}: it wasn't killed");
+        }
+        let mut last = String::new();
+        let starts = until(PATIENCE, || {
+            host.berth(["wait", "box"]).run();
+            let again = host.berth(["start", "-a", "box"]).run();
+            last = again.err();
+            again.status == 3
+        });
+        assert!(starts, "{point}: it doesn't start: {last}");
+        assert_eq!(host.berth(["diff", "box"]).text(), "C /etc\nA /etc/kept", "{point}");
+        host.berth(["rm", "-f", "box"]).run().ok();
+        assert_eq!(host.berth(["ps", "-aq"]).text(), "", "{point}");
+    }
+}
+
+#[test]
+fn a_start_of_what_was_created_is_killed_at_each_point() {
+    let script = "echo kept >/etc/kept; sleep 0.02; exit 3";
+    let prepare = |host: &Host| {
+        host.berth(["create", "--name", "box", "@host", "sh", "-c", script]).run().ok();
+    };
+    a_start_loses_nothing(prepare, 25);
+}
+
+#[test]
+fn a_start_of_what_has_ended_is_killed_at_each_point() {
+    let script = "echo kept >/etc/kept; sleep 0.02; exit 3";
+    let prepare = |host: &Host| {
+        host.berth(["run", "--name", "box", "@host", "sh", "-c", script]).run().code(3);
+    };
+    a_start_loses_nothing(prepare, 25);
+}
+
+#[test]
 fn an_exec_is_killed_at_each_step() {
     let host = Host::new();
     host.berth(["run", "-d", "--name", "box", "@host", "sleep", "100"]).run().ok();

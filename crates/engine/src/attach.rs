@@ -16,7 +16,7 @@ pub use live::attach_running;
 pub use terminal::terminal_size;
 
 use crate::cell::Cell;
-use crate::request::{ExecRequest, RunRequest};
+use crate::request::{ExecRequest, RunRequest, StartRequest};
 use crate::wire::{self, FromClient, ToClient};
 use crate::{Error, Home, find};
 use detach::DetachKeys;
@@ -66,6 +66,25 @@ impl Streams {
         streams.with_pipes(request.detach, true)
     }
 
+    /// Makes the pipes that a container needs which is started again.
+    pub fn for_start(made: &RunRequest, start: &StartRequest) -> Result<Streams, Error> {
+        let streams = Streams {
+            interactive: made.interactive,
+            tty: made.tty,
+            detach_keys: start.detach_keys.clone(),
+            sig_proxy: start.sig_proxy,
+            ..Streams::default()
+        };
+        // Without the caller's stdin, the container's waits for somebody else.
+        let own_stdin = start.attach && start.interactive;
+        let mut streams = streams.with_pipes(!own_stdin, false)?;
+        if start.attach {
+            streams.make_output()?;
+        }
+        streams.interactive &= own_stdin;
+        Ok(streams)
+    }
+
     /// Makes the pipes that a process in a container needs.
     pub fn for_exec(request: &ExecRequest) -> Result<Streams, Error> {
         let streams = Streams {
@@ -81,19 +100,8 @@ impl Streams {
 
     fn with_pipes(mut self, detach: bool, output: bool) -> Result<Streams, Error> {
         let failed = |errno| Error::system("make", "a pipe", errno);
-        let pipe = || rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(failed);
         if !detach && output {
-            let mut writers = Vec::new();
-            for slot in &mut self.out {
-                let (reader, writer) = pipe()?;
-                let _ = rustix::pipe::fcntl_setpipe_size(&writer, crate::log::FRAME_BYTES_MAX);
-                let _ = rustix::io::ioctl_fionbio(&reader, true);
-                *slot = Some(reader);
-                writers.push(writer);
-            }
-            if let (Some(err), Some(out)) = (writers.pop(), writers.pop()) {
-                self.writers = Some([out, err]);
-            }
+            self.make_output()?;
         }
         if self.interactive && !self.tty {
             let own = rustix::stdio::stdin();
@@ -107,6 +115,21 @@ impl Streams {
             }
         }
         Ok(self)
+    }
+
+    fn make_output(&mut self) -> Result<(), Error> {
+        let mut writers = Vec::new();
+        for slot in &mut self.out {
+            let (reader, writer) = pipe()?;
+            let _ = rustix::pipe::fcntl_setpipe_size(&writer, crate::log::FRAME_BYTES_MAX);
+            let _ = rustix::io::ioctl_fionbio(&reader, true);
+            *slot = Some(reader);
+            writers.push(writer);
+        }
+        if let (Some(err), Some(out)) = (writers.pop(), writers.pop()) {
+            self.writers = Some([out, err]);
+        }
+        Ok(())
     }
 
     /// The keeper's ends of the output.
@@ -123,6 +146,10 @@ impl Streams {
     pub fn take_stdin_writer(&mut self) -> Option<OwnedFd> {
         self.stdin_writer.take()
     }
+}
+
+fn pipe() -> Result<(OwnedFd, OwnedFd), Error> {
+    rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|errno| Error::system("make", "a pipe", errno))
 }
 
 /// Signals that are passed on to the container: those that docker passes on, and that can be.

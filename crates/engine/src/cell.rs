@@ -11,13 +11,14 @@
 //!   held        locked by whoever has paused it for a while: see `pause`
 //!   renaming    what `rename` is at
 //!   remove      whoever sees the end removes the container too
+//!   stopped     a user stopped it: it isn't started again
 //!   name        the link of `names/` that it had, once it's given back
 //! ```
 //!
 //! States, by files and kernel:
 //! - lock held, no run.json: being created
 //! - run.json, first process alive: running (with a free lock: on its own; the next command looks after it)
-//! - exit.json, or first process gone: ended
+//! - exit.json, or first process gone: ended; with a next start in it, that is waited for
 //! - lock free and no run.json: its creation was cut short; whatever there is of it is garbage
 
 use crate::config::Config;
@@ -49,6 +50,9 @@ pub struct Intent {
     pub rm: bool,
     /// Slots of its id ranges.
     pub slots: Vec<u32>,
+    /// Whether there was such a container before, which stays if this start is cut short.
+    #[serde(default)]
+    pub again: bool,
 }
 
 impl Intent {
@@ -103,6 +107,18 @@ pub struct Running {
     /// What couldn't be done as asked, for `inspect`.
     #[serde(default)]
     pub warnings: Vec<String>,
+    /// By whom it was started again.
+    #[serde(default)]
+    pub restarts: Restarts,
+}
+
+/// How often a container was started again by its restart policy.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restarts {
+    /// Times since a user started it.
+    pub count: u32,
+    /// Pause before the last one.
+    pub pause_ms: u64,
 }
 
 /// How a container ended.
@@ -118,6 +134,40 @@ pub struct Ended {
     pub finished_ns: i64,
     /// Why it never ran, or that its end wasn't seen.
     pub error: Option<String>,
+    /// Whether a user stopped it.
+    #[serde(default)]
+    pub stopped: bool,
+    /// Times that its restart policy had started it again.
+    #[serde(default)]
+    pub restarts: u32,
+    /// When it will be started again.
+    #[serde(default)]
+    pub next: Option<NextStart>,
+}
+
+/// A start by the restart policy that is to come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NextStart {
+    /// Nanoseconds since the epoch.
+    pub at_ns: i64,
+    /// With this one.
+    pub restarts: Restarts,
+}
+
+impl Ended {
+    /// One that nobody saw.
+    pub fn unseen(started_ns: i64, finished_ns: i64, why: &str) -> Ended {
+        Ended {
+            code: None,
+            oom_killed: false,
+            started_ns,
+            finished_ns,
+            error: Some(why.to_owned()),
+            stopped: false,
+            restarts: 0,
+            next: None,
+        }
+    }
 }
 
 /// The directory.
@@ -134,6 +184,16 @@ pub struct Cell {
 pub struct CellLock(OwnedFd);
 
 impl CellLock {
+    /// The lock whose descriptor this process has inherited by number.
+    pub fn inherited(number: i32) -> Result<CellLock, Errno> {
+        linux::process::inherited_fd(number).map(CellLock)
+    }
+
+    /// Whether the directory is gone, or belongs to somebody else by now.
+    pub fn is_void(&self) -> bool {
+        rustix::fs::fstat(&self.0).is_ok_and(|stat| stat.st_nlink == 0)
+    }
+
     /// The descriptor, for a process that keeps it open over a fork.
     pub fn raw(&self) -> i32 {
         self.0.as_raw_fd()
@@ -168,6 +228,8 @@ impl Cell {
             // Another command took it for one that nobody looks after, and removes it.
             std::thread::sleep(std::time::Duration::from_millis(1));
             match rustix::fs::mkdir(&cell.path, Mode::RWXU) {
+                // By somebody who intends something with the same container.
+                Err(Errno::EXIST) if cell.intent().is_some() => return Err(failed("make", Errno::EXIST)),
                 Ok(()) | Err(Errno::EXIST) => {}
                 Err(errno) => return Err(failed("make", errno)),
             }
@@ -296,21 +358,57 @@ impl Cell {
         self.path.join("remove").exists()
     }
 
+    /// Says that a user stops the container, so that it isn't started again. No failure if it's gone.
+    pub fn request_stop(&self) -> Result<(), Error> {
+        let path = self.path.join("stopped");
+        match std::fs::write(&path, b"") {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::io("write", path.display(), &error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a user did.
+    pub fn stop_requested(&self) -> bool {
+        self.path.join("stopped").exists()
+    }
+
+    /// Between two starts by the restart policy: what of the directory belonged to the one that ended.
+    pub fn clear_run(&self) {
+        for name in ["run.json", "stdout", "stderr", "held"] {
+            let _ = unlinkat(CWD, self.path.join(name), AtFlags::empty());
+        }
+    }
+
     /// Removes the directory; the lock goes last. What is gone already is no error.
     pub fn remove(&self) {
         // The configuration first: without it, readers take the container for gone.
-        let names =
-            ["config.json", "run.json", "exit.json", "stdout", "stderr", "held", "renaming", "remove", NAME];
+        let names = [
+            "config.json",
+            "run.json",
+            "exit.json",
+            "stdout",
+            "stderr",
+            "held",
+            "renaming",
+            "remove",
+            "stopped",
+            NAME,
+        ];
         for name in names {
             let _ = unlinkat(CWD, self.path.join(name), AtFlags::empty());
             fault::point(name);
         }
+        // Half-written files of processes that were killed. Not later: without its lock the directory is somebody else's.
+        if let Ok(entries) = std::fs::read_dir(&self.path) {
+            for entry in entries.flatten().filter(|entry| entry.file_name() != "lock") {
+                let _ = std::fs::remove_file(entry.path());
+            }
+        }
         let _ = unlinkat(CWD, self.path.join("lock"), AtFlags::empty());
         fault::point("lock removed");
-        if unlinkat(CWD, &self.path, AtFlags::REMOVEDIR) == Err(Errno::NOTEMPTY) {
-            // A half-written file of a process that was killed.
-            let _ = std::fs::remove_dir_all(&self.path);
-        }
+        let _ = unlinkat(CWD, &self.path, AtFlags::REMOVEDIR);
     }
 
     /// Makes a FIFO that the container's user owns.
@@ -374,6 +472,12 @@ pub fn write_ended(home: &Home, id: &str, ended: &Ended) -> Result<(), Error> {
         .map_err(|errno| Error::system("open", path.display(), errno))?;
     linux::durable::replace(dir.as_fd(), "state.json".as_ref(), &to_json(ended), 0o600)
         .map_err(|error| Error::io("write", path.join("state.json").display(), &error))
+}
+
+/// Forgets how container `id` ended, for it's being started again; not durable.
+pub fn forget_ended(home: &Home, cell: &Cell) {
+    let _ = unlinkat(CWD, home.state_dir(&cell.id).join("state.json"), AtFlags::empty());
+    let _ = unlinkat(CWD, cell.path.join("exit.json"), AtFlags::empty());
 }
 
 /// The durable record of how container `id` ended; `None` if there is none.

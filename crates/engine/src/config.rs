@@ -3,7 +3,7 @@
 use crate::home::RANGE_IDS;
 use crate::request::{MountKind, MountRequest, RunRequest, VolumeRequest};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use types::image::config::Execution;
 use types::oci::{IdMapping, Spec};
@@ -104,6 +104,16 @@ impl UserNamespace {
         }
     }
 
+    /// The blocks of ids above the first that it has ranges for: their first ids divided by [`RANGE_IDS`].
+    pub fn blocks(&self) -> BTreeSet<u32> {
+        match self {
+            UserNamespace::Own { further, .. } | UserNamespace::Joined { further, .. } => {
+                further.iter().map(|block| block.first / RANGE_IDS).collect()
+            }
+            UserNamespace::Host => BTreeSet::new(),
+        }
+    }
+
     /// The same namespace, for a container that joins it.
     pub fn joined(&self) -> UserNamespace {
         match self.clone() {
@@ -149,12 +159,20 @@ pub struct Config {
     pub tasks_max: Option<u64>,
     /// Everything for the runtime but the filter.
     pub spec: Spec,
+    /// Whether it was made before it was started, so that it's in the store though it's removed when it ends.
+    #[serde(default)]
+    pub made_first: bool,
 }
 
 impl Config {
     /// Whether it's removed when it ends.
     pub fn rm(&self) -> bool {
         self.request.rm
+    }
+
+    /// Whether the store has a row of it.
+    pub fn recorded(&self) -> bool {
+        !self.request.rm || self.made_first
     }
 
     /// Its volumes.

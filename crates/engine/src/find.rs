@@ -4,6 +4,7 @@
 use crate::cell::{self, Cell, CellLock, Ended, now_ns};
 use crate::claims::Claims;
 use crate::keeper::{self, Streams, Task};
+use crate::request::RestartPolicy;
 use crate::{Config, Error, Home, events, log, pause, rename, root, teardown};
 use linux::process::{self, Fork};
 
@@ -19,10 +20,14 @@ pub struct Container {
 /// What a container does.
 #[derive(Debug, Clone, PartialEq)]
 pub enum State {
-    /// It's being made.
+    /// It was made, and waits for its first start.
     Created,
+    /// It's being started.
+    Starting,
     /// It runs.
     Running(cell::Running),
+    /// It ended, and its restart policy is about to start it again.
+    Restarting(Ended),
     /// It ended.
     Exited(Ended),
 }
@@ -39,21 +44,40 @@ fn look(home: &Home, cell: &Cell) -> Option<Container> {
     let config = cell.config();
     if let Some(config) = config {
         if let Some(ended) = cell.ended() {
-            return Some(Container { config, state: State::Exited(ended) });
+            let state = match ended.next {
+                Some(_) => State::Restarting(ended),
+                None => State::Exited(ended),
+            };
+            return Some(Container { config, state });
         }
         return match cell.running() {
             Some(running) if running.init.open().is_some() => {
                 Some(Container { config, state: State::Running(running) })
             }
-            // It has ended and its keeper is about to say how: that takes a moment.
+            // It has ended and its keeper is about to say how, or to start it again: that takes a moment.
+            Some(running) if config.request.restart != RestartPolicy::No => {
+                while cell.ended().is_none()
+                    && cell.running().is_some_and(|now| now == running)
+                    && !matches!(cell.try_lock(), Ok(Some(_)))
+                {
+                    std::thread::sleep(std::time::Duration::from_millis(1));
+                }
+                if cell.ended().is_none() && cell.running().is_some_and(|now| now == running) {
+                    // Its keeper was killed before it could say.
+                    recover(home, cell);
+                }
+                return look(home, cell).or_else(|| recorded(home, &config.id));
+            }
             Some(_) => {
                 drop(cell.wait_lock());
                 let rm = config.rm();
                 let ended = cell.ended().or_else(|| cell::read_ended(home, &config.id));
-                ended.filter(|_| !rm).map(|ended| Container { config, state: State::Exited(ended) })
+                ended
+                    .filter(|_| !rm)
+                    .map(|ended| Container { config, state: State::Exited(Ended { next: None, ..ended }) })
             }
             // Unless it's just being removed: the configuration goes first.
-            None => cell.config().map(|config| Container { config, state: State::Created }),
+            None => cell.config().map(|config| Container { config, state: State::Starting }),
         };
     }
     None
@@ -88,16 +112,24 @@ pub fn all(home: &Home) -> Result<Vec<Container>, Error> {
     Ok(containers)
 }
 
+fn recorded(home: &Home, id: &str) -> Option<Container> {
+    let store = store::Store::open_read_only(&home.root).ok()?;
+    let record = store.container(&types::id::ContainerId::parse(id)?).ok()??;
+    from_record(home, &record)
+}
+
 fn from_record(home: &Home, record: &store::ContainerRecord) -> Option<Container> {
     let config: Config = serde_json::from_str(&record.config_json).ok()?;
-    let ended = cell::read_ended(home, &config.id).unwrap_or_else(|| Ended {
-        code: None,
-        oom_killed: false,
-        started_ns: config.created_ns,
-        finished_ns: config.created_ns,
-        error: Some("nobody saw it end: the machine went down, or berth's processes were killed".to_owned()),
-    });
-    Some(Container { config, state: State::Exited(ended) })
+    let state = match cell::read_ended(home, &config.id) {
+        Some(ended) => State::Exited(ended),
+        None if !record.started => State::Created,
+        None => State::Exited(Ended::unseen(
+            config.created_ns,
+            config.created_ns,
+            "nobody saw it end: the machine went down, or berth's processes were killed",
+        )),
+    };
+    Some(Container { config, state })
 }
 
 /// The container that a user calls `given`: a full id, else a name, else the beginning of one id.
@@ -174,6 +206,16 @@ pub fn recover(home: &Home, cell: &Cell) {
         (Some(config), Some(running)) if running.init.open().is_some() => {
             adopt(home, cell, config, running, lock)
         }
+        (Some(config), _) if cell.ended().is_some_and(|ended| ended.next.is_some()) => {
+            keeper::again::adopt(home, cell, config, lock)
+        }
+        (Some(config), Some(running))
+            if config.request.restart != RestartPolicy::No
+                && cell.ended().is_none()
+                && !cell.removal_requested() =>
+        {
+            keeper::again::take_over(home, cell, config, &running, lock)
+        }
         _ => reap(home, cell),
     }
 }
@@ -244,6 +286,10 @@ pub fn reap(home: &Home, cell: &Cell) {
         let _ = group.wait_empty(std::time::Duration::from_secs(5));
     }
     let Some(config) = cell.config() else {
+        if intent.as_ref().is_none_or(|intent| intent.again) {
+            // A start was cut short before it was written down; the container, if there is one, is what it was.
+            return teardown::not_started(home, cell, group);
+        }
         if intent.as_ref().is_some_and(|intent| !intent.rm) && cell::read_ended(home, &cell.id).is_some() {
             // It ended and was recorded, and its keeper was killed while it took this directory away.
             if let Some(group) = group {
@@ -272,23 +318,23 @@ pub fn reap(home: &Home, cell: &Cell) {
     events::ended_unseen(home, cell, &config);
     let rm = config.rm() || cell.removal_requested();
     if !rm {
-        let ended = cell.ended().unwrap_or_else(|| Ended {
-            code: None,
-            oom_killed: false,
-            started_ns: cell.running().map_or(config.created_ns, |running| running.started_ns),
-            finished_ns: now_ns(),
-            error: Some("nobody saw it end: its holder and its keeper were killed".to_owned()),
+        let ended = cell.ended().unwrap_or_else(|| {
+            Ended::unseen(
+                cell.running().map_or(config.created_ns, |running| running.started_ns),
+                now_ns(),
+                "nobody saw it end: its holder and its keeper were killed",
+            )
         });
         if cell::read_ended(home, &cell.id).is_none() {
             let _ = cell::write_ended(home, &cell.id, &ended);
         }
-    } else if !config.rm() {
+    } else if config.recorded() {
         forget_record(home, &cell.id);
     }
     teardown::ended(home, &config, cell, group, rm);
 }
 
-fn forget_record(home: &Home, id: &str) {
+pub(crate) fn forget_record(home: &Home, id: &str) {
     if home.root.join("store.db").exists()
         && let Ok(store) = store::Store::open(&home.root)
         && let Some(id) = types::id::ContainerId::parse(id)
@@ -318,6 +364,7 @@ fn adopt(home: &Home, cell: &Cell, config: Config, running: cell::Running, lock:
         lock_fd: lock.raw(),
         shm: None,
         stdin_writer: None,
+        log_begin: [0; 2],
         generation: 1,
     };
     if let Ok(Fork::Child) = process::fork() {

@@ -9,11 +9,11 @@
 //! everything made so far is removed, the client told
 //! ```
 
-use crate::cell::{Cell, CellLock, ProcessName, Running, now_ns};
+use crate::cell::{self, Cell, CellLock, Ended, ProcessName, Restarts, Running, now_ns};
 use crate::config::RootSource;
 use crate::keeper::{self, Streams, Task};
 use crate::wire::{self, FromClient, InitEnded, ToClient};
-use crate::{Config, Error, Home, events, inherited, root, shm, teardown, volumes};
+use crate::{Config, Error, Home, events, inherited, log, root, shm, teardown, volumes};
 use linux::fault::{self, Role};
 use linux::process::{self, Exit, Fork};
 use runtime::cgroup::{self, Cgroup, Hierarchy};
@@ -45,6 +45,10 @@ pub struct Setup {
     pub pins: Vec<store::VolumePin>,
     /// Whether the creator records the container in the store meanwhile.
     pub await_record: bool,
+    /// How often its restart policy has started it.
+    pub restarts: Restarts,
+    /// Whether the container was there before this start.
+    pub again: bool,
 }
 
 /// Pause before a keeper is made anew, times the number of its deaths: one that dies at once mustn't spin.
@@ -78,7 +82,7 @@ fn run(mut setup: Setup) -> ! {
         Err(error) => {
             let report =
                 ToClient::Failed { message: error.to_string(), hint: error.hint(), kind: error.kind() };
-            teardown::failed_start(&setup.home, &setup.config, &setup.cell);
+            setup.undo(&error);
             let _ = wire::send(&setup.client, &report, &[]);
             process::exit(1)
         }
@@ -86,6 +90,22 @@ fn run(mut setup: Setup) -> ! {
 }
 
 impl Setup {
+    /// After a start that failed: a new container goes, one that was there before keeps why it didn't start.
+    fn undo(&self, error: &Error) {
+        if !self.again {
+            return teardown::failed_start(&self.home, &self.config, &self.cell);
+        }
+        let now = now_ns();
+        let ended = Ended {
+            code: Some(error.kind().run_exit_code()),
+            restarts: self.restarts.count,
+            ..Ended::unseen(now, now, &error.to_string())
+        };
+        let _ = cell::write_ended(&self.home, &self.config.id, &ended);
+        volumes::release(&self.home, &self.config);
+        teardown::not_started(&self.home, &self.cell, None);
+    }
+
     fn keep_only_own_descriptors(&self) {
         let mut keep = vec![self.lock.raw(), self.client.as_raw_fd()];
         keep.extend(self.client_pipes.iter().flatten().map(AsRawFd::as_raw_fd));
@@ -125,8 +145,17 @@ fn start(setup: &mut Setup) -> Result<Live, Error> {
     let cell = &setup.cell;
     let name = config.name.clone();
     let failed = |source| Error::Start { name: name.clone(), source };
-    root::prepare(&setup.home, config)?;
+    let again = setup.again;
+    // Whoever copies from or to a container that has ended mounts its files: not meanwhile.
+    let _alone = if again { Some(root::lock(&setup.home, config)?) } else { None };
+    if !again {
+        root::prepare(&setup.home, config)?;
+    }
     fault::point("upper and work made");
+    let log_begin = match again {
+        true => log::Writer::open(log::dir(&setup.home.state_dir(&config.id)))?.totals(),
+        false => [0; 2],
+    };
     let (streams, stdio) = open_streams(cell, config, setup.stdin.take())?;
     fault::point("FIFOs made");
     let path = setup.home.cgroup(&config.id);
@@ -180,6 +209,7 @@ fn start(setup: &mut Setup) -> Result<Live, Error> {
         shm_fd,
         stdin_fd: setup.stdin_writer.as_ref().map(AsRawFd::as_raw_fd),
         warnings: starting.warnings.clone(),
+        restarts: setup.restarts,
     };
     let init_fd = starting
         .pidfd
@@ -197,12 +227,18 @@ fn start(setup: &mut Setup) -> Result<Live, Error> {
         lock_fd: setup.lock.raw(),
         shm: shm_fd.and_then(|number| process::inherited_fd(number).ok()),
         stdin_writer: setup.stdin_writer.take(),
+        log_begin,
         generation: 0,
     };
     task.client = Some(keeper::Client::new(&setup.client, setup.client_pipes.take())?);
     // Without a terminal, whose master comes only later, the keeper is made while the first process is mounting.
     let early = if config.request.tty { None } else { Some(fork_keeper(&task)?) };
     fault::point("keeper forked");
+    if again {
+        // From here on it's this start that counts.
+        cell::forget_ended(&setup.home, cell);
+        fault::point("earlier end forgotten");
+    }
     let finished = cell
         .write("config.json", config)
         .inspect(|()| {

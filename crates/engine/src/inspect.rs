@@ -54,7 +54,7 @@ fn document(home: &Home, container: &Container) -> Json {
         "HostsPath": "",
         "LogPath": find::log_dir(home, container),
         "Name": format!("/{}", config.name),
-        "RestartCount": 0,
+        "RestartCount": restarts(container),
         "Driver": driver(&config.root),
         "Platform": "linux",
         "MountLabel": "",
@@ -71,21 +71,23 @@ fn document(home: &Home, container: &Container) -> Json {
 }
 
 fn state(container: &Container) -> Json {
-    let nothing = Ended { code: Some(0), oom_killed: false, started_ns: 0, finished_ns: 0, error: None };
+    let nothing = Ended { code: Some(0), error: None, ..Ended::unseen(0, 0, "") };
     let (status, pid, ended, started) = match &container.state {
-        State::Created => ("created", 0, nothing, None),
+        State::Created | State::Starting => ("created", 0, nothing, None),
         State::Running(running) => {
             let status = if is_paused(running) { "paused" } else { "running" };
             (status, running.init.pid, nothing, Some(running.started_ns))
         }
+        State::Restarting(ended) => ("restarting", 0, ended.clone(), Some(ended.started_ns)),
         State::Exited(ended) => ("exited", 0, ended.clone(), Some(ended.started_ns)),
     };
-    let exited = status == "exited";
+    let exited = matches!(status, "exited" | "restarting");
     json!({
         "Status": status,
-        "Running": matches!(status, "running" | "paused"),
+        // As in docker: one that waits to be started again counts as running.
+        "Running": matches!(status, "running" | "paused" | "restarting"),
         "Paused": status == "paused",
-        "Restarting": false,
+        "Restarting": status == "restarting",
         "OOMKilled": ended.oom_killed,
         "Dead": false,
         "Pid": pid,
@@ -95,6 +97,16 @@ fn state(container: &Container) -> Json {
         "StartedAt": started.map_or(NEVER.to_owned(), store::rfc3339),
         "FinishedAt": if exited { store::rfc3339(ended.finished_ns) } else { NEVER.to_owned() },
     })
+}
+
+/// How often its policy has started it since a user did; one that is waited for counts, as in docker.
+fn restarts(container: &Container) -> u32 {
+    match &container.state {
+        State::Created | State::Starting => 0,
+        State::Running(running) => running.restarts.count,
+        State::Restarting(ended) => ended.next.map_or(ended.restarts, |next| next.restarts.count),
+        State::Exited(ended) => ended.restarts,
+    }
 }
 
 fn driver(root: &RootSource) -> &'static str {

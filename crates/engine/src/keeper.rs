@@ -4,16 +4,17 @@
 //! holder makes a new one ([`Task::generation`]), which finds what was copied in the log and asks the client how much of it
 //! has arrived. If the holder dies instead, the keeper waits for the first process by its pidfd.
 
+pub mod again;
 mod client;
 mod sources;
 
 pub use client::Client;
 pub use sources::{Staging, Streams};
 
-use crate::cell::{self, Cell, Ended, Running, now_ns};
+use crate::cell::{self, Cell, CellLock, Ended, Running, now_ns};
 use crate::log::{self, Writer};
-use crate::wire::{InitEnded, ToClient};
-use crate::{Config, Home, events, teardown, volumes};
+use crate::wire::InitEnded;
+use crate::{Config, Home, events, find, teardown, volumes};
 use linux::fault::{self, Role};
 use linux::{Errno, process};
 use rustix::event::{Timespec, epoll};
@@ -46,6 +47,8 @@ pub struct Task {
     pub shm: Option<OwnedFd>,
     /// The writing end of its stdin, held for who attaches later.
     pub stdin_writer: Option<OwnedFd>,
+    /// Bytes of each stream that the log had when the container was started.
+    pub log_begin: [u64; 2],
     /// How many keepers were there before.
     pub generation: u32,
 }
@@ -134,7 +137,7 @@ impl<'a> Keeper<'a> {
             sources: task.streams.sources(),
             // Without a log the output is thrown away: the container mustn't block on it.
             writer: Writer::open(dir.clone()).ok(),
-            client: task.client.as_ref().map(|client| client.feed(dir, task.generation)),
+            client: task.client.as_ref().map(|client| client.feed(dir, task.log_begin, task.generation)),
             end: task.ended.map(|ended| End::Code(ended.code)),
             throttled: false,
             settle_at: (task.generation == 0).then(|| Instant::now() + SETTLE_AFTER),
@@ -297,6 +300,15 @@ impl<'a> Keeper<'a> {
     fn finish(mut self) -> ! {
         fault::point("end heard");
         let task = self.task;
+        let Ok(lock) = CellLock::inherited(task.lock_fd) else { process::exit(1) };
+        if lock.is_void() {
+            // An earlier keeper was killed when it was done.
+            process::exit(0);
+        }
+        if let Some(next) = task.cell.ended().and_then(|ended| ended.next) {
+            // An earlier keeper was killed while it waited to start the container again.
+            self.start_again(lock, next);
+        }
         let group = runtime::cgroup::Cgroup::open(&task.running.cgroup);
         if let Ok(group) = &group {
             // Without a pid namespace of its own, its other processes live on.
@@ -318,17 +330,28 @@ impl<'a> Keeper<'a> {
             _ => None,
         };
         let oom_killed = group.as_ref().is_ok_and(|group| group.oom_killed().unwrap_or(false));
+        let finished_ns = now_ns();
+        let rm = task.config.rm() || task.cell.removal_requested();
         let ended = Ended {
             code,
             oom_killed,
             started_ns: task.running.started_ns,
-            finished_ns: now_ns(),
+            finished_ns,
             error: code
                 .is_none()
                 .then(|| "its holder was killed and the kernel can't tell how it ended".to_owned()),
+            stopped: task.cell.stop_requested(),
+            restarts: task.running.restarts.count,
+            next: if rm {
+                None
+            } else {
+                again::decide(&task.cell, &task.config, &task.running, code, finished_ns)
+            },
         };
-        let rm = task.config.rm() || task.cell.removal_requested();
         if rm {
+            if task.config.rm() && task.config.made_first {
+                find::forget_record(&task.home, &task.config.id);
+            }
             crate::claims::Claims::open(&task.home)
                 .map(|claims| claims.release_name(&task.cell.name_now(&task.config), &task.config.id))
                 .unwrap_or_default();
@@ -350,7 +373,7 @@ impl<'a> Keeper<'a> {
         let totals = self.writer.as_ref().map_or([0; 2], Writer::totals);
         if let Some(client) = &mut self.client {
             let told = client.pump().is_ok()
-                && client.tell(&ToClient::Exited { code, oom_killed, totals }).is_ok()
+                && client.tell_end(code, oom_killed, totals).is_ok()
                 && client.deliver_rest().is_ok();
             if !told {
                 self.client = None;
@@ -359,10 +382,25 @@ impl<'a> Keeper<'a> {
         fault::point("client told");
         drop(self.client.take());
         if !rm {
-            let _ = cell::write_ended(&task.home, &task.config.id, &ended);
+            let _ = cell::write_ended(&task.home, &task.config.id, &Ended { next: None, ..ended.clone() });
         }
         fault::point("end recorded");
+        if let Some(next) = ended.next {
+            if let Ok(group) = group {
+                let _ = group.remove();
+            }
+            self.start_again(lock, next);
+        }
         teardown::ended(&task.home, &task.config, &task.cell, group.ok(), rm);
         process::exit(0)
+    }
+
+    /// The container ended, and is to be started again: waits for that, and does it.
+    fn start_again(self, lock: CellLock, next: cell::NextStart) -> ! {
+        let task = self.task;
+        drop(self.sources);
+        again::release_ids(&task.home, &task.config);
+        task.cell.clear_run();
+        again::start(&task.home, &task.config, &task.cell, lock, next)
     }
 }

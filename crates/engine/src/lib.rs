@@ -48,6 +48,7 @@ mod settle;
 mod shm;
 pub mod snapshot;
 pub mod spec;
+pub mod start;
 pub mod stats;
 pub mod stop;
 pub mod system;

@@ -56,6 +56,13 @@ pub enum ListedState {
         /// Running since then.
         since_ns: i64,
     },
+    /// Ended, and about to be started again.
+    Restarting {
+        /// Status; `None` if nobody saw it end.
+        code: Option<u8>,
+        /// When.
+        at_ns: i64,
+    },
     /// Ended.
     Exited {
         /// Status; `None` if nobody saw it end.
@@ -72,6 +79,7 @@ impl ListedState {
             ListedState::Created => "created",
             ListedState::Running { .. } => "running",
             ListedState::Paused { .. } => "paused",
+            ListedState::Restarting { .. } => "restarting",
             ListedState::Exited { .. } => "exited",
         }
     }
@@ -83,7 +91,7 @@ pub fn ps(home: &Home, request: &PsRequest) -> Result<Vec<Listed>, Error> {
     let by_status = request.filters.iter().any(|filter| matches!(filter, PsFilter::Status(_)));
     let all = request.all || request.last.is_some() || by_status;
     let mut containers = if all { find::all(home)? } else { find::present(home) };
-    containers.retain(|container| all || matches!(container.state, State::Running(_)));
+    containers.retain(|container| all || matches!(container.state, State::Running(_) | State::Restarting(_)));
     keep_descendants(home, &mut containers, &request.filters)?;
     keep_between(home, &mut containers, &request.filters)?;
     containers.sort_by_key(|container| std::cmp::Reverse(container.config.created_ns));
@@ -132,7 +140,10 @@ pub(crate) fn listed(container: &Container) -> Listed {
         command: command_line(&config.args),
         created_ns: config.created_ns,
         state: match &container.state {
-            State::Created => ListedState::Created,
+            State::Created | State::Starting => ListedState::Created,
+            State::Restarting(ended) => {
+                ListedState::Restarting { code: ended.code, at_ns: ended.finished_ns }
+            }
             State::Running(running) if is_paused(running) => {
                 ListedState::Paused { since_ns: running.started_ns }
             }

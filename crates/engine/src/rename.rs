@@ -91,7 +91,7 @@ fn claim(home: &Home, claims: &Claims<'_>, name: &str, id: &str) -> Result<(), E
 /// One that is just being started has no row yet, which would be written with the old name.
 fn await_start(home: &Home, container: &find::Container) -> Result<(), Error> {
     match container.state {
-        State::Created => rm::await_started(&container.cell(home)).map(drop),
+        State::Starting => rm::await_started(&container.cell(home)).map(drop),
         _ => Ok(()),
     }
 }

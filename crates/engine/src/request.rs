@@ -21,15 +21,16 @@ pub mod security;
 
 pub use act::{
     AttachRequest, ExecRequest, ImportFrom, ImportRequest, ImportSource, InspectRequest, KillRequest,
-    LogsRequest, PsFilter, PsRequest, RmRequest, StatsRequest, StopRequest, VolumeCreateRequest,
-    VolumeFilter, VolumePruneRequest,
+    LogsRequest, PsFilter, PsRequest, RmRequest, StartRequest, StatsRequest, StopRequest,
+    VolumeCreateRequest, VolumeFilter, VolumePruneRequest,
 };
 pub use copy::{CopyEnd, CopyRequest};
 pub use mount::{BindRecursion, MountKind, MountRequest, Propagation, TmpfsOption, VolumeRequest};
 pub use pieces::{EnterRequest, EnterTarget, MapOne, MapRange, TreeRequest, UnshareRequest};
 pub use resources::{DeviceRequest, Resources, UlimitRequest};
 pub use run::{
-    EnvChange, IpcMode, Isolation, NamespaceMode, NetworkMode, RunRequest, Source, TimeOffsets, VolumesFrom,
+    EnvChange, IpcMode, Isolation, NamespaceMode, NetworkMode, RestartPolicy, RunRequest, Source,
+    TimeOffsets, VolumesFrom,
 };
 pub use security::{AppArmor, Seccomp, Security};
 pub use types::oci::{NamespaceType, TimeOffset};

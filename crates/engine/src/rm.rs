@@ -15,7 +15,7 @@ use crate::cell::{Cell, CellLock, Intent};
 use crate::claims::Claims;
 use crate::find::{self, Container, State};
 use crate::request::RmRequest;
-use crate::stop::{Outcomes, kill_hard, settle};
+use crate::stop::{Outcomes, kill_hard, leave_restart, settle};
 use crate::{Error, Home, cell, events, pause, root, volumes};
 use linux::{Errno, fault};
 use std::collections::BTreeSet;
@@ -98,15 +98,16 @@ enum Doom {
 
 impl Doomed {
     fn mark(home: &Home, container: Container, given: &str, force: bool) -> Result<Doomed, Error> {
-        if !force && !matches!(container.state, State::Exited(_)) {
+        if !force && !matches!(container.state, State::Created | State::Exited(_)) {
             let id = &container.config.id;
             let is_paused = matches!(&container.state, State::Running(running) if pause::is_paused(running));
+            let is = if matches!(container.state, State::Restarting(_)) { "restarting" } else { "running" };
             return Err(Error::Refused {
                 what: format!("remove container {given:?}"),
                 why: match is_paused {
                     true => "container is paused and must be unpaused first".to_owned(),
                     false => {
-                        "container is running: stop the container before removing or force remove".to_owned()
+                        format!("container is {is}: stop the container before removing or force remove")
                     }
                 },
                 hint: format!("berth rm -f {}", if given.is_empty() { id } else { given }),
@@ -114,8 +115,15 @@ impl Doomed {
         }
         let cell = container.cell(home);
         let doom = match &container.state {
-            State::Exited(_) => mark_ended(home, &container)?,
-            State::Created => match await_started(&cell)? {
+            State::Created | State::Exited(_) => mark_ended(home, &container)?,
+            State::Restarting(_) => {
+                cell.request_removal()?;
+                match leave_restart(&cell)? {
+                    Some(running) => mark_running(&cell, running)?,
+                    None => Doom::Leaving,
+                }
+            }
+            State::Starting => match await_started(&cell)? {
                 Some(running) => mark_running(&cell, running)?,
                 None => Doom::Leaving,
             },
@@ -171,11 +179,20 @@ fn mark_ended(home: &Home, container: &Container) -> Result<Doom, Error> {
     // Makes the directories of this boot where nothing has run since it began.
     Claims::open(home)?;
     let config = &container.config;
-    let intent = Intent { name: config.name.clone(), rm: true, slots: Vec::new() };
-    match Cell::create(home, &config.id, &intent) {
-        Ok((_, lock)) => Ok(Doom::Ended { _lock: lock }),
-        Err(Error::System { errno: Errno::EXIST, .. }) => Ok(Doom::Leaving),
-        Err(error) => Err(error),
+    let intent = Intent { name: config.name.clone(), rm: true, slots: Vec::new(), again: false };
+    loop {
+        match Cell::create(home, &config.id, &intent) {
+            Ok((_, lock)) => return Ok(Doom::Ended { _lock: lock }),
+            // Somebody else starts it, or removes it.
+            Err(Error::System { errno: Errno::EXIST, .. }) => {
+                let cell = container.cell(home);
+                if let Some(running) = await_started(&cell)? {
+                    return mark_running(&cell, running);
+                }
+                find::recover(home, &cell);
+            }
+            Err(error) => return Err(error),
+        }
     }
 }
 
@@ -199,9 +216,9 @@ pub(crate) fn await_started(cell: &Cell) -> Result<Option<cell::Running>, Error>
     }
 }
 
-/// Removes the rows in one transaction. Containers started with `--rm` have none.
+/// Removes the rows in one transaction. Containers that were run with `--rm` have none.
 fn forget_rows(home: &Home, doomed: &[(usize, Doomed)]) -> Result<(), Error> {
-    let recorded = doomed.iter().filter(|(_, one)| !one.container.config.rm());
+    let recorded = doomed.iter().filter(|(_, one)| one.container.config.recorded());
     let ids: Vec<ContainerId> =
         recorded.filter_map(|(_, one)| ContainerId::parse(&one.container.config.id)).collect();
     if !ids.is_empty() {

@@ -42,6 +42,17 @@ pub fn prepare(home: &Home, config: &Config) -> Result<(), Error> {
     Ok(())
 }
 
+/// Holds the files of a container that doesn't run: one process mounts them at a time.
+pub(crate) fn lock(home: &Home, config: &Config) -> Result<OwnedFd, Error> {
+    let dir = home.state_dir(&config.id);
+    let failed = |errno| Error::system("lock", dir.display(), errno);
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let lock = openat(CWD, &dir, flags, Mode::empty()).map_err(failed)?;
+    rustix::io::retry_on_intr(|| rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive))
+        .map_err(failed)?;
+    Ok(lock)
+}
+
 /// Makes the root's mount. `userns` is the container's user namespace, `None` if it's the host's; `mask` is the layer that
 /// hides the host's secrets, if it's made already.
 pub fn make(

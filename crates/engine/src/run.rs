@@ -1,7 +1,7 @@
 //! `berth run`: from a request to a container, by the process that asks.
 
 use crate::attach::{self, Outcome};
-use crate::cell::{Cell, CellLock, Intent, now_ns};
+use crate::cell::{Cell, CellLock, Intent, Restarts, now_ns};
 use crate::claims::Claims;
 use crate::config::{IdBlock, RootSource, UserNamespace};
 use crate::holder::{self, Setup};
@@ -43,65 +43,35 @@ const NAME_TRIES_MAX: u32 = 100;
 
 /// Makes and starts a container; attached to it unless detached, until it ends or the client leaves it.
 pub fn run(home: &Home, request: RunRequest) -> Result<Ran, Error> {
-    if !rustix::process::geteuid().is_root() {
-        return Err(Error::NotRoot);
-    }
+    check_caller(&request)?;
     let detach = request.detach;
     let cidfile = request.cidfile.clone();
-    if let Some(path) = cidfile.as_deref().filter(|path| path.exists()) {
-        return Err(Error::invalid(
-            "--cidfile",
-            format!("{} exists; make sure that it isn't in use", path.display()),
-        ));
-    }
-    let created = create(home, request)?;
-    events::made(home, &created.config, !detach);
-    let mut ready = match prepare(home, &created, cidfile.as_deref()) {
+    let claimed = claim(home, request)?;
+    events::made(home, &claimed.config, !detach);
+    let streams = |config: &Config| {
+        if let Some(path) = &cidfile {
+            write_cidfile(path, &config.id)?;
+        }
+        attach::Streams::prepare(&config.request)
+    };
+    let mut ready = match streams(&claimed.config).and_then(|client| Ready::new(home, client)) {
         Ok(ready) => ready,
         Err(error) => {
-            teardown::failed_start(home, &created.config, &created.cell);
+            teardown::failed_start(home, &claimed.config, &claimed.cell);
             return Err(error);
         }
     };
-    let terminal = created.config.request.tty;
-    let Created { config, plan, cell, lock, image, pins } = created;
-    let (id, name, rm) = (config.id.clone(), config.name.clone(), config.rm());
-    let record = (!rm).then(|| store_record(&config, image));
-    let of_host = config.root == RootSource::Host;
-    let own_mounts = config.volumes().any(|(_, volume)| volume.anonymous).then(|| config.mounts.clone());
-    let setup = Setup {
-        home: home.clone(),
-        config,
-        plan,
-        cell,
-        lock,
-        client: ready.theirs,
-        client_pipes: ready.client.take_writers(),
-        stdin: ready.client.take_stdin(),
-        stdin_writer: if detach { ready.client.take_stdin_writer() } else { None },
-        await_record: record.is_some(),
-        pins,
-    };
-    fault::point("streams made");
-    holder::spawn(setup, ready.keepers.as_ref())?;
-    fault::point("holder forked");
-    let ours = ready.ours;
-    if of_host {
-        // While the holder makes the namespaces. If it can't be made here, the holder tries, and says why not.
-        let mask = host_image::mask_layer(home, 0).ok();
-        let fds: Vec<BorrowedFd<'_>> = mask.iter().map(AsFd::as_fd).collect();
-        let _ = wire::send(&ours, &FromClient::Masked, &fds);
-        fault::point("mask sent");
-    }
-    if let Some(record) = &record {
-        let store = store::Store::open(&home.root)?;
-        store.insert_container(record, store::Durability::Synced)?;
-        fault::point("recorded");
-        let _ = wire::send(&ours, &FromClient::Recorded, &[]);
-    }
-    let (steps, master) = match await_start(&ours) {
-        Ok(started) => started,
+    let terminal = claimed.config.request.tty;
+    let record = (!claimed.config.rm()).then(|| claimed.record(true));
+    let (id, name) = (claimed.config.id.clone(), claimed.config.name.clone());
+    let volumes = claimed.config.volumes();
+    let own_mounts = { volumes }.any(|(_, volume)| volume.anonymous).then(|| claimed.config.mounts.clone());
+    let started = launch(home, claimed, &mut ready, detach, record.as_ref());
+    let Launched { pid, steps, master } = match started {
+        Ok(launched) => launched,
         Err(error) => {
+            // A holder that waits for this process hears that it won't be told any more.
+            drop(ready);
             forget(home, &id, &name, record.is_some());
             volumes::remove_own_of(home, &id, &own_mounts.unwrap_or_default());
             if let Some(path) = &cidfile {
@@ -110,47 +80,142 @@ pub fn run(home: &Home, request: RunRequest) -> Result<Ran, Error> {
             return Err(error);
         }
     };
-    let (pid, steps) = steps;
     fault::point("started");
     if detach {
         return Ok(Ran { id, name, outcome: None, steps });
     }
-    let outcome = attach::attach(home, &id, ours, ready.client, terminal.then_some(master).flatten(), pid)?;
+    let outcome =
+        attach::attach(home, &id, ready.ours, ready.client, terminal.then_some(master).flatten(), pid)?;
     Ok(Ran { id, name, outcome: Some(outcome), steps })
 }
 
+/// Refuses what can't begin: without rights, or with a `--cidfile` that is there.
+pub(crate) fn check_caller(request: &RunRequest) -> Result<(), Error> {
+    if !rustix::process::geteuid().is_root() {
+        return Err(Error::NotRoot);
+    }
+    match request.cidfile.as_deref().filter(|path| path.exists()) {
+        Some(path) => Err(Error::invalid(
+            "--cidfile",
+            format!("{} exists; make sure that it isn't in use", path.display()),
+        )),
+        None => Ok(()),
+    }
+}
+
+/// A container whose program runs.
+pub(crate) struct Launched {
+    /// Its first process.
+    pub pid: i32,
+    /// Steps of the start, if they were asked for.
+    pub steps: Vec<Step>,
+    /// Its terminal's master.
+    pub master: Option<OwnedFd>,
+}
+
+/// Has a holder start a container that was claimed, and waits until its program runs. Meanwhile it's recorded, if that
+/// is still to be done. With `hold_stdin` the holder keeps its stdin open for who attaches later.
+pub(crate) fn launch(
+    home: &Home,
+    claimed: Claimed,
+    ready: &mut Ready,
+    hold_stdin: bool,
+    record: Option<&store::ContainerRecord>,
+) -> Result<Launched, Error> {
+    let Claimed { config, plan, cell, lock, pins, restarts, again, .. } = claimed;
+    let of_host = config.root == RootSource::Host;
+    let setup = Setup {
+        home: home.clone(),
+        config,
+        plan,
+        cell,
+        lock,
+        client: ready.theirs.take().ok_or_else(|| Error::invalid("start", "has been tried before"))?,
+        client_pipes: ready.client.take_writers(),
+        stdin: ready.client.take_stdin(),
+        stdin_writer: if hold_stdin { ready.client.take_stdin_writer() } else { None },
+        await_record: record.is_some(),
+        pins,
+        restarts,
+        again,
+    };
+    fault::point("streams made");
+    holder::spawn(setup, ready.keepers.as_ref())?;
+    fault::point("holder forked");
+    let ours = &ready.ours;
+    if of_host {
+        // While the holder makes the namespaces. If it can't be made here, the holder tries, and says why not.
+        let mask = host_image::mask_layer(home, 0).ok();
+        let fds: Vec<BorrowedFd<'_>> = mask.iter().map(AsFd::as_fd).collect();
+        let _ = wire::send(ours, &FromClient::Masked, &fds);
+        fault::point("mask sent");
+    }
+    if let Some(record) = record {
+        let store = store::Store::open(&home.root)?;
+        store.insert_container(record, store::Durability::Synced)?;
+        fault::point("recorded");
+        let _ = wire::send(ours, &FromClient::Recorded, &[]);
+    }
+    await_start(ours)
+}
+
 /// A container that was claimed, and not started.
-struct Created {
-    config: Config,
+pub(crate) struct Claimed {
+    /// What it will be.
+    pub config: Config,
     plan: runtime::Plan,
-    cell: Cell,
+    /// Its directory.
+    pub cell: Cell,
     lock: CellLock,
     image: Option<store::ImageId>,
     /// Keep its volumes until its configuration is written down.
     pins: Vec<store::VolumePin>,
+    /// How often its restart policy has started it.
+    pub restarts: Restarts,
+    /// Whether it was there before.
+    again: bool,
+}
+
+impl Claimed {
+    /// What the store keeps of it.
+    pub fn record(&self, started: bool) -> store::ContainerRecord {
+        let config = &self.config;
+        store::ContainerRecord {
+            // The id was made by ContainerId itself.
+            id: ContainerId::parse(&config.id).unwrap_or_else(|| ContainerId::from_random([0; 32])),
+            name: config.name.clone(),
+            image: self.image,
+            created_ns: config.created_ns,
+            config_json: serde_json::to_string(config).unwrap_or_default(),
+            started,
+        }
+    }
 }
 
 /// What is needed besides: the streams, both ends of the socket, the control group of berth's own processes.
-struct Ready {
-    client: attach::Streams,
-    ours: OwnedFd,
-    theirs: OwnedFd,
+pub(crate) struct Ready {
+    /// The client's streams.
+    pub client: attach::Streams,
+    /// Our end of the socket.
+    pub ours: OwnedFd,
+    theirs: Option<OwnedFd>,
     keepers: Option<cgroup::Cgroup>,
 }
 
-fn prepare(home: &Home, created: &Created, cidfile: Option<&Path>) -> Result<Ready, Error> {
-    if let Some(path) = cidfile {
-        write_cidfile(path, &created.config.id)?;
+impl Ready {
+    /// Makes the rest.
+    pub fn new(home: &Home, client: attach::Streams) -> Result<Ready, Error> {
+        let (ours, theirs) =
+            linux::socket::pair().map_err(|errno| Error::system("make", "a socket", errno))?;
+        let keepers = Hierarchy::detect_for(&Default::default(), &home.cgroup_parent)
+            .and_then(|hierarchy| cgroup::keeper_dir(&home.cgroup_parent, &hierarchy))
+            .map_err(|error| Error::Runtime(error.into()))?;
+        Ok(Ready { client, ours, theirs: Some(theirs), keepers })
     }
-    let client = attach::Streams::prepare(&created.config.request)?;
-    let (ours, theirs) = linux::socket::pair().map_err(|errno| Error::system("make", "a socket", errno))?;
-    let keepers = Hierarchy::detect_for(&Default::default(), &home.cgroup_parent)
-        .and_then(|hierarchy| cgroup::keeper_dir(&home.cgroup_parent, &hierarchy))
-        .map_err(|error| Error::Runtime(error.into()))?;
-    Ok(Ready { client, ours, theirs, keepers })
 }
 
-fn create(home: &Home, request: RunRequest) -> Result<Created, Error> {
+/// Claims a new container's id, name, ids and directory, and decides all about it.
+pub(crate) fn claim(home: &Home, request: RunRequest) -> Result<Claimed, Error> {
     let found = find_source(home, &request.source)?;
     let claims = Claims::open(home)?;
     let neighbours = find_neighbours(home, &request)?;
@@ -171,15 +236,51 @@ fn create(home: &Home, request: RunRequest) -> Result<Created, Error> {
     bytes.copy_from_slice(&random[..32]);
     let id = ContainerId::from_random(bytes).as_str().to_owned();
     let name = claim_name(home, &claims, request.name.as_deref(), &id, [random[32], random[33]])?;
-    let mut intent = Intent { name: name.clone(), rm: request.rm, slots: Vec::new() };
+    let mut intent = Intent { name: name.clone(), rm: request.rm, slots: Vec::new(), again: false };
     let (cell, lock) = Cell::create(home, &id, &intent).inspect_err(|_| claims.release_name(&name, &id))?;
-    let claimed = Claimed { claims: &claims, name: &name, id: &id, slots: Vec::new(), cell: &cell };
+    let claiming =
+        Claiming { claims: &claims, name: &name, id: &id, slots: Vec::new(), cell: &cell, again: None };
     let image = found.image;
-    let (config, plan, pins) = claimed.fill(home, request, found, neighbours, |slots| {
+    let (config, plan, pins) = claiming.fill(home, request, found, neighbours, |slots| {
         intent.slots = slots.to_vec();
         lock.intend(&intent).map_err(|errno| Error::system("write to", cell.path.display(), errno))
     })?;
-    Ok(Created { config, plan, cell, lock, image, pins })
+    Ok(Claimed { config, plan, cell, lock, image, pins, restarts: Restarts::default(), again: false })
+}
+
+/// Claims ids for a container that there is, in a directory of this boot that the caller has made, and decides anew
+/// about what may have changed: ids, neighbours, users' names. If it fails, the directory is removed.
+pub(crate) fn claim_again(
+    home: &Home,
+    config: &Config,
+    cell: &Cell,
+    lock: CellLock,
+    restarts: Restarts,
+) -> Result<Claimed, Error> {
+    let claims = Claims::open(home)?;
+    let neighbours = find_neighbours(home, &config.request);
+    let mut intent = Intent { name: config.name.clone(), rm: config.rm(), slots: Vec::new(), again: true };
+    let claiming = Claiming {
+        claims: &claims,
+        name: &config.name,
+        id: &config.id,
+        slots: Vec::new(),
+        cell,
+        again: Some(config),
+    };
+    let image = config.image_id.as_deref().and_then(store::ImageId::parse);
+    let found = Found {
+        root: config.root.clone(),
+        shown: config.image.clone(),
+        image,
+        config: config.image_config.clone(),
+        id_blocks: config.user_namespace.blocks(),
+    };
+    let (config, plan, pins) = claiming.fill(home, config.request.clone(), found, neighbours?, |slots| {
+        intent.slots = slots.to_vec();
+        lock.intend(&intent).map_err(|errno| Error::system("write to", cell.path.display(), errno))
+    })?;
+    Ok(Claimed { config, plan, cell: cell.clone(), lock, image, pins, restarts, again: true })
 }
 
 /// Where the container's root is the host's, it must not find berth's own binary behind `/proc/PID/exe`. Nothing has been
@@ -291,23 +392,27 @@ fn claim_name(
 }
 
 /// What was claimed so far, given back if the rest fails.
-struct Claimed<'a> {
+struct Claiming<'a> {
     claims: &'a Claims<'a>,
     name: &'a str,
     id: &'a str,
     slots: Vec<u32>,
     cell: &'a Cell,
+    /// The container as it was, if there was one.
+    again: Option<&'a Config>,
 }
 
-impl Drop for Claimed<'_> {
+impl Drop for Claiming<'_> {
     fn drop(&mut self) {
         self.slots.iter().for_each(|slot| self.claims.release_range(*slot, self.id));
-        self.claims.release_name(self.name, self.id);
+        if self.again.is_none() {
+            self.claims.release_name(self.name, self.id);
+        }
         self.cell.remove();
     }
 }
 
-impl Claimed<'_> {
+impl Claiming<'_> {
     /// Claims a range, and one more for each block of ids above its.
     fn claim_ids(
         &mut self,
@@ -364,11 +469,14 @@ impl Claimed<'_> {
             },
         };
         let terminal_size = if request.tty { attach::terminal_size() } else { None };
-        let attached = volumes::attach::attach(home, self.id, &request, &found.root, &found.config)?;
+        let attached = match self.again {
+            None => volumes::attach::attach(home, self.id, &request, &found.root, &found.config)?,
+            Some(config) => volumes::attach::attach_again(home, config)?,
+        };
         let given = Given {
             id: self.id.to_owned(),
             name: self.name.to_owned(),
-            created_ns: now_ns(),
+            created_ns: self.again.map_or_else(now_ns, |config| config.created_ns),
             image: found.shown,
             image_id: found.image.as_ref().map(ToString::to_string),
             image_config: found.config,
@@ -381,7 +489,8 @@ impl Claimed<'_> {
             cgroup: home.cgroup(self.id),
             terminal_size,
         };
-        let (config, plan) = spec::resolve(request, given)?;
+        let (mut config, plan) = spec::resolve(request, given)?;
+        config.made_first = self.again.is_some_and(|config| config.made_first);
         let pins = attached.keep();
         // From here on the directory stands for the claims.
         std::mem::forget(self);
@@ -389,27 +498,13 @@ impl Claimed<'_> {
     }
 }
 
-fn store_record(config: &Config, image: Option<store::ImageId>) -> store::ContainerRecord {
-    store::ContainerRecord {
-        // The id was made by ContainerId itself.
-        id: ContainerId::parse(&config.id).unwrap_or_else(|| ContainerId::from_random([0; 32])),
-        name: config.name.clone(),
-        image,
-        created_ns: config.created_ns,
-        config_json: serde_json::to_string(config).unwrap_or_default(),
-    }
-}
-
-/// The first process's id and the steps; the terminal's master.
-type Start = ((i32, Vec<Step>), Option<OwnedFd>);
-
-fn await_start(socket: &OwnedFd) -> Result<Start, Error> {
+fn await_start(socket: &OwnedFd) -> Result<Launched, Error> {
     loop {
         let message = wire::receive::<ToClient>(socket)
             .map_err(|errno| Error::system("hear from", "the holder", errno))?;
         match message {
             Some((ToClient::Started { pid, steps }, fds)) => {
-                return Ok(((pid, steps), fds.into_iter().next()));
+                return Ok(Launched { pid, steps, master: fds.into_iter().next() });
             }
             Some((ToClient::Failed { message, hint, kind }, _)) => {
                 return Err(Error::Reported { message, hint, kind });
@@ -449,7 +544,7 @@ fn forget(home: &Home, id: &str, name: &str, recorded: bool) {
 }
 
 /// Writes the id for the caller; under sudo the file belongs to the user who called.
-fn write_cidfile(path: &Path, id: &str) -> Result<(), Error> {
+pub(crate) fn write_cidfile(path: &Path, id: &str) -> Result<(), Error> {
     use rustix::fs::{CWD, Mode, OFlags, fchown, openat};
     let failed = |errno| Error::system("write the cidfile", path.display(), errno);
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;

@@ -2,7 +2,7 @@
 
 use crate::cell::{Cell, has_ended};
 use crate::find::{self, State};
-use crate::request::{KillRequest, StopRequest};
+use crate::request::{KillRequest, RestartPolicy, StopRequest};
 use crate::{Config, Error, Home, cell, events, pause};
 use linux::{Errno, process};
 use runtime::cgroup::Cgroup;
@@ -51,9 +51,23 @@ struct Stopping {
 
 /// Sends the signal; `None` if the container doesn't run.
 fn begin(home: &Home, request: &StopRequest, container: &find::Container) -> Result<Option<Stopping>, Error> {
-    let State::Running(running) = &container.state else { return Ok(None) };
-    let Some(init) = running.init.open() else { return Ok(None) };
     let config = &container.config;
+    let cell = container.cell(home);
+    let running = match &container.state {
+        State::Running(running) => running.clone(),
+        State::Restarting(_) => {
+            cell.request_stop()?;
+            match leave_restart(&cell)? {
+                Some(running) => running,
+                None => return Ok(None),
+            }
+        }
+        _ => return Ok(None),
+    };
+    let Some(init) = running.init.open() else { return Ok(None) };
+    if config.request.restart != RestartPolicy::No {
+        cell.request_stop()?;
+    }
     let signal = request.signal.unwrap_or(config.stop_signal);
     let timeout = request
         .timeout_secs
@@ -63,7 +77,7 @@ fn begin(home: &Home, request: &StopRequest, container: &find::Container) -> Res
     let wait = u64::try_from(timeout).ok().map(Duration::from_secs);
     let stopping = Stopping {
         config: config.clone(),
-        cell: container.cell(home),
+        cell,
         running: running.clone(),
         init,
         // A time beyond what the clock can tell is never.
@@ -71,13 +85,27 @@ fn begin(home: &Home, request: &StopRequest, container: &find::Container) -> Res
     };
     told_kill(home, config, signal);
     send(&stopping.init, signal, &config.id)?;
-    pause::thaw(running)?;
+    pause::thaw(&running)?;
     Ok(Some(stopping))
 }
 
 /// Tells of a signal, before it's sent: what it does is told after it.
 fn told_kill(home: &Home, config: &Config, signal: i32) {
     events::container(home, config, "kill", &[("signal", &signal.to_string())]);
+}
+
+/// Waits until a container that was about to be started again, and is told not to be, is at rest. Its processes if it was
+/// started all the same.
+pub(crate) fn leave_restart(cell: &Cell) -> Result<Option<cell::Running>, Error> {
+    loop {
+        if let Some(running) = cell.running().filter(|running| running.init.open().is_some()) {
+            return Ok(Some(running));
+        }
+        if !cell.path.exists() || cell.try_lock()?.is_some() {
+            return Ok(None);
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
 }
 
 /// Sends a signal; a process that has ended meanwhile is no failure.
@@ -157,6 +185,11 @@ pub fn kill(home: &Home, request: &KillRequest) -> Outcomes {
             });
         };
         told_kill(home, &container.config, request.signal);
+        let config = &container.config;
+        let ends = matches!(request.signal, SIGKILL) || request.signal == config.stop_signal;
+        if ends && config.request.restart != RestartPolicy::No {
+            container.cell(home).request_stop()?;
+        }
         match request.signal {
             SIGKILL => {
                 kill_hard(&init, running);

@@ -131,7 +131,7 @@ pub fn prune_containers(home: &Home, filter: &PruneFilter) -> Result<Pruned, Err
         let config = &container.config;
         let labels = config.labels();
         let wanted = filter.passes(config.created_ns, &|key| labels.get(key).copied());
-        if !matches!(container.state, State::Exited(_)) || config.rm() || !wanted {
+        if !matches!(container.state, State::Created | State::Exited(_)) || config.rm() || !wanted {
             continue;
         }
         let bytes = changed_bytes(home, &container)?;

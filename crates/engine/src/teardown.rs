@@ -36,6 +36,19 @@ pub fn ended(home: &Home, config: &Config, cell: &Cell, group: Option<Cgroup>, r
     cell.remove();
 }
 
+/// After a start of a container that there was before, cut short or failed: what belongs to this start.
+pub fn not_started(home: &Home, cell: &Cell, group: Option<Cgroup>) {
+    if let Some(group) = group.or_else(|| find_group(home, &cell.id)) {
+        let _ = group.kill();
+        let _ = group.wait_empty(std::time::Duration::from_secs(5));
+        let _ = group.remove();
+    }
+    if let (Ok(claims), Some(intent)) = (Claims::open(home), cell.intent()) {
+        intent.slots.iter().for_each(|slot| claims.release_range(*slot, &cell.id));
+    }
+    cell.remove();
+}
+
 /// After a start that failed: everything. Its row in the store, if it has one, is its creator's to remove.
 pub fn failed_start(home: &Home, config: &Config, cell: &Cell) {
     let group = find_group(home, &config.id);

@@ -15,18 +15,24 @@ pub fn wait(home: &Home, given: &str) -> Result<u8, Error> {
     let id = container.config.id.clone();
     match container.state {
         State::Exited(ended) => of_record(given, &ended),
+        State::Created => Ok(0),
+        // Until no policy starts it any more: the lock stays held from start to start.
+        State::Restarting(_) => {
+            crate::stop::settle(home, &cell::Cell::of(home, &id))?;
+            recorded(home, given, &id)
+        }
         State::Running(running) => match running.init.open() {
             Some(init) => until_ended(home, given, &container.config, init),
             None => recorded(home, given, &id),
         },
         // Somebody is starting it, or nobody is.
-        State::Created => match rm::await_started(&container.cell(home))? {
+        State::Starting => match rm::await_started(&container.cell(home))? {
             Some(running) => match running.init.open() {
                 Some(init) => until_ended(home, given, &container.config, init),
                 None => recorded(home, given, &id),
             },
             None => match find::container(home, &id)?.state {
-                State::Created => Ok(0),
+                State::Created | State::Starting => Ok(0),
                 _ => recorded(home, given, &id),
             },
         },
@@ -52,6 +58,7 @@ fn until_ended(home: &Home, given: &str, config: &crate::Config, init: OwnedFd) 
     }
     match find::container(home, &config.id) {
         Ok(Container { state: State::Exited(ended), .. }) => of_record(given, &ended),
+        Ok(Container { state: State::Restarting(_), .. }) => wait(home, given),
         // It was removed, or started again.
         Ok(_) | Err(_) => seen.ok_or_else(|| unseen(given)),
     }

@@ -38,9 +38,15 @@ pub fn ensure_sealed() -> Result<()> {
     if is_sealed()? {
         return Ok(());
     }
+    start_sealed(std::env::args_os())
+}
+
+/// Starts the program from where nobody can overwrite it, with other arguments (the first is its name) and the same
+/// environment. Returns only if that failed.
+pub fn start_sealed(args: impl Iterator<Item = OsString>) -> Result<()> {
     // Neither arguments nor environment can hold NUL bytes.
     let c_string = |s: OsString| CString::new(s.into_vec()).unwrap_or_default();
-    let args = CStrings::new(std::env::args_os().map(c_string).collect());
+    let args = CStrings::new(args.map(c_string).collect());
     let env = std::env::vars_os().map(|(name, value)| {
         let mut entry = name;
         entry.push("=");

@@ -23,12 +23,14 @@ pub struct ContainerRecord {
     pub created_ns: i64,
     /// The engine's document; the store does not look into it.
     pub config_json: String,
+    /// Whether it was ever started.
+    pub started: bool,
 }
 
 /// A row before its ids are checked.
-type RawRecord = (String, String, Option<String>, i64, String);
+type RawRecord = (String, String, Option<String>, i64, String, bool);
 
-const COLUMNS: &str = "id, name, image, created_ns, config_json";
+const COLUMNS: &str = "id, name, image, created_ns, config_json, started";
 
 impl Store {
     /// Adds a container.
@@ -48,9 +50,17 @@ impl Store {
                 return Err(Error::NoImage { given: image.clone() }.into());
             }
             tx.prepare_cached(
-                "INSERT INTO containers (id, name, image, created_ns, config_json) VALUES (?1, ?2, ?3, ?4, ?5)",
+                "INSERT INTO containers (id, name, image, created_ns, config_json, started)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             )?
-            .execute(params![record.id.as_str(), record.name, image, record.created_ns, record.config_json])?;
+            .execute(params![
+                record.id.as_str(),
+                record.name,
+                image,
+                record.created_ns,
+                record.config_json,
+                record.started
+            ])?;
             Ok(())
         })
     }
@@ -77,6 +87,21 @@ impl Store {
             let changed = tx
                 .prepare_cached("UPDATE containers SET name = ?2, config_json = ?3 WHERE id = ?1")?
                 .execute(params![id.as_str(), name, config_json])?;
+            match changed {
+                0 => Err(Error::NoContainer { given: id.to_string() }.into()),
+                _ => Ok(()),
+            }
+        })
+    }
+
+    /// Writes down that a container is started for the first time.
+    ///
+    /// Errors: [`Error::NoContainer`].
+    pub fn container_started(&self, id: &ContainerId, durability: Durability) -> Result<(), Error> {
+        self.db.write("record the container's start", durability, |tx| {
+            let changed = tx
+                .prepare_cached("UPDATE containers SET started = 1 WHERE id = ?1")?
+                .execute([id.as_str()])?;
             match changed {
                 0 => Err(Error::NoContainer { given: id.to_string() }.into()),
                 _ => Ok(()),
@@ -142,13 +167,13 @@ impl Store {
     }
 
     fn container_record(&self, raw: RawRecord) -> Result<ContainerRecord, Error> {
-        let (id, name, image, created_ns, config_json) = raw;
+        let (id, name, image, created_ns, config_json, started) = raw;
         let id = ContainerId::parse(&id).ok_or_else(|| self.db.damaged("container id", &id))?;
         let image = match image {
             None => None,
             Some(text) => Some(ImageId::parse(&text).ok_or_else(|| self.db.damaged("image id", &text))?),
         };
-        Ok(ContainerRecord { id, name, image, created_ns, config_json })
+        Ok(ContainerRecord { id, name, image, created_ns, config_json, started })
     }
 }
 
@@ -199,5 +224,5 @@ pub(crate) fn is_id_prefix(text: &str) -> bool {
 }
 
 fn raw_record(row: &Row<'_>) -> rusqlite::Result<RawRecord> {
-    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?))
 }

@@ -74,6 +74,8 @@ pub const MIGRATIONS: &[&str] = &[
      ) STRICT, WITHOUT ROWID;",
     // 4: owners with large ids.
     "ALTER TABLE layers ADD COLUMN id_blocks TEXT;  -- as JSON, if files belong to ids above 65535: those ids / 65536",
+    // 5: containers that wait for their first start.
+    "ALTER TABLE containers ADD COLUMN started INTEGER NOT NULL DEFAULT 1;  -- 0: it was made, and never started",
 ];
 
 /// The newest schema this program knows.

@@ -9,25 +9,33 @@ use crate::backend::{self, PullPolicy};
 use crate::failure::{BadValue, Failure};
 use crate::flags::Parsed;
 use crate::parse::{
-    clock, detach_keys, device, env, mount, mount_option, name, namespace, number, security, sysctl, tmpfs,
-    ulimit,
+    clock, detach_keys, device, env, mount, mount_option, name, namespace, number, restart, security, sysctl,
+    tmpfs, ulimit,
 };
 
 mod clash;
 mod spec;
 
-pub use spec::SPEC;
+pub use spec::{CREATE, SPEC};
 
 /// Runs a container.
 pub fn work(parsed: &Parsed) -> Result<u8, Failure> {
     let request = request(parsed)?;
     check_terminal(request.tty && request.interactive && !request.detach)?;
-    let pull = backend::PullPlan {
+    backend::run(&request, &pull_plan(parsed)?)
+}
+
+/// Makes a container.
+pub fn create(parsed: &Parsed) -> Result<u8, Failure> {
+    backend::create(&request(parsed)?, &pull_plan(parsed)?)
+}
+
+fn pull_plan(parsed: &Parsed) -> Result<backend::PullPlan, Failure> {
+    Ok(backend::PullPlan {
         policy: parsed.parsed("pull", pull_policy)?.unwrap_or_default(),
         platform: parsed.one("platform").filter(|text| !text.is_empty()).map(str::to_owned),
         quiet: parsed.switch("quiet"),
-    };
-    backend::run(&request, &pull)
+    })
 }
 
 fn pull_policy(text: &str) -> Result<PullPolicy, BadValue> {
@@ -112,6 +120,7 @@ fn request(parsed: &Parsed) -> Result<RunRequest, Failure> {
         interactive: parsed.switch("interactive"),
         tty: parsed.switch("tty"),
         rm: parsed.switch("rm"),
+        restart: parsed.given("restart", restart::parse)?.unwrap_or_default(),
         detach: parsed.switch("detach"),
         detach_keys: leaving_keys(parsed)?,
         sig_proxy: parsed.switch_or("sig-proxy", true),

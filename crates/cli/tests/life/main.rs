@@ -11,6 +11,7 @@ mod exec;
 mod names;
 mod pause;
 mod ps;
+mod start;
 mod stats;
 mod top;
 

@@ -77,9 +77,11 @@ impl End {
         };
         let (tree, held) = match &container.state {
             State::Running(running) => (of_running(&container, running)?, Vec::new()),
-            State::Exited(_) => stopped::open(home, &container, access)?,
-            State::Created => {
-                return Err(Error::State { id: name.to_owned(), why: "is being made".to_owned() });
+            State::Created | State::Restarting(_) | State::Exited(_) => {
+                stopped::open(home, &container, access)?
+            }
+            State::Starting => {
+                return Err(Error::State { id: name.to_owned(), why: "is being started".to_owned() });
             }
         };
         let path_of = names::absolute(b"/", path.as_bytes());

@@ -12,7 +12,7 @@ use crate::{Config, Error, Home, root, snapshot};
 use linux::Errno;
 use linux::mount::{self, attr};
 use runtime::Steps;
-use rustix::fs::{CWD, FlockOperation, Mode, OFlags, openat};
+use rustix::fs::{CWD, Mode, OFlags, openat};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -26,7 +26,14 @@ pub fn open(home: &Home, container: &Container, access: Access) -> Result<(Tree,
     let (root, held) = match &config.root {
         RootSource::Layers(_) if is_read => (snapshot::Snapshot::of(home, container)?.view()?, Vec::new()),
         _ => {
-            let lock = lock(home, config)?;
+            let lock = root::lock(home, config)?;
+            let cell = container.cell(home);
+            if cell.config().is_some() && cell.ended().is_none() {
+                return Err(Error::State {
+                    id: config.name.clone(),
+                    why: "was started meanwhile".to_owned(),
+                });
+            }
             // Without a user namespace there is nothing to be mapped.
             let plain = Config { user_namespace: UserNamespace::Host, ..config.clone() };
             (root::make(home, &plain, None, None, &mut Steps::new(false, false))?, vec![lock])
@@ -43,15 +50,6 @@ pub fn open(home: &Home, container: &Container, access: Access) -> Result<(Tree,
         attach(home, config, &tree, wanted)?;
     }
     Ok((tree, held))
-}
-
-fn lock(home: &Home, config: &Config) -> Result<OwnedFd, Error> {
-    let dir = home.state_dir(&config.id);
-    let failed = |errno| Error::system("lock", dir.display(), errno);
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let lock = openat(CWD, &dir, flags, Mode::empty()).map_err(failed)?;
-    rustix::io::retry_on_intr(|| rustix::fs::flock(&lock, FlockOperation::LockExclusive)).map_err(failed)?;
-    Ok(lock)
 }
 
 /// Shows one mount in its place. What is only in memory isn't there any more, and nor is a mount without a place.

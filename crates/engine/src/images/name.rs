@@ -49,7 +49,7 @@ pub fn remove(home: &Home, given: &str, force: bool) -> Result<Removed, Error> {
     let familiar = |name: String| Reference::parse(&name).map(|known| known.familiar()).unwrap_or(name);
     if !only_a_name
         && let Some(user) = find::present(home).into_iter().find(is_user)
-        && matches!(user.state, find::State::Running(_) | find::State::Created)
+        && matches!(user.state, find::State::Running(_) | find::State::Restarting(_) | find::State::Starting)
     {
         if by_name && force {
             let untagged: Vec<String> = store.untag_image(&image.id)?.into_iter().map(familiar).collect();

@@ -1,8 +1,8 @@
 //! Docker's `HostConfig`: what was asked of the host.
 
 use crate::request::{
-    AppArmor, BindRecursion, IpcMode, MountKind, MountRequest, NamespaceMode, Propagation, Seccomp, Security,
-    TmpfsOption, VolumeRequest, VolumesFrom,
+    AppArmor, BindRecursion, IpcMode, MountKind, MountRequest, NamespaceMode, Propagation, RestartPolicy,
+    Seccomp, Security, TmpfsOption, VolumeRequest, VolumesFrom,
 };
 use crate::{Config, Home};
 use serde_json::{Map, Value as Json, json};
@@ -26,7 +26,7 @@ pub fn document(home: &Home, config: &Config) -> Json {
         "LogConfig": { "Type": "local", "Config": {} },
         "NetworkMode": crate::ps::network_name(&request.network),
         "PortBindings": {},
-        "RestartPolicy": { "Name": "no", "MaximumRetryCount": 0 },
+        "RestartPolicy": { "Name": request.restart.word(), "MaximumRetryCount": retries(request.restart) },
         "AutoRemove": request.rm,
         "VolumeDriver": "",
         "VolumesFrom": some(request.volumes_from.iter().map(volumes_from).collect::<Vec<_>>()),
@@ -224,6 +224,13 @@ fn resources_devices(config: &Config) -> Vec<Json> {
         })
     });
     devices.collect()
+}
+
+fn retries(policy: RestartPolicy) -> u32 {
+    match policy {
+        RestartPolicy::OnFailure(max) => max.unwrap_or(0),
+        _ => 0,
+    }
 }
 
 #[cfg(test)]

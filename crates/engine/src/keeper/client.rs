@@ -30,14 +30,16 @@ impl Client {
             .collect()
     }
 
-    pub(super) fn feed(&self, log: PathBuf, generation: u32) -> Feed<'_> {
+    /// Serves it from `log`, of whose streams so many bytes are older than the container's start.
+    pub(super) fn feed(&self, log: PathBuf, begin: [u64; 2], generation: u32) -> Feed<'_> {
         if generation > 0 {
             let _ = wire::send(&self.socket, &ToClient::Resume { generation }, &[]);
         }
         Feed {
             client: self,
             cursor: Cursor::new(log),
-            sent: [0; 2],
+            begin,
+            sent: begin,
             generation,
             waits_for_totals: generation > 0,
             blocked: None,
@@ -49,7 +51,9 @@ impl Client {
 pub(super) struct Feed<'a> {
     client: &'a Client,
     cursor: Cursor,
-    /// Bytes of each stream that it has or that are in its pipes.
+    /// Bytes of each stream that aren't for it.
+    begin: [u64; 2],
+    /// Those, and the bytes of each stream that it has or that are in its pipes.
     sent: [u64; 2],
     generation: u32,
     /// Whether it has yet to say how much it got from an earlier keeper.
@@ -76,8 +80,10 @@ impl<'a> Feed<'a> {
         }
     }
 
-    pub fn tell(&self, message: &ToClient) -> Result<(), Errno> {
-        wire::send(&self.client.socket, message, &[])
+    /// Tells it of the end, with what the log has of each stream.
+    pub fn tell_end(&self, code: Option<u8>, oom_killed: bool, totals: [u64; 2]) -> Result<(), Errno> {
+        let totals = [0, 1].map(|n| totals[n].saturating_sub(self.begin[n]));
+        wire::send(&self.client.socket, &ToClient::Exited { code, oom_killed, totals }, &[])
     }
 
     /// Takes a message; an error means that the client is gone.
@@ -85,7 +91,7 @@ impl<'a> Feed<'a> {
         match wire::receive::<FromClient>(&self.client.socket)? {
             Some((FromClient::Have { generation, totals }, _)) => {
                 if generation == self.generation {
-                    self.sent = totals;
+                    self.sent = [0, 1].map(|n| self.begin[n] + totals[n]);
                     self.waits_for_totals = false;
                 }
                 Ok(())

@@ -106,6 +106,33 @@ pub struct RmRequest {
     pub volumes: bool,
 }
 
+/// `berth start`, of one container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StartRequest {
+    /// The container.
+    pub container: String,
+    /// Whether its output comes here until it ends.
+    pub attach: bool,
+    /// Whether stdin goes to it, if it was made with one.
+    pub interactive: bool,
+    /// Bytes that leave its terminal; empty means none do.
+    pub detach_keys: Vec<u8>,
+    /// Whether signals received by the command are passed on.
+    pub sig_proxy: bool,
+}
+
+impl Default for StartRequest {
+    fn default() -> StartRequest {
+        StartRequest {
+            container: String::new(),
+            attach: false,
+            interactive: false,
+            detach_keys: vec![0x10, 0x11],
+            sig_proxy: true,
+        }
+    }
+}
+
 /// `berth stop`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StopRequest {

@@ -107,6 +107,32 @@ pub struct TimeOffsets {
     pub boottime: Option<TimeOffset>,
 }
 
+/// When a container that ended is started again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RestartPolicy {
+    /// Never.
+    #[default]
+    No,
+    /// When it ended with a failure, this often at most; `None` is without end.
+    OnFailure(Option<u32>),
+    /// Unless it was stopped; after a reboot all the same.
+    Always,
+    /// Unless it was stopped.
+    UnlessStopped,
+}
+
+impl RestartPolicy {
+    /// Docker's word.
+    pub fn word(self) -> &'static str {
+        match self {
+            RestartPolicy::No => "no",
+            RestartPolicy::OnFailure(_) => "on-failure",
+            RestartPolicy::Always => "always",
+            RestartPolicy::UnlessStopped => "unless-stopped",
+        }
+    }
+}
+
 /// Mounts taken over from another container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VolumesFrom {
@@ -186,6 +212,9 @@ pub struct RunRequest {
     pub tty: bool,
     /// Whether it is removed when it ends.
     pub rm: bool,
+    /// When it's started again.
+    #[serde(default)]
+    pub restart: RestartPolicy,
     /// Whether to return once it has started.
     pub detach: bool,
     /// Bytes that leave the container's terminal; empty means none do.
@@ -233,6 +262,7 @@ impl RunRequest {
             interactive: false,
             tty: false,
             rm: false,
+            restart: RestartPolicy::No,
             detach: false,
             detach_keys: vec![0x10, 0x11],
             sig_proxy: true,

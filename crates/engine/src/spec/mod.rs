@@ -200,6 +200,7 @@ pub fn resolve(request: RunRequest, given: Given<'_>) -> Result<(Config, Plan), 
         tasks_max: tasks.by_namespace,
         spec,
         request,
+        made_first: false,
     };
     Ok((config, plan))
 }

@@ -27,6 +27,8 @@ pub(crate) struct Attached<'a> {
     /// is the one that starts the container.
     pub sources: BTreeMap<PathBuf, String>,
     pins: Vec<VolumePin>,
+    /// Whether the container was there before, and keeps them if it isn't started.
+    again: bool,
 }
 
 impl Attached<'_> {
@@ -41,7 +43,9 @@ impl Drop for Attached<'_> {
     /// The container didn't come about.
     fn drop(&mut self) {
         self.pins.clear();
-        super::remove_own_of(self.home, self.id, &self.mounts);
+        if !self.again {
+            super::remove_own_of(self.home, self.id, &self.mounts);
+        }
     }
 }
 
@@ -54,10 +58,36 @@ pub(crate) fn attach<'a>(
     image: &Execution,
 ) -> Result<Attached<'a>, Error> {
     let mounts = wanted(home, request, image)?;
+    let durability = if request.rm { Durability::Unsynced } else { Durability::Synced };
+    make_ready(home, id, mounts, root, durability, false)
+}
+
+/// Makes the volumes of a container ready that was there before: what it has is mounted again, as it is now.
+pub(crate) fn attach_again<'a>(home: &'a Home, config: &'a Config) -> Result<Attached<'a>, Error> {
+    let mut mounts = config.mounts.clone();
+    for mount in &mut mounts {
+        if let MountKind::Volume(volume) = &mut mount.kind {
+            // It had its first content.
+            volume.nocopy = true;
+        }
+    }
+    let mut attached = make_ready(home, &config.id, mounts, &config.root, Durability::Synced, true)?;
+    attached.mounts = config.mounts.clone();
+    Ok(attached)
+}
+
+fn make_ready<'a>(
+    home: &'a Home,
+    id: &'a str,
+    mounts: Vec<MountRequest>,
+    root: &RootSource,
+    durability: Durability,
+    again: bool,
+) -> Result<Attached<'a>, Error> {
     let needs_store =
         mounts.iter().any(|mount| !matches!(mount.kind, MountKind::Bind { .. } | MountKind::Tmpfs { .. }));
-    let durability = if request.rm { Durability::Unsynced } else { Durability::Synced };
-    let mut attached = Attached { home, id, mounts: Vec::new(), sources: BTreeMap::new(), pins: Vec::new() };
+    let mut attached =
+        Attached { home, id, mounts: Vec::new(), sources: BTreeMap::new(), pins: Vec::new(), again };
     if !needs_store {
         attached.mounts = mounts;
         return Ok(attached);
@@ -67,7 +97,10 @@ pub(crate) fn attach<'a>(
         let source = match &mut wanted.kind {
             MountKind::Bind { .. } | MountKind::Tmpfs { .. } => None,
             MountKind::Image { reference, layers, .. } => {
-                *layers = layers_of(&store, reference)?;
+                // One that it had stays, whatever its name means by now.
+                if layers.is_empty() {
+                    *layers = layers_of(&store, reference)?;
+                }
                 // The holder puts the image in its place, once there are ids to show it with.
                 Some(open_path(CWD, Path::new("/")).map_err(|e| Error::system("open", "/", e))?)
             }

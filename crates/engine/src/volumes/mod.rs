@@ -276,7 +276,7 @@ pub(crate) fn remove_own_of(home: &Home, id: &str, mounts: &[MountRequest]) {
 }
 
 /// Takes away what was mounted for volumes of a container that has ended, unless another that runs has them.
-fn release(home: &Home, config: &Config) {
+pub(crate) fn release(home: &Home, config: &Config) {
     let mounted = config.volumes().filter(|(_, volume)| is_mounted(&volume.options)).map(|(name, _)| name);
     let mounted: BTreeSet<&str> = mounted.collect();
     if mounted.is_empty() {

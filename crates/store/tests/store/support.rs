@@ -69,6 +69,7 @@ pub fn container(byte: u8, name: &str) -> ContainerRecord {
         image: None,
         created_ns: i64::from(byte),
         config_json: "{}".to_owned(),
+        started: true,
     }
 }
 

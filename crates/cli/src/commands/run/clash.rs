@@ -1,6 +1,6 @@
 //! Flags of `run` that contradict one another.
 
-use engine::request::{IpcMode, Isolation, NamespaceMode, NetworkMode, RunRequest};
+use engine::request::{IpcMode, Isolation, NamespaceMode, NetworkMode, RestartPolicy, RunRequest};
 
 use crate::parse::sysctl::{Scope, scope};
 
@@ -24,6 +24,10 @@ pub fn check(request: &RunRequest) -> Result<(), String> {
         (
             request.security.privileged && request.userns == NamespaceMode::Private,
             "conflicting options: --privileged and --userns private",
+        ),
+        (
+            request.rm && request.restart != RestartPolicy::No,
+            "conflicting options: cannot specify both --restart and --rm",
         ),
         (request.explain && request.detach, "conflicting options: --explain and --detach"),
         (

@@ -18,10 +18,8 @@ const IDENTITY: &[Flag] = &[
 const PROCESS: &[Flag] = &[
     Flag::switch("interactive", "Keep stdin open").short('i'),
     Flag::switch("tty", "Give the container a terminal").short('t'),
-    Flag::switch("detach", "Return once the container runs, and print its id").short('d'),
-    Flag::one("detach-keys", "string", "Keys that leave the terminal (default ctrl-p,ctrl-q)"),
     Flag::switch("rm", "Remove the container when it ends"),
-    Flag::switch("sig-proxy", "Pass signals on to the container (default true)"),
+    Flag::one("restart", "string", "Start it again: no, on-failure[:TIMES], always, unless-stopped"),
     Flag::one("entrypoint", "string", "Program, instead of the image's entry point"),
     Flag::many("env", "list", "Variable, KEY=VALUE, or KEY for the caller's").short('e'),
     Flag::many("env-file", "list", "File of variables, one a line"),
@@ -31,6 +29,13 @@ const PROCESS: &[Flag] = &[
     Flag::switch("init", "Run berth's init as pid 1: it reaps orphans and forwards signals"),
     Flag::one("stop-signal", "string", "Signal that stop sends (default SIGTERM)"),
     Flag::one("stop-timeout", "seconds", "Time until stop kills (default 10)"),
+];
+
+/// Of the part that `create` lacks.
+const START: &[Flag] = &[
+    Flag::switch("detach", "Return once the container runs, and print its id").short('d'),
+    Flag::one("detach-keys", "string", "Keys that leave the terminal (default ctrl-p,ctrl-q)"),
+    Flag::switch("sig-proxy", "Pass signals on to the container (default true)"),
     Flag::switch("explain", "Print each step of the start, what it is for, and what it cost"),
 ];
 
@@ -88,6 +93,24 @@ const FILES: &[Flag] = &[
 pub static SPEC: CommandSpec = CommandSpec {
     usage: "[OPTIONS] IMAGE [COMMAND] [ARG...]",
     about: "Create and run a new container from an image, or @host",
+    flags: &[
+        ("Start", START),
+        ("Process", PROCESS),
+        ("Identity", IDENTITY),
+        ("Files", FILES),
+        ("Namespaces", NAMESPACES),
+        ("Resources", RESOURCES),
+        ("Security", SECURITY),
+    ],
+    unsupported: unsupported::RUN,
+    args: (0, usize::MAX),
+    trailing: true,
+};
+
+/// Flags and arguments of `create`.
+pub static CREATE: CommandSpec = CommandSpec {
+    usage: "[OPTIONS] IMAGE [COMMAND] [ARG...]",
+    about: "Create a container, and don't start it",
     flags: &[
         ("Process", PROCESS),
         ("Identity", IDENTITY),

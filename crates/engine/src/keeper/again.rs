@@ -1,0 +1,170 @@
+//! Containers that ended and are started again, by their restart policy. The keeper waits, in the same directory and under
+//! the same lock; then it starts the container, with a holder of its own, and goes.
+
+use crate::cell::{self, Cell, CellLock, Ended, NextStart, Restarts, Running, now_ns};
+use crate::request::{RestartPolicy, RunRequest};
+use crate::run::{self, Ready};
+use crate::{Config, Error, Home, attach, events, find, teardown, volumes};
+use linux::process::{self, Fork};
+use linux::{Errno, fault};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::inotify;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+/// Docker's pauses: the first, the longest, and how long a container must have run for the next to be the first again.
+const PAUSE_MS: u64 = 100;
+const PAUSE_MS_MAX: u64 = 60_000;
+const RAN_WELL_NS: i64 = 10_000_000_000;
+
+/// When a container that has ended is started again.
+pub(super) fn decide(
+    cell: &Cell,
+    config: &Config,
+    running: &Running,
+    code: Option<u8>,
+    finished_ns: i64,
+) -> Option<NextStart> {
+    // It may have been changed meanwhile.
+    let policy = cell.config().map_or(config.request.restart, |config| config.request.restart);
+    let Restarts { count, pause_ms } = running.restarts;
+    let wanted = match policy {
+        RestartPolicy::No => false,
+        RestartPolicy::OnFailure(max) => code != Some(0) && max.is_none_or(|max| count < max),
+        RestartPolicy::Always | RestartPolicy::UnlessStopped => true,
+    };
+    if !wanted || cell.stop_requested() {
+        return None;
+    }
+    let pause_ms = match finished_ns - running.started_ns >= RAN_WELL_NS || pause_ms == 0 {
+        true => PAUSE_MS,
+        false => (pause_ms * 2).min(PAUSE_MS_MAX),
+    };
+    let at_ns = finished_ns.saturating_add((pause_ms * 1_000_000) as i64);
+    Some(NextStart { at_ns, restarts: Restarts { count: count + 1, pause_ms } })
+}
+
+/// Waits, then starts the container; the lock on its directory is the caller's.
+pub(super) fn start(home: &Home, config: &Config, cell: &Cell, lock: CellLock, next: NextStart) -> ! {
+    wait(cell, next);
+    fault::point("pause over");
+    if cell.removal_requested() || cell.stop_requested() {
+        let rm = cell.removal_requested();
+        if !rm && let Some(ended) = cell.ended() {
+            let _ = cell::write_ended(home, &config.id, &Ended { stopped: true, next: None, ..ended });
+        }
+        teardown::ended(home, config, cell, None, rm);
+        process::exit(0);
+    }
+    let config = cell.config().unwrap_or_else(|| config.clone());
+    if config.user_namespace == crate::config::UserNamespace::Host
+        && !linux::own_file::is_sealed().unwrap_or(false)
+    {
+        start_sealed(home, &config, cell, lock);
+    }
+    if let Err(error) = start_now(home, &config, cell, lock, next.restarts) {
+        let now = now_ns();
+        let ended = Ended {
+            code: Some(error.kind().run_exit_code()),
+            restarts: next.restarts.count,
+            ..Ended::unseen(now, now, &error.to_string())
+        };
+        let _ = cell::write_ended(home, &config.id, &ended);
+    }
+    process::exit(0)
+}
+
+fn start_now(
+    home: &Home,
+    config: &Config,
+    cell: &Cell,
+    lock: CellLock,
+    restarts: Restarts,
+) -> Result<(), Error> {
+    let claimed = run::claim_again(home, config, cell, lock, restarts)?;
+    let request = RunRequest { detach: true, ..config.request.clone() };
+    let mut ready = attach::Streams::prepare(&request)
+        .and_then(|client| Ready::new(home, client))
+        .inspect_err(|_| teardown::not_started(home, cell, None))?;
+    run::launch(home, claimed, &mut ready, true, None).map(drop)
+}
+
+/// A keeper that some command of berth's left behind has an executable that a container with the host's ids could
+/// overwrite. It becomes a command that sees to that.
+fn start_sealed(home: &Home, config: &Config, cell: &Cell, lock: CellLock) -> ! {
+    teardown::ended(home, config, cell, None, false);
+    drop(lock);
+    let words = ["berth", "start", &config.id].map(std::ffi::OsString::from);
+    let _ = linux::own_file::start_sealed(words.into_iter());
+    process::exit(1)
+}
+
+/// Waits until it's time, or until a user wants something else.
+fn wait(cell: &Cell, next: NextStart) {
+    // Never longer than the pause itself, wherever the clock has gone meanwhile.
+    let left = (next.at_ns - now_ns()).clamp(0, (next.restarts.pause_ms * 1_000_000) as i64);
+    let deadline = Instant::now() + Duration::from_nanos(left as u64);
+    let watch = || {
+        let watch = inotify::init(inotify::CreateFlags::CLOEXEC)?;
+        inotify::add_watch(&watch, &cell.path, inotify::WatchFlags::CREATE)?;
+        Ok::<_, Errno>(watch)
+    };
+    let watch = watch();
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() || cell.removal_requested() || cell.stop_requested() {
+            return;
+        }
+        match &watch {
+            Ok(watch) => {
+                let mut fds = [PollFd::from_borrowed_fd(watch.as_fd(), PollFlags::IN)];
+                let _ = poll(&mut fds, Timespec::try_from(left).ok().as_ref());
+                if !fds[0].revents().is_empty() {
+                    let mut events = [0; 4096];
+                    let _ = rustix::io::read(watch, &mut events[..]);
+                }
+            }
+            // No more watches are to be had.
+            Err(_) => std::thread::sleep(left.min(Duration::from_millis(100))),
+        }
+    }
+}
+
+/// For a container whose processes were all killed, the first one too: what its keeper would have done.
+pub fn take_over(home: &Home, cell: &Cell, config: Config, running: &Running, lock: CellLock) {
+    let now = now_ns();
+    let Some(next) = decide(cell, &config, running, None, now) else { return find::reap(home, cell) };
+    events::ended_unseen(home, cell, &config);
+    let why = "nobody saw it end: its holder and its keeper were killed";
+    let ended = Ended { restarts: running.restarts.count, ..Ended::unseen(running.started_ns, now, why) };
+    if let Some(group) = teardown::find_group(home, &cell.id) {
+        let _ = group.kill();
+        let _ = group.wait_empty(Duration::from_secs(5));
+        let _ = group.remove();
+    }
+    let _ = cell.write("exit.json", &Ended { next: Some(next), ..ended.clone() });
+    let _ = cell::write_ended(home, &config.id, &ended);
+    volumes::container_ended(home, &config);
+    release_ids(home, &config);
+    cell.clear_run();
+    adopt(home, cell, config, lock);
+}
+
+/// Gives back the ids of a container that will get others with its next start.
+pub(super) fn release_ids(home: &Home, config: &Config) {
+    if let Ok(claims) = crate::claims::Claims::open(home) {
+        config.user_namespace.slots().iter().for_each(|slot| claims.release_range(*slot, &config.id));
+    }
+}
+
+/// Goes on waiting for a container whose processes were all killed while it was waited for, by a process that stays behind.
+pub fn adopt(home: &Home, cell: &Cell, config: Config, lock: CellLock) {
+    let Some(next) = cell.ended().and_then(|ended| ended.next) else { return find::reap(home, cell) };
+    if let Ok(Fork::Child) = process::fork() {
+        process::set_name(c"berth-keeper");
+        crate::inherited::reset();
+        crate::inherited::close_streams();
+        process::close_others(&[lock.raw()]);
+        start(home, &config, cell, lock, next)
+    }
+}
