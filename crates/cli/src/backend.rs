@@ -158,13 +158,7 @@ pub fn start_attached(request: &StartRequest) -> Result<u8, Failure> {
 
 /// Stops containers, and starts those that were stopped.
 pub fn restart(request: &StopRequest) -> Result<Vec<Outcome>, Failure> {
-    let home = home()?;
-    let outcomes = engine::stop::stop(&home, request).into_iter().map(|(given, stopped)| {
-        let request = StartRequest { container: given.clone(), ..StartRequest::default() };
-        let started = stopped.and_then(|()| engine::start::start(&home, &request));
-        (given, started.map(drop).map_err(failure))
-    });
-    Ok(outcomes.collect())
+    Ok(failures(engine::start::restart(&home()?, request)))
 }
 
 /// Starts what should run after a boot.

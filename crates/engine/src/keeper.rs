@@ -307,6 +307,7 @@ impl<'a> Keeper<'a> {
         }
         if let Some(next) = task.cell.ended().and_then(|ended| ended.next) {
             // An earlier keeper was killed while it waited to start the container again.
+            events::ended_unseen(&task.home, &task.cell, &task.config);
             self.start_again(lock, next);
         }
         let group = runtime::cgroup::Cgroup::open(&task.running.cgroup);

@@ -10,9 +10,9 @@ use crate::claims::Claims;
 use crate::config::UserNamespace;
 use crate::find::{self, Container, State};
 use crate::pause::is_paused;
-use crate::request::{RestartPolicy, RunRequest, StartRequest};
+use crate::request::{RestartPolicy, RunRequest, StartRequest, StopRequest};
 use crate::run::{self, Launched, Ran, Ready};
-use crate::stop::Outcomes;
+use crate::stop::{Outcomes, stop};
 use crate::{Config, Error, Home, events, rm, root, teardown};
 use linux::{Errno, fault};
 use std::time::{Duration, Instant};
@@ -27,7 +27,6 @@ pub fn create(home: &Home, request: RunRequest) -> Result<Ran, Error> {
     let cidfile = request.cidfile.clone();
     let mut claimed = run::claim(home, request)?;
     claimed.config.made_first = true;
-    events::made(home, &claimed.config, false);
     let made = root::prepare(home, &claimed.config).and_then(|()| {
         fault::point("upper and work made");
         if let Some(path) = &cidfile {
@@ -45,6 +44,7 @@ pub fn create(home: &Home, request: RunRequest) -> Result<Ran, Error> {
         }
         return Err(error);
     }
+    events::made(home, &claimed.config, false);
     teardown::not_started(home, &claimed.cell, None);
     let Config { id, name, .. } = claimed.config;
     Ok(Ran { id, name, outcome: None, steps: Vec::new() })
@@ -63,6 +63,9 @@ pub fn start(home: &Home, request: &StartRequest) -> Result<Ran, Error> {
     let ready = streams.and_then(|client| Ready::new(home, client));
     let mut ready = ready.inspect_err(|_| teardown::not_started(home, &cell, None))?;
     let hold_stdin = !(request.attach && request.interactive);
+    if request.attach {
+        events::container(home, &config, "attach", &[]);
+    }
     let Launched { pid, master, .. } = run::launch(home, claimed, &mut ready, hold_stdin, None)?;
     fault::point("started");
     if !request.attach {
@@ -71,6 +74,20 @@ pub fn start(home: &Home, request: &StartRequest) -> Result<Ran, Error> {
     let master = if config.request.tty { master } else { None };
     let outcome = attach::attach(home, &id, ready.ours, ready.client, master, pid)?;
     Ok(Ran { id, name, outcome: Some(outcome), steps: Vec::new() })
+}
+
+/// Stops containers, all at once, and starts them again.
+pub fn restart(home: &Home, request: &StopRequest) -> Outcomes {
+    let again = |(given, stopped): (String, Result<(), Error>)| {
+        let request = StartRequest { container: given.clone(), ..StartRequest::default() };
+        let started = stopped.and_then(|()| start(home, &request)).map(|ran| {
+            if let Ok(container) = find::container(home, &ran.id) {
+                events::container(home, &container.config, "restart", &[]);
+            }
+        });
+        (given, started)
+    };
+    stop(home, request).into_iter().map(again).collect()
 }
 
 /// Claims the container's directory of this boot; `None` if it runs.

@@ -105,7 +105,7 @@ mod tests {
         .expect("valid")
     }
 
-    /// Compared with docker 28.5.
+    /// As docker/cli prints them: cli/command/system/events.go.
     #[test]
     fn events_read_as_dockers() {
         let text = |format: &str| Format::parse(format).and_then(|format| format.text(&[event()]));

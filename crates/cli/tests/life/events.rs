@@ -242,3 +242,28 @@ fn images_and_volumes_are_told_of_too() {
     let commit = &events[3]["Actor"]["Attributes"];
     assert_eq!((&commit["comment"], &commit["imageID"]), (&"words".into(), &committed.into()));
 }
+
+#[test]
+fn each_start_and_its_end_are_told() {
+    let host = Host::new();
+    host.berth(["create", "--name", "made", "@host", "sleep", "1000"]).run().ok();
+    host.berth(["start", "made"]).run().ok();
+    host.berth(["restart", "-t", "0", "made"]).run().ok();
+    remove(&host, &["made"]);
+    let events = life(&host, "made", "destroy");
+    let told =
+        ["create", "start", "kill", "kill", "die", "stop", "start", "restart", "kill", "die", "destroy"];
+    assert_eq!(actions(&events), told);
+
+    let command =
+        ["run", "-d", "--name", "fails", "--restart", "on-failure:2", "@host", "sh", "-c", "exit 3"];
+    host.berth(command).run().ok();
+    let mut events = Vec::new();
+    let over = until(PATIENCE, || {
+        events = self::told(&host, &["container=fails"]);
+        actions(&events).iter().filter(|action| **action == "die").count() == 3
+    });
+    assert!(over, "{events:?}");
+    assert_eq!(actions(&events), ["create", "start", "die", "start", "die", "start", "die"]);
+    remove(&host, &["fails"]);
+}

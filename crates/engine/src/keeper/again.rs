@@ -134,7 +134,6 @@ fn wait(cell: &Cell, next: NextStart) {
 pub fn take_over(home: &Home, cell: &Cell, config: Config, running: &Running, lock: CellLock) {
     let now = now_ns();
     let Some(next) = decide(cell, &config, running, None, now) else { return find::reap(home, cell) };
-    events::ended_unseen(home, cell, &config);
     let why = "nobody saw it end: its holder and its keeper were killed";
     let ended = Ended { restarts: running.restarts.count, ..Ended::unseen(running.started_ns, now, why) };
     if let Some(group) = teardown::find_group(home, &cell.id) {
@@ -160,6 +159,7 @@ pub(super) fn release_ids(home: &Home, config: &Config) {
 /// Goes on waiting for a container whose processes were all killed while it was waited for, by a process that stays behind.
 pub fn adopt(home: &Home, cell: &Cell, config: Config, lock: CellLock) {
     let Some(next) = cell.ended().and_then(|ended| ended.next) else { return find::reap(home, cell) };
+    events::ended_unseen(home, cell, &config);
     if let Ok(Fork::Child) = process::fork() {
         process::set_name(c"berth-keeper");
         crate::inherited::reset();
