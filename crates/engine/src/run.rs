@@ -64,8 +64,8 @@ pub fn run(home: &Home, request: RunRequest) -> Result<Ran, Error> {
     let terminal = claimed.config.request.tty;
     let record = (!claimed.config.rm()).then(|| claimed.record(true));
     let (id, name) = (claimed.config.id.clone(), claimed.config.name.clone());
-    let volumes = claimed.config.volumes();
-    let own_mounts = { volumes }.any(|(_, volume)| volume.anonymous).then(|| claimed.config.mounts.clone());
+    let has_own_volumes = claimed.config.volumes().any(|(_, volume)| volume.anonymous);
+    let own_mounts = has_own_volumes.then(|| claimed.config.mounts.clone());
     let started = launch(home, claimed, &mut ready, detach, record.as_ref());
     let Launched { pid, steps, master } = match started {
         Ok(launched) => launched,

@@ -18,8 +18,8 @@ pub fn wait(home: &Home, given: &str) -> Result<u8, Error> {
         State::Created => Ok(0),
         // Until no policy starts it any more: the lock stays held from start to start.
         State::Restarting(_) => {
-            crate::stop::settle(home, &cell::Cell::of(home, &id))?;
-            recorded(home, given, &id)
+            drop(cell::Cell::of(home, &id).wait_lock()?);
+            wait(home, &id)
         }
         State::Running(running) => match running.init.open() {
             Some(init) => until_ended(home, given, &container.config, init),
