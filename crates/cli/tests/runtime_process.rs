@@ -362,7 +362,10 @@ fn no_descriptor_of_the_callers_is_inside() {
 fn preserved_descriptors_are_inside_and_no_others() {
     let host = Host::new();
     testkit::rootfs::write(&host.path("given"), "given");
-    let bundle = host.bundle().sh("cat <&3; sleep 9 & ls /proc/$!/fd | tr '\\n' ' '; kill $!");
+    // Before it is the program, a process of the background has its stdin exchanged.
+    let script = "cat <&3; sleep 9 & until grep -q sleep /proc/$!/comm; do :; done; \
+                  ls /proc/$!/fd | tr '\\n' ' '; kill $!";
+    let bundle = host.bundle().sh(script);
     bundle.write();
     let cmd = bundle.command("run", ["--preserve-fds", "1"]);
     let seen = cmd.fd(3, host.path("given")).fd(4, "/etc/passwd").text();
