@@ -1,7 +1,7 @@
 //! Finding containers by what users call them, and putting right what killed processes left: recovery is the normal
 //! path, and each command that touches a container takes it.
 
-use crate::cell::{self, Cell, CellLock, Ended, now_ns};
+use crate::cell::{self, Cell, CellLock, Ended, Intent, now_ns};
 use crate::claims::Claims;
 use crate::keeper::{self, Streams, Task};
 use crate::request::RestartPolicy;
@@ -286,20 +286,12 @@ pub fn reap(home: &Home, cell: &Cell) {
         let _ = group.wait_empty(std::time::Duration::from_secs(5));
     }
     let Some(config) = cell.config() else {
-        if intent.as_ref().is_none_or(|intent| intent.again) {
-            // A start was cut short before it was written down; the container, if there is one, is what it was.
+        // A start was cut short before it was written down; the container, if there is one, is what it was.
+        let is_cut_short = |intent: &Intent| intent.again;
+        // It ended and was recorded, and its keeper was killed while it took this directory away.
+        let is_recorded = |intent: &Intent| !intent.rm && cell::read_ended(home, &cell.id).is_some();
+        if intent.as_ref().is_none_or(|intent| is_cut_short(intent) || is_recorded(intent)) {
             return teardown::not_started(home, cell, group);
-        }
-        if intent.as_ref().is_some_and(|intent| !intent.rm) && cell::read_ended(home, &cell.id).is_some() {
-            // It ended and was recorded, and its keeper was killed while it took this directory away.
-            if let Some(group) = group {
-                let _ = group.remove();
-            }
-            if let (Ok(claims), Some(intent)) = (Claims::open(home), intent) {
-                intent.slots.iter().for_each(|slot| claims.release_range(*slot, &cell.id));
-            }
-            cell.remove();
-            return;
         }
         // Its creation was cut short before it was written down.
         if let Some(group) = group {
@@ -368,10 +360,7 @@ fn adopt(home: &Home, cell: &Cell, config: Config, running: cell::Running, lock:
         generation: 1,
     };
     if let Ok(Fork::Child) = process::fork() {
-        process::set_name(c"berth-keeper");
-        crate::inherited::reset();
-        crate::inherited::close_streams();
-        crate::inherited::protect_from_oom();
+        crate::inherited::become_keeper();
         keeper::run_alone(&task)
     }
 }

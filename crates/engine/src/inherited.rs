@@ -67,6 +67,14 @@ pub fn fork_apart() -> Result<Fork, linux::Errno> {
     forked
 }
 
+/// What a fork of some command does first that stays behind as a container's keeper.
+pub fn become_keeper() {
+    process::set_name(c"berth-keeper");
+    reset();
+    close_streams();
+    protect_from_oom();
+}
+
 /// Keeps the OOM killer away from berth's own processes, where that is allowed.
 pub fn protect_from_oom() {
     let _ = std::fs::write("/proc/self/oom_score_adj", "-999");

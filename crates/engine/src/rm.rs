@@ -15,7 +15,7 @@ use crate::cell::{Cell, CellLock, Intent};
 use crate::claims::Claims;
 use crate::find::{self, Container, State};
 use crate::request::RmRequest;
-use crate::stop::{Outcomes, kill_hard, leave_restart, settle};
+use crate::stop::{Outcomes, SIGKILL, kill_hard, leave_restart, settle, told_kill};
 use crate::{Error, Home, cell, events, pause, root, volumes};
 use linux::{Errno, fault};
 use std::collections::BTreeSet;
@@ -62,7 +62,7 @@ pub fn rm(home: &Home, request: &RmRequest) -> Outcomes {
     fault::point("rows removed");
     for (_, one) in &doomed {
         if let Doom::Running { init, running } = &one.doom {
-            events::container(home, &one.container.config, "kill", &[("signal", "9")]);
+            told_kill(home, &one.container.config, SIGKILL);
             kill_hard(init, running);
         }
     }

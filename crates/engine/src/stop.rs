@@ -16,7 +16,7 @@ pub type Outcomes = Vec<(String, Result<(), Error>)>;
 /// Docker's wait before SIGKILL.
 const TIMEOUT_SECS: i64 = 10;
 
-const SIGKILL: i32 = 9;
+pub(crate) const SIGKILL: i32 = 9;
 
 /// Stops containers, all at once: the signal, then after a while SIGKILL. Returns when their ends are recorded. One that
 /// doesn't run is stopped already.
@@ -90,7 +90,7 @@ fn begin(home: &Home, request: &StopRequest, container: &find::Container) -> Res
 }
 
 /// Tells of a signal, before it's sent: what it does is told after it.
-fn told_kill(home: &Home, config: &Config, signal: i32) {
+pub(crate) fn told_kill(home: &Home, config: &Config, signal: i32) {
     events::container(home, config, "kill", &[("signal", &signal.to_string())]);
 }
 
@@ -198,7 +198,6 @@ pub fn kill(home: &Home, request: &KillRequest) -> Outcomes {
             other => {
                 send(&init, other, id)?;
                 // As docker: a signal that may be meant to end the container reaches it though it's paused.
-                let config = &container.config;
                 let is_chosen =
                     config.request.stop_signal.is_some() || !config.image_config.stop_signal.is_empty();
                 match is_chosen && other != config.stop_signal {

@@ -36,7 +36,7 @@ pub fn ended(home: &Home, config: &Config, cell: &Cell, group: Option<Cgroup>, r
     cell.remove();
 }
 
-/// After a start of a container that there was before, cut short or failed: what belongs to this start.
+/// After a start of a container that there was before and stays, or after its recorded end: what belongs to this start.
 pub fn not_started(home: &Home, cell: &Cell, group: Option<Cgroup>) {
     if let Some(group) = group.or_else(|| find_group(home, &cell.id)) {
         let _ = group.kill();

@@ -1,12 +1,11 @@
 //! `berth start`, `berth restart`.
 
-use engine::request::{StartRequest, StopRequest};
+use engine::request::StartRequest;
 
-use super::{print_outcomes, run};
+use super::{print_outcomes, run, stop};
 use crate::backend;
 use crate::failure::Failure;
 use crate::flags::{CommandSpec, Flag, Parsed};
-use crate::parse::number;
 
 /// Flags and arguments of `start`.
 pub static SPEC: CommandSpec = CommandSpec {
@@ -29,15 +28,7 @@ pub static SPEC: CommandSpec = CommandSpec {
 pub static RESTART: CommandSpec = CommandSpec {
     usage: "[OPTIONS] CONTAINER [CONTAINER...]",
     about: "Stop containers, and start them",
-    flags: &[(
-        "Options",
-        &[
-            Flag::one("signal", "string", "Signal to send, instead of the container's").short('s'),
-            Flag::one("timeout", "seconds", "Time until they are killed; -1 for never")
-                .short('t')
-                .alias("time"),
-        ],
-    )],
+    flags: &[("Options", stop::FLAGS)],
     unsupported: &[],
     args: (1, usize::MAX),
     trailing: false,
@@ -67,9 +58,5 @@ pub fn work(parsed: &Parsed) -> Result<u8, Failure> {
 
 /// Stops and starts containers.
 pub fn restart(parsed: &Parsed) -> Result<u8, Failure> {
-    print_outcomes(backend::restart(&StopRequest {
-        containers: parsed.args(),
-        signal: parsed.given("signal", number::signal)?,
-        timeout_secs: parsed.parsed("timeout", number::within(-1, i64::MAX))?,
-    })?)
+    print_outcomes(backend::restart(&stop::request(parsed)?)?)
 }

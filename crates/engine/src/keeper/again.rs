@@ -161,9 +161,7 @@ pub fn adopt(home: &Home, cell: &Cell, config: Config, lock: CellLock) {
     let Some(next) = cell.ended().and_then(|ended| ended.next) else { return find::reap(home, cell) };
     events::ended_unseen(home, cell, &config);
     if let Ok(Fork::Child) = process::fork() {
-        process::set_name(c"berth-keeper");
-        crate::inherited::reset();
-        crate::inherited::close_streams();
+        crate::inherited::become_keeper();
         process::close_others(&[lock.raw()]);
         start(home, &config, cell, lock, next)
     }

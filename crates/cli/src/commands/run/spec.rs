@@ -89,19 +89,22 @@ const FILES: &[Flag] = &[
     Flag::many("device", "list", "Device of the host, HOST[:CONTAINER][:rwm]"),
 ];
 
+/// The groups: first what only `run` has.
+const GROUPS: &[(&str, &[Flag])] = &[
+    ("Start", START),
+    ("Process", PROCESS),
+    ("Identity", IDENTITY),
+    ("Files", FILES),
+    ("Namespaces", NAMESPACES),
+    ("Resources", RESOURCES),
+    ("Security", SECURITY),
+];
+
 /// Flags and arguments. Whether an image is needed depends on `--rootfs`.
 pub static SPEC: CommandSpec = CommandSpec {
     usage: "[OPTIONS] IMAGE [COMMAND] [ARG...]",
     about: "Create and run a new container from an image, or @host",
-    flags: &[
-        ("Start", START),
-        ("Process", PROCESS),
-        ("Identity", IDENTITY),
-        ("Files", FILES),
-        ("Namespaces", NAMESPACES),
-        ("Resources", RESOURCES),
-        ("Security", SECURITY),
-    ],
+    flags: GROUPS,
     unsupported: unsupported::RUN,
     args: (0, usize::MAX),
     trailing: true,
@@ -111,14 +114,10 @@ pub static SPEC: CommandSpec = CommandSpec {
 pub static CREATE: CommandSpec = CommandSpec {
     usage: "[OPTIONS] IMAGE [COMMAND] [ARG...]",
     about: "Create a container, and don't start it",
-    flags: &[
-        ("Process", PROCESS),
-        ("Identity", IDENTITY),
-        ("Files", FILES),
-        ("Namespaces", NAMESPACES),
-        ("Resources", RESOURCES),
-        ("Security", SECURITY),
-    ],
+    flags: match GROUPS.split_first() {
+        Some((_start, of_both)) => of_both,
+        None => &[],
+    },
     unsupported: unsupported::RUN,
     args: (0, usize::MAX),
     trailing: true,
