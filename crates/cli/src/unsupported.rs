@@ -86,8 +86,6 @@ pub static RUN: &[Unsupported] = &[
     flag("kernel-memory", "the kernel has dropped it"),
     flag("link", NETWORKS),
     flag("link-local-ip", NETWORKS),
-    flag("log-driver", "berth logs reads what the container wrote"),
-    flag("log-opt", ""),
     flag("mac-address", NETWORKS),
     flag("memory-swappiness", ""),
     flag("network-alias", NETWORKS),

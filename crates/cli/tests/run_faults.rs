@@ -61,10 +61,15 @@ const COUNTER: &str =
     "i=0; until test -e /ctl/stop; do i=$((i+1)); echo $i; sleep 0.02; done; echo end; exit 7";
 
 fn start(host: &Host) -> std::path::PathBuf {
+    start_logged(host, &[])
+}
+
+fn start_logged(host: &Host, flags: &[&str]) -> std::path::PathBuf {
     let ctl = host.path("ctl");
     std::fs::create_dir_all(&ctl).unwrap();
     let volume = format!("{}:/ctl", ctl.display());
-    host.berth(["run", "-d", "--name", "box", "-v", &volume, "@host", "sh", "-c", COUNTER]).run().ok();
+    let run = ["run", "-d", "--name", "box", "-v", &volume];
+    host.berth(run.iter().chain(flags).chain(&["@host", "sh", "-c", COUNTER])).run().ok();
     ctl
 }
 
@@ -104,6 +109,54 @@ fn the_keepers_death_changes_nothing() {
     }
     assert_eq!(state(&host), "running 0");
     finish(&host, &ctl);
+}
+
+#[test]
+fn the_keepers_death_loses_no_line_of_a_json_file() {
+    let host = Host::new();
+    let ctl = start_logged(&host, &["--log-driver", "json-file"]);
+    for _ in 0..3 {
+        let (_, keeper) = pair(&host);
+        kill(keeper);
+        grows(&host);
+    }
+    let path = host.berth(["inspect", "-f", "{{.LogPath}}", "box"]).text();
+    std::fs::write(ctl.join("stop"), "").unwrap();
+    assert!(until(PATIENCE, || state(&host) == "exited 7"), "{}", state(&host));
+    let text = std::fs::read_to_string(path).unwrap();
+    for (at, line) in text.lines().rev().skip(1).collect::<Vec<_>>().iter().rev().enumerate() {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!(line["log"], format!("{}\n", at + 1), "output was lost or doubled");
+    }
+    finish(&host, &ctl);
+}
+
+#[test]
+fn killed_with_its_holder_a_keeper_of_a_json_file_is_followed_by_another() {
+    let host = Host::new();
+    let ctl = start_logged(
+        &host,
+        &["--log-driver", "json-file", "--log-opt", "max-size=1k", "--log-opt", "max-file=50"],
+    );
+    for _ in 0..3 {
+        let keeper = named(&host, "berth-keeper");
+        let holder = berths(&host).into_iter().find(|(_, name)| name == "berth-holder");
+        if let Some((holder, _)) = &holder {
+            signal_pid(*holder, 19);
+        }
+        kill(keeper);
+        holder.into_iter().for_each(|(holder, _)| kill(holder));
+        grows(&host);
+    }
+    // Nobody could see its status: its parent was killed.
+    std::fs::write(ctl.join("stop"), "").unwrap();
+    assert!(until(PATIENCE, || state(&host).starts_with("exited")), "{}", state(&host));
+    let all = lines(&host);
+    assert_eq!(all.last().map(String::as_str), Some("end"));
+    for (at, line) in all[..all.len() - 1].iter().enumerate() {
+        assert_eq!(line, &(at + 1).to_string(), "output was lost or doubled");
+    }
+    host.berth(["rm", "box"]).run().ok();
 }
 
 #[test]

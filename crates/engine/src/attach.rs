@@ -16,6 +16,7 @@ pub use live::attach_running;
 pub use terminal::terminal_size;
 
 use crate::cell::Cell;
+use crate::log::{self, Cursor, Plan};
 use crate::request::{ExecRequest, RunRequest, StartRequest};
 use crate::wire::{self, FromClient, ToClient};
 use crate::{Error, Home, find};
@@ -25,6 +26,7 @@ use pump::{Moved, Pump};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::PipeFlags;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 use terminal::RawTerminal;
 
 /// How an attached run ended.
@@ -51,6 +53,8 @@ pub struct Streams {
     tty: bool,
     detach_keys: Vec<u8>,
     sig_proxy: bool,
+    /// Where the output goes to; `None` for one that has no log.
+    plan: Option<Plan>,
 }
 
 impl Streams {
@@ -61,6 +65,7 @@ impl Streams {
             tty: request.tty,
             detach_keys: request.detach_keys.clone(),
             sig_proxy: request.sig_proxy,
+            plan: Plan::of(&request.log).ok(),
             ..Streams::default()
         };
         streams.with_pipes(request.detach, true)
@@ -73,6 +78,7 @@ impl Streams {
             tty: made.tty,
             detach_keys: start.detach_keys.clone(),
             sig_proxy: start.sig_proxy,
+            plan: Plan::of(&made.log).ok(),
             ..Streams::default()
         };
         // Without the caller's stdin, the container's waits for somebody else.
@@ -121,7 +127,7 @@ impl Streams {
         let mut writers = Vec::new();
         for slot in &mut self.out {
             let (reader, writer) = pipe()?;
-            let _ = rustix::pipe::fcntl_setpipe_size(&writer, crate::log::FRAME_BYTES_MAX);
+            let _ = rustix::pipe::fcntl_setpipe_size(&writer, log::FRAME_BYTES_MAX);
             let _ = rustix::io::ioctl_fionbio(&reader, true);
             *slot = Some(reader);
             writers.push(writer);
@@ -194,7 +200,8 @@ pub fn attach(
     master: Option<OwnedFd>,
     pid: i32,
 ) -> Result<Outcome, Error> {
-    let keeper = Keeper { home, id, socket: Some(socket) };
+    let frames = streams.plan.as_ref().map(|plan| log::frames_dir(home, id, plan)).unwrap_or_default();
+    let keeper = Keeper { home, id, frames, socket: Some(socket) };
     stay(Source::Keeper(keeper), streams, master, linux::process::pidfd_open(pid).ok())
 }
 
@@ -225,6 +232,8 @@ const LOOK_AGAIN_SECS: i64 = 1;
 struct Keeper<'a> {
     home: &'a Home,
     id: &'a str,
+    /// Where its output is.
+    frames: PathBuf,
     /// `None` once there is no keeper any more.
     socket: Option<OwnedFd>,
 }
@@ -450,8 +459,8 @@ impl Attached<'_> {
             }
             Source::Keeper(Keeper { socket: Some(socket), .. }) => socket,
             Source::Keeper(keeper) => {
-                let (home, id) = (keeper.home, keeper.id);
-                return self.look_for_end(home, id);
+                let (home, id, frames) = (keeper.home, keeper.id, keeper.frames.clone());
+                return self.look_for_end(home, id, frames);
             }
         };
         match wire::receive::<ToClient>(socket) {
@@ -477,13 +486,13 @@ impl Attached<'_> {
 
     /// Holder and keeper were both killed. The container has a new keeper once somebody looks at it: that is done here;
     /// its output is read from the log.
-    fn look_for_end(&mut self, home: &Home, id: &str) -> Result<(), Error> {
+    fn look_for_end(&mut self, home: &Home, id: &str, frames: PathBuf) -> Result<(), Error> {
         if self.end.is_some() {
             return Ok(());
         }
         let cell = Cell::of(home, id);
         find::recover(home, &cell);
-        let mut cursor = crate::log::Cursor::new(crate::log::dir(&home.state_dir(id)));
+        let mut cursor = Cursor::new(frames);
         for n in 0..2 {
             self.pump_output(n)?;
         }

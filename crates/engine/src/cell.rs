@@ -13,6 +13,7 @@
 //!   remove      whoever sees the end removes the container too
 //!   stopped     a user stopped it: it isn't started again
 //!   name        the link of `names/` that it had, once it's given back
+//!   log/        what it wrote last, where its log is kept in another form, or not at all: see `log`
 //! ```
 //!
 //! States, by files and kernel:
@@ -403,7 +404,10 @@ impl Cell {
         // Half-written files of processes that were killed. Not later: without its lock the directory is somebody else's.
         if let Ok(entries) = std::fs::read_dir(&self.path) {
             for entry in entries.flatten().filter(|entry| entry.file_name() != "lock") {
-                let _ = std::fs::remove_file(entry.path());
+                if std::fs::remove_file(entry.path()).is_err() {
+                    // The journal of its log.
+                    let _ = std::fs::remove_dir_all(entry.path());
+                }
             }
         }
         let _ = unlinkat(CWD, self.path.join("lock"), AtFlags::empty());

@@ -308,6 +308,7 @@ pub fn reap(home: &Home, cell: &Cell) {
         return;
     };
     events::ended_unseen(home, cell, &config);
+    log::recorder::settle(home, &config);
     let rm = config.rm() || cell.removal_requested();
     if !rm {
         let ended = cell.ended().unwrap_or_else(|| {
@@ -363,9 +364,4 @@ fn adopt(home: &Home, cell: &Cell, config: Config, running: cell::Running, lock:
         crate::inherited::become_keeper();
         keeper::run_alone(&task)
     }
-}
-
-/// Where the container's log is.
-pub fn log_dir(home: &Home, container: &Container) -> std::path::PathBuf {
-    log::dir(&home.state_dir(&container.config.id))
 }

@@ -153,7 +153,7 @@ fn start(setup: &mut Setup) -> Result<Live, Error> {
     }
     fault::point("upper and work made");
     let log_begin = match again {
-        true => log::Writer::open(log::dir(&setup.home.state_dir(&config.id)))?.totals(),
+        true => log::recorder::totals(&setup.home, config)?,
         false => [0; 2],
     };
     let (streams, stdio) = open_streams(cell, config, setup.stdin.take())?;

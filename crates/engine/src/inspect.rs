@@ -6,6 +6,7 @@ mod security;
 use crate::cell::Ended;
 use crate::config::{RootSource, UserNamespace};
 use crate::find::{self, Container, State};
+use crate::log::{self, Driver};
 use crate::pause::is_paused;
 use crate::ps::network_name;
 use crate::request::{EnvChange, InspectRequest, MountKind, RunRequest, VolumeRequest};
@@ -52,7 +53,7 @@ fn document(home: &Home, container: &Container) -> Json {
         "ResolvConfPath": "",
         "HostnamePath": "",
         "HostsPath": "",
-        "LogPath": find::log_dir(home, container),
+        "LogPath": log_path(home, config),
         "Name": format!("/{}", config.name),
         "RestartCount": restarts(container),
         "Driver": driver(&config.root),
@@ -68,6 +69,14 @@ fn document(home: &Home, container: &Container) -> Json {
         "NetworkSettings": network(container),
         "Berth": berth(home, container),
     })
+}
+
+/// Where docker's lines are; as with docker, nothing where there are none.
+fn log_path(home: &Home, config: &Config) -> String {
+    match Driver::of(&config.request.log) {
+        Some(Driver::JsonFile) => log::json_path(home, &config.id).display().to_string(),
+        _ => String::new(),
+    }
 }
 
 fn state(container: &Container) -> Json {
@@ -307,7 +316,7 @@ fn berth(home: &Home, container: &Container) -> Json {
         "Cgroup": home.cgroup(&config.id),
         "CgroupPaths": running.map(|running| &running.cgroup),
         "HolderPid": running.map_or(0, |running| running.holder.pid),
-        "LogDir": find::log_dir(home, container),
+        "LogDir": log::frames_of(home, config),
         "StateDir": home.state_dir(&config.id),
         "RunDir": home.run_dir(&config.id),
     })

@@ -12,7 +12,7 @@ pub use client::Client;
 pub use sources::{Staging, Streams};
 
 use crate::cell::{self, Cell, CellLock, Ended, Running, now_ns};
-use crate::log::{self, Writer};
+use crate::log::{self, Plan, Recorder};
 use crate::wire::InitEnded;
 use crate::{Config, Home, events, find, teardown, volumes};
 use linux::fault::{self, Role};
@@ -63,8 +63,10 @@ impl Task {
     }
 }
 
-/// Output that a client may lag behind before the container is made to wait: less than what the log keeps.
+/// Output that a client may lag behind before the container is made to wait: that much of the log is kept for it.
 const LAG_BYTES_MAX: u64 = 64 << 20;
+/// The same where the log is a journal, in memory.
+const JOURNAL_LAG_BYTES_MAX: u64 = 4 << 20;
 
 /// When the container's processes leave the caller's version 1 control groups. A migration waits up to 10 ms for the
 /// kernel, and every exit and fork waits with it, so it's kept away from containers that end at once.
@@ -117,7 +119,8 @@ struct Keeper<'a> {
     epoll: OwnedFd,
     holder: Option<OwnedFd>,
     sources: Vec<Source<'a>>,
-    writer: Option<Writer>,
+    log: Option<Recorder>,
+    lag_bytes_max: u64,
     client: Option<client::Feed<'a>>,
     end: Option<End>,
     /// Whether reading stops until the client has caught up.
@@ -129,22 +132,24 @@ impl<'a> Keeper<'a> {
     fn new(task: &'a Task, holder: Option<OwnedFd>) -> Result<Keeper<'a>, Errno> {
         fault::play(if task.generation == 0 { Role::Keeper } else { Role::Successor });
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let dir = log::dir(&task.home.state_dir(&task.config.id));
+        let plan = Plan::of_container(&task.config);
+        let dir = log::frames_dir(&task.home, &task.config.id, &plan);
         let mut keeper = Keeper {
             task,
             epoll,
             holder,
             sources: task.streams.sources(),
             // Without a log the output is thrown away: the container mustn't block on it.
-            writer: Writer::open(dir.clone()).ok(),
+            log: Recorder::open(&task.home, &task.config).ok(),
+            lag_bytes_max: if plan.is_journalled() { JOURNAL_LAG_BYTES_MAX } else { LAG_BYTES_MAX },
             client: task.client.as_ref().map(|client| client.feed(dir, task.log_begin, task.generation)),
             end: task.ended.map(|ended| End::Code(ended.code)),
             throttled: false,
             settle_at: (task.generation == 0).then(|| Instant::now() + SETTLE_AFTER),
         };
         if task.generation > 0 {
-            let writer = &mut keeper.writer;
-            keeper.sources.iter_mut().for_each(|source| source.resume(writer.as_mut()));
+            let log = &mut keeper.log;
+            keeper.sources.iter_mut().for_each(|source| source.resume(log.as_mut()));
         }
         keeper.watch()?;
         fault::point("watching");
@@ -223,7 +228,10 @@ impl<'a> Keeper<'a> {
         else {
             return;
         };
-        if self.sources[at].copy(self.writer.as_mut()) == sources::Copied::Ended {
+        if let Some(log) = &mut self.log {
+            log.keep_from(self.client.as_ref().and_then(client::Feed::first_file));
+        }
+        if self.sources[at].copy(self.log.as_mut()) == sources::Copied::Ended {
             let _ = epoll::delete(&self.epoll, self.sources[at].fd());
             self.sources.remove(at);
         }
@@ -239,7 +247,7 @@ impl<'a> Keeper<'a> {
             return self.drop_client();
         }
         let blocked = client.blocked_on();
-        let totals = self.writer.as_ref().map_or([0; 2], Writer::totals);
+        let totals = self.log.as_ref().map_or([0; 2], Recorder::totals);
         let lag = client.lag(totals);
         if was_blocked.map(|fd| fd.as_raw_fd()) != blocked.map(|fd| fd.as_raw_fd()) {
             if let Some(fd) = was_blocked {
@@ -250,7 +258,7 @@ impl<'a> Keeper<'a> {
                 let _ = epoll::add(&self.epoll, fd, data, epoll::EventFlags::OUT);
             }
         }
-        self.throttle(lag > LAG_BYTES_MAX);
+        self.throttle(lag > self.lag_bytes_max);
     }
 
     fn throttle(&mut self, on: bool) {
@@ -323,7 +331,10 @@ impl<'a> Keeper<'a> {
             }
         }
         for source in &mut self.sources {
-            source.drain(self.writer.as_mut());
+            source.drain(self.log.as_mut());
+        }
+        if let Some(log) = &mut self.log {
+            log.finish();
         }
         fault::point("output copied");
         let code = match self.end {
@@ -371,13 +382,17 @@ impl<'a> Keeper<'a> {
         fault::point("end told to all");
         // Whoever waits for the end finds them gone.
         volumes::container_ended(&task.home, &task.config);
-        let totals = self.writer.as_ref().map_or([0; 2], Writer::totals);
+        let totals = self.log.as_ref().map_or([0; 2], Recorder::totals);
+        let client_has_output = self.client.as_ref().and_then(client::Feed::first_file).is_some();
         if let Some(client) = &mut self.client {
             let told = client.pump().is_ok()
                 && client.tell_end(code, oom_killed, totals).is_ok()
                 && client.deliver_rest().is_ok();
             if !told {
                 self.client = None;
+            }
+            if client_has_output && let Some(log) = &mut self.log {
+                log.trim();
             }
         }
         fault::point("client told");

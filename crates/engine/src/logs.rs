@@ -1,20 +1,18 @@
-//! `berth logs`: what a container wrote, read from the keeper's frames, while it runs and after its end.
+//! `berth logs`: what a container wrote, read from the keeper's frames or from docker's lines, while it runs and after its end.
 
 mod follow;
+mod pieces;
 mod select;
 
 use crate::find::{self, Container};
-use crate::log::{Cursor, Stream};
+use crate::log::Stream;
 use crate::request::LogsRequest;
 use crate::{Error, Home};
 pub(crate) use follow::Follower;
+use pieces::{Pieces, Place, READ_BYTES};
 use select::{Lines, Shown, Starts};
 use std::io::{ErrorKind, Write};
-use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
-
-/// Bytes read from the log at once.
-const READ_BYTES: usize = 64 << 10;
 
 /// Copies a container's stdout to `out` and its stderr to `err`. That a reader of those went away is no failure.
 pub fn logs(
@@ -86,7 +84,7 @@ fn copy(
     container: &Container,
     sinks: &mut Sinks<'_>,
 ) -> Result<(), Stop> {
-    let dir = find::log_dir(home, container);
+    let place = Place::of(home, container)?;
     let shown = Shown {
         since_ns: request.since.map(nanoseconds),
         until_ns: request.until.map(nanoseconds),
@@ -96,10 +94,12 @@ fn copy(
     // Watched before reading: what comes in between is then noticed.
     let mut follower = if request.follow { Some(Follower::new(home, container)?) } else { None };
     let starts = match request.tail {
-        Some(lines) => Starts::of_tail(&mut Pieces::new(dir.clone()), lines, &shown)?,
-        None => Starts::default(),
+        Some(lines) if !place.has_quick_tail() => {
+            Starts::of_tail(&mut Pieces::new(&place, None)?, lines, &shown)?
+        }
+        _ => Starts::default(),
     };
-    let mut pieces = Pieces::new(dir);
+    let mut pieces = Pieces::new(&place, request.tail)?;
     let mut lines = Lines::new(shown, starts);
     loop {
         // Asked before reading: whatever was written before the end is then read.
@@ -115,49 +115,6 @@ fn copy(
             }
             _ => return lines.finish(&mut |stream, bytes| sinks.write(stream, bytes)),
         }
-    }
-}
-
-/// Some bytes that a container wrote to one stream.
-struct Piece<'a> {
-    stream: Stream,
-    time_ns: u64,
-    /// Place of the bytes in their stream.
-    offset: u64,
-    bytes: &'a [u8],
-}
-
-/// The log, piece by piece.
-struct Pieces {
-    dir: PathBuf,
-    cursor: Cursor,
-    buffer: Vec<u8>,
-    /// End of what was read of each stream.
-    ends: [u64; 2],
-}
-
-impl Pieces {
-    fn new(dir: PathBuf) -> Pieces {
-        Pieces { cursor: Cursor::new(dir.clone()), dir, buffer: vec![0; READ_BYTES], ends: [0; 2] }
-    }
-
-    /// The next piece; `None` at the log's end, for now.
-    fn next(&mut self) -> Result<Option<Piece<'_>>, Error> {
-        let Some((header, there)) = self.cursor.next_piece()? else { return Ok(None) };
-        let length = self.buffer.len().min(there as usize);
-        let read = self
-            .cursor
-            .read(&mut self.buffer[..length])
-            .map_err(|errno| Error::system("read", self.dir.display(), errno))?;
-        if read == 0 {
-            return Ok(None);
-        }
-        let end = &mut self.ends[header.stream.index()];
-        // Of a frame that is read in parts, the header is that of the first.
-        let offset = header.offset.max(*end);
-        *end = offset + read as u64;
-        let (stream, time_ns) = (header.stream, header.time_ns);
-        Ok(Some(Piece { stream, time_ns, offset, bytes: &self.buffer[..read] }))
     }
 }
 

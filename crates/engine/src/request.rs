@@ -29,7 +29,7 @@ pub use mount::{BindRecursion, MountKind, MountRequest, Propagation, TmpfsOption
 pub use pieces::{EnterRequest, EnterTarget, MapOne, MapRange, TreeRequest, UnshareRequest};
 pub use resources::{DeviceRequest, Resources, UlimitRequest};
 pub use run::{
-    EnvChange, IpcMode, Isolation, NamespaceMode, NetworkMode, RestartPolicy, RunRequest, Source,
+    EnvChange, IpcMode, Isolation, LogRequest, NamespaceMode, NetworkMode, RestartPolicy, RunRequest, Source,
     TimeOffsets, VolumesFrom,
 };
 pub use security::{AppArmor, Seccomp, Security};

@@ -27,9 +27,46 @@ pub fn parse_bytes(text: &str) -> Option<i64> {
     (value.is_finite() && value < i64::MAX as f64).then_some(value as i64)
 }
 
+/// Parses a size as docker's `max-size` of logs does: like [`parse_bytes`], in powers of 1,000.
+/// Source: docker/go-units, FromHumanSize.
+pub fn parse_decimal_bytes(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let at = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
+    let (number, unit) = text.split_at(at);
+    let unit = unit.trim_start().to_ascii_lowercase();
+    let letter = unit.strip_suffix("ib").or_else(|| unit.strip_suffix('b')).unwrap_or(&unit);
+    let factor = match letter {
+        "" => 1,
+        "k" => 1_000,
+        "m" => 1_000_000,
+        "g" => 1_000_000_000,
+        "t" => 1_000_000_000_000,
+        "p" => 1_000_000_000_000_000,
+        _ => return None,
+    };
+    if unit == "ib" || number.is_empty() {
+        return None;
+    }
+    if let Ok(whole) = number.parse::<u64>() {
+        return whole.checked_mul(factor).filter(|bytes| *bytes <= i64::MAX as u64);
+    }
+    let value = number.parse::<f64>().ok()? * factor as f64;
+    (value.is_finite() && value < i64::MAX as f64).then_some(value as u64)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn log_sizes_are_decimal() {
+        for (text, bytes) in [("10m", 10_000_000), ("1.5k", 1_500), ("2GiB", 2_000_000_000), ("7", 7)] {
+            assert_eq!(parse_decimal_bytes(text), Some(bytes), "{text}");
+        }
+        for text in ["", "k", "1x", "-1", "99999999p"] {
+            assert_eq!(parse_decimal_bytes(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn sizes_parse_as_dockers() {

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use engine::request::LogsRequest;
 
 use crate::backend;
-use crate::failure::{BadValue, Failure};
+use crate::failure::Failure;
 use crate::flags::{CommandSpec, Flag, Parsed};
 use crate::parse::moment;
 
@@ -16,7 +16,7 @@ pub static SPEC: CommandSpec = CommandSpec {
     flags: &[(
         "Options",
         &[
-            Flag::switch("details", "Show what --log-opt adds to each line, which is nothing yet"),
+            Flag::switch("details", "Show what --log-opt labels, env and tag add to each line"),
             Flag::switch("follow", "Go on until the container ends").short('f'),
             Flag::one("since", "string", "Only from then on: 10m, 2026-11-25T08:00:00Z, seconds since 1970"),
             Flag::one("until", "string", "Only before then"),
@@ -29,13 +29,9 @@ pub static SPEC: CommandSpec = CommandSpec {
     trailing: false,
 };
 
-/// `all` and, as with docker, a negative number mean all lines.
-fn tail(text: &str) -> Result<Option<u64>, BadValue> {
-    match text.parse::<i64>() {
-        _ if text == "all" => Ok(None),
-        Ok(lines) => Ok(u64::try_from(lines).ok()),
-        Err(_) => Err(BadValue::new("neither a number of lines nor all")),
-    }
+/// As with docker, whatever is no number of lines means all of them.
+fn tail(text: &str) -> Option<u64> {
+    text.parse::<i64>().ok().and_then(|lines| u64::try_from(lines).ok())
 }
 
 /// Copies the log.
@@ -46,7 +42,7 @@ pub fn work(parsed: &Parsed) -> Result<u8, Failure> {
         follow: parsed.switch("follow"),
         details: parsed.switch("details"),
         timestamps: parsed.switch("timestamps"),
-        tail: parsed.parsed("tail", tail)?.flatten(),
+        tail: parsed.one("tail").and_then(tail),
         since: parsed.parsed("since", |text| moment::parse(text, now))?,
         until: parsed.parsed("until", |text| moment::parse(text, now))?,
     };

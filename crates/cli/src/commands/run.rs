@@ -9,8 +9,8 @@ use crate::backend::{self, PullPolicy};
 use crate::failure::{BadValue, Failure};
 use crate::flags::Parsed;
 use crate::parse::{
-    clock, detach_keys, device, env, mount, mount_option, name, namespace, number, restart, security, sysctl,
-    tmpfs, ulimit,
+    clock, detach_keys, device, env, log, mount, mount_option, name, namespace, number, restart, security,
+    sysctl, tmpfs, ulimit,
 };
 
 mod clash;
@@ -121,6 +121,7 @@ fn request(parsed: &Parsed) -> Result<RunRequest, Failure> {
         tty: parsed.switch("tty"),
         rm: parsed.switch("rm"),
         restart: parsed.given("restart", restart::parse)?.unwrap_or_default(),
+        log: log::request(parsed.one("log-driver"), &parsed.many("log-opt")),
         detach: parsed.switch("detach"),
         detach_keys: leaving_keys(parsed)?,
         sig_proxy: parsed.switch_or("sig-proxy", true),

@@ -8,6 +8,7 @@
 mod attach;
 mod events;
 mod exec;
+mod logs;
 mod names;
 mod pause;
 mod ps;

@@ -109,7 +109,7 @@ impl Live {
     fn new(home: &Home, container: &find::Container) -> Result<Live, Error> {
         // Watched before reading: what comes in between is then noticed.
         let follower = Follower::new(home, container)?;
-        let cursor = Cursor::at_end(log::dir(&home.state_dir(&container.config.id)))?;
+        let cursor = Cursor::at_end(log::frames_of(home, &container.config))?;
         Ok(Live {
             home: home.clone(),
             cell: container.cell(home),

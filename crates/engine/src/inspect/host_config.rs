@@ -1,5 +1,6 @@
 //! Docker's `HostConfig`: what was asked of the host.
 
+use crate::log::Driver;
 use crate::request::{
     AppArmor, BindRecursion, IpcMode, MountKind, MountRequest, NamespaceMode, Propagation, RestartPolicy,
     Seccomp, Security, TmpfsOption, VolumeRequest, VolumesFrom,
@@ -23,7 +24,10 @@ pub fn document(home: &Home, config: &Config) -> Json {
         "Binds": some(request.mounts.iter().filter_map(bind).collect::<Vec<_>>()),
         "Mounts": some(request.mounts.iter().filter_map(mount).collect::<Vec<_>>()),
         "ContainerIDFile": request.cidfile.clone().unwrap_or_default(),
-        "LogConfig": { "Type": "local", "Config": {} },
+        "LogConfig": {
+            "Type": request.log.driver.as_deref().unwrap_or(Driver::Local.name()),
+            "Config": request.log.options,
+        },
         "NetworkMode": crate::ps::network_name(&request.network),
         "PortBindings": {},
         "RestartPolicy": { "Name": request.restart.word(), "MaximumRetryCount": retries(request.restart) },

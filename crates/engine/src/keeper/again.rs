@@ -141,6 +141,7 @@ pub fn take_over(home: &Home, cell: &Cell, config: Config, running: &Running, lo
         let _ = group.wait_empty(Duration::from_secs(5));
         let _ = group.remove();
     }
+    crate::log::recorder::settle(home, &config);
     let _ = cell.write("exit.json", &Ended { next: Some(next), ..ended.clone() });
     let _ = cell::write_ended(home, &config.id, &ended);
     volumes::container_ended(home, &config);

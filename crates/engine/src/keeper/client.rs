@@ -72,6 +72,11 @@ impl<'a> Feed<'a> {
         Some(self.client.pipes.as_ref()?[self.blocked?].as_fd())
     }
 
+    /// Number of the log's first file that it still needs.
+    pub fn first_file(&self) -> Option<u64> {
+        self.client.pipes.as_ref().map(|_| self.cursor.number())
+    }
+
     /// Bytes of the log that it hasn't been sent.
     pub fn lag(&self, totals: [u64; 2]) -> u64 {
         match self.client.pipes {

@@ -5,7 +5,7 @@
 //! The second pipe is held by the holder, too: what is in it survives the keeper. If both are killed within the
 //! millisecond that such a copy takes, the up to [`FRAME_BYTES_MAX`] bytes in it are lost.
 
-use crate::log::{FRAME_BYTES_MAX, Stream, Writer};
+use crate::log::{FRAME_BYTES_MAX, Recorder, Stream};
 use linux::Errno;
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with, splice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -112,9 +112,8 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// Copies what is there to the log. Output that the log can't take (a full disk) is thrown away, so that the
-    /// container goes on.
-    pub fn copy(&mut self, writer: Option<&mut Writer>) -> Copied {
+    /// Copies what is there to the log. Without one it's thrown away, so that the container goes on.
+    pub fn copy(&mut self, log: Option<&mut Recorder>) -> Copied {
         match self {
             Source::Pipe { fd, stream, staging } => {
                 let ready = rustix::io::ioctl_fionread(*fd).unwrap_or(0) as usize;
@@ -124,9 +123,9 @@ impl<'a> Source<'a> {
                 match staging {
                     Some(staging) if ready >= BULK_BYTES => {
                         let staged = staging.take(*fd, ready);
-                        log(staging.reader.as_fd(), staged, *stream, writer);
+                        take(staging.reader.as_fd(), staged, *stream, log);
                     }
-                    _ => log(*fd, ready, *stream, writer),
+                    _ => take(*fd, ready, *stream, log),
                 }
                 Copied::Some
             }
@@ -135,8 +134,8 @@ impl<'a> Source<'a> {
                 match rustix::io::read(*fd, &mut buffer[..]) {
                     Ok(0) => Copied::Ended,
                     Ok(n) => {
-                        if let Some(writer) = writer {
-                            let _ = writer.append(&buffer[..n], Stream::Stdout);
+                        if let Some(log) = log {
+                            log.take_bytes(&buffer[..n], Stream::Stdout);
                         }
                         Copied::Some
                     }
@@ -149,27 +148,27 @@ impl<'a> Source<'a> {
     }
 
     /// Copies what an earlier keeper was about to copy.
-    pub fn resume(&mut self, writer: Option<&mut Writer>) {
+    pub fn resume(&mut self, log: Option<&mut Recorder>) {
         if let Source::Pipe { stream, staging: Some(staging), .. } = self {
-            log(staging.reader.as_fd(), staging.staged(), *stream, writer);
+            take(staging.reader.as_fd(), staging.staged(), *stream, log);
         }
     }
 
     /// Copies the rest of what a container that has ended wrote.
-    pub fn drain(&mut self, mut writer: Option<&mut Writer>) {
-        while self.copy(writer.as_deref_mut()) == Copied::Some {}
+    pub fn drain(&mut self, mut log: Option<&mut Recorder>) {
+        while self.copy(log.as_deref_mut()) == Copied::Some {}
     }
 }
 
-/// Moves `length` bytes, which are ready, from `pipe` to the log; throws them away if it can't take them.
-fn log(pipe: BorrowedFd<'_>, length: usize, stream: Stream, writer: Option<&mut Writer>) {
-    if length == 0 || writer.is_some_and(|writer| writer.append_from(pipe, stream, length).is_ok()) {
-        return;
+/// Moves `length` bytes, which are ready, from `pipe` to the log.
+fn take(pipe: BorrowedFd<'_>, length: usize, stream: Stream, log: Option<&mut Recorder>) {
+    match log {
+        Some(log) => log.take(pipe, stream, length),
+        None => {
+            let mut waste = vec![0; length.min(FRAME_BYTES_MAX)];
+            let _ = rustix::io::read(pipe, &mut waste[..]);
+        }
     }
-    // A part may have been taken.
-    let left = rustix::io::ioctl_fionread(pipe).unwrap_or(0) as usize;
-    let mut waste = vec![0; left.min(length).min(FRAME_BYTES_MAX)];
-    let _ = rustix::io::read(pipe, &mut waste[..]);
 }
 
 /// Whether an empty pipe has no writer left.

@@ -1,4 +1,15 @@
 use super::*;
+use std::os::fd::AsFd;
+
+const LIMITS: Limits = Limits { file_bytes: FILE_BYTES_MAX, files: FILES_MAX, compress: false };
+
+fn open(dir: &Path) -> Writer {
+    Writer::open(dir.to_owned(), LIMITS).unwrap()
+}
+
+fn header(stream: Stream, length: u32, time_ns: u64, offset: u64) -> Header {
+    Header { stream, gap: false, length, time_ns, offset }
+}
 
 fn read_all(dir: &Path) -> [Vec<u8>; 2] {
     let mut cursor = Cursor::new(dir.to_owned());
@@ -16,7 +27,7 @@ fn read_all(dir: &Path) -> [Vec<u8>; 2] {
 fn streams_come_back_apart_and_whole() {
     let tmp = tempfile::tempdir().unwrap();
     let dir = tmp.path().join("log");
-    let mut writer = Writer::open(dir.clone()).unwrap();
+    let mut writer = open(&dir);
     writer.append(b"one\n", Stream::Stdout).unwrap();
     writer.append(b"bad\n", Stream::Stderr).unwrap();
     let (read, write) = rustix::pipe::pipe().unwrap();
@@ -30,14 +41,14 @@ fn streams_come_back_apart_and_whole() {
 fn a_writer_killed_in_a_frame_loses_nothing_that_it_took() {
     let tmp = tempfile::tempdir().unwrap();
     let dir = tmp.path().join("log");
-    let mut writer = Writer::open(dir.clone()).unwrap();
+    let mut writer = open(&dir);
     writer.append(b"first", Stream::Stdout).unwrap();
     // The header promises ten bytes, four are there.
-    writer.begin(Stream::Stderr, 10).unwrap();
-    writer.with_file(|f| rustix::io::write(f, b"half")).unwrap();
+    writer.begin(header(Stream::Stderr, 10, 1, 0)).unwrap();
+    writer.write_payload(b"half").unwrap();
     drop(writer);
     assert_eq!(read_all(&dir)[1], b"half");
-    let mut writer = Writer::open(dir.clone()).unwrap();
+    let mut writer = open(&dir);
     assert_eq!(writer.totals(), [5, 4]);
     writer.append(b" rest", Stream::Stderr).unwrap();
     assert_eq!(read_all(&dir), [b"first".to_vec(), b"half rest".to_vec()]);
@@ -45,7 +56,7 @@ fn a_writer_killed_in_a_frame_loses_nothing_that_it_took() {
     drop(writer);
     let file = std::fs::OpenOptions::new().append(true).open(dir.join("0")).unwrap();
     std::io::Write::write_all(&mut &file, &[MAGIC, 1, 0]).unwrap();
-    let mut writer = Writer::open(dir.clone()).unwrap();
+    let mut writer = open(&dir);
     writer.append(b"!", Stream::Stdout).unwrap();
     assert_eq!(read_all(&dir)[0], b"first!");
 }
@@ -54,7 +65,7 @@ fn a_writer_killed_in_a_frame_loses_nothing_that_it_took() {
 fn old_files_go() {
     let tmp = tempfile::tempdir().unwrap();
     let dir = tmp.path().join("log");
-    let mut writer = Writer::open(dir.clone()).unwrap();
+    let mut writer = open(&dir);
     let chunk = vec![b'x'; FRAME_BYTES_MAX];
     for _ in 0..130 {
         writer.append(&chunk, Stream::Stdout).unwrap();
@@ -69,11 +80,8 @@ fn old_files_go() {
 #[test]
 fn no_bytes_are_taken_for_a_header() {
     assert_eq!(Header::decode(&[0; HEADER_BYTES]), None);
-    let mut bytes = Header { stream: Stream::Stderr, length: 7, time_ns: 8, offset: 9 }.encode();
-    assert_eq!(
-        Header::decode(&bytes),
-        Some(Header { stream: Stream::Stderr, length: 7, time_ns: 8, offset: 9 })
-    );
+    let mut bytes = header(Stream::Stderr, 7, 8, 9).encode();
+    assert_eq!(Header::decode(&bytes), Some(header(Stream::Stderr, 7, 8, 9)));
     bytes[7] = 0xff;
     assert_eq!(Header::decode(&bytes), None, "longer than any frame");
 }

@@ -2,7 +2,7 @@
 
 use crate::cell::{Cell, has_ended};
 use crate::find::{self, Container, State};
-use crate::{Error, Home};
+use crate::{Error, Home, log};
 use linux::Errno;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
@@ -41,7 +41,7 @@ impl Follower {
             home: home.clone(),
             cell,
             inotify,
-            log_dir: find::log_dir(home, container),
+            log_dir: log::frames_of(home, &container.config),
             log_watched: false,
             alive,
         };
@@ -51,7 +51,9 @@ impl Follower {
             | WatchFlags::DELETE_SELF
             | WatchFlags::ONLYDIR;
         follower.watch(follower.cell.path.clone(), cell_events)?;
-        follower.watch(home.state_dir(&container.config.id), WatchFlags::CREATE | WatchFlags::ONLYDIR)?;
+        // Docker's lines are in it as well.
+        let state_events = WatchFlags::CREATE | WatchFlags::MODIFY | WatchFlags::ONLYDIR;
+        follower.watch(home.state_dir(&container.config.id), state_events)?;
         follower.watch_log()?;
         Ok(follower)
     }

@@ -1,9 +1,10 @@
 //! Which lines of a log are shown, and how.
 
-use super::{Piece, Pieces, Stop};
+use super::Stop;
+use super::pieces::{Piece, Pieces};
 use crate::Error;
-use crate::log::Stream;
-use std::collections::VecDeque;
+use crate::log::{Gap, Stream};
+use std::collections::{BTreeMap, VecDeque};
 
 /// A line without an end is shown in parts of so many bytes, as in docker.
 const LINE_BYTES_MAX: usize = 16 << 10;
@@ -17,7 +18,7 @@ pub struct Shown {
     pub until_ns: Option<u64>,
     /// Whether the time is put before each line.
     pub timestamps: bool,
-    /// Whether a space is put after it, where docker has what log options add to each line.
+    /// Whether what log options add to each line is put after it, with a space.
     pub details: bool,
 }
 
@@ -52,6 +53,9 @@ struct Tail {
 
 impl Tail {
     fn take(&mut self, piece: &Piece<'_>, shown: &Shown) {
+        if piece.gap.is_some() {
+            return;
+        }
         let index = piece.stream.index();
         let mut offset = piece.offset;
         for part in piece.bytes.split_inclusive(|byte| *byte == b'\n') {
@@ -110,6 +114,8 @@ pub struct Lines {
     shown: Shown,
     starts: Starts,
     open: [Option<Open>; 2],
+    /// Whether what was passed on last of a stream had no end, where lines aren't looked at.
+    endless: [bool; 2],
 }
 
 /// A line that isn't complete.
@@ -121,22 +127,43 @@ struct Open {
 
 impl Lines {
     pub fn new(shown: Shown, starts: Starts) -> Lines {
-        Lines { shown, starts, open: [None, None] }
+        Lines { shown, starts, open: [None, None], endless: [false; 2] }
     }
 
     /// Takes a piece. [`Stop::Done`] once the lines are later than asked for.
     pub fn take(&mut self, piece: &Piece<'_>, sink: Sink<'_>) -> Result<(), Stop> {
-        let before = self.starts.0[piece.stream.index()].saturating_sub(piece.offset);
+        let index = piece.stream.index();
+        if let Some(gap) = piece.gap {
+            return self.take_gap(piece, gap, sink);
+        }
+        let before = self.starts.0[index].saturating_sub(piece.offset);
         let bytes = usize::try_from(before).ok().and_then(|before| piece.bytes.get(before..));
         let Some(bytes) = bytes.filter(|bytes| !bytes.is_empty()) else { return Ok(()) };
         let shown = &self.shown;
         if !shown.timestamps && !shown.details && shown.since_ns.is_none() && shown.until_ns.is_none() {
+            self.endless[index] = !bytes.ends_with(b"\n");
             return sink(piece.stream, bytes);
         }
         for part in bytes.split_inclusive(|byte| *byte == b'\n') {
             self.take_part(piece, part, sink)?;
         }
         Ok(())
+    }
+
+    /// Says that something is missing. A line that goes on after it is another one.
+    fn take_gap(&mut self, piece: &Piece<'_>, gap: Gap, sink: Sink<'_>) -> Result<(), Stop> {
+        let index = piece.stream.index();
+        if piece.offset < self.starts.0[index] || !self.shown.has(piece.time_ns) {
+            return Ok(());
+        }
+        let begun = self.open[index].take().filter(|open| open.wanted);
+        if let Some(open) = &begun {
+            sink(piece.stream, &open.text)?;
+        }
+        if begun.is_some() || std::mem::take(&mut self.endless[index]) {
+            sink(piece.stream, b"\n")?;
+        }
+        sink(Stream::Stderr, (gap.text(piece.stream) + "\n").as_bytes())
     }
 
     fn take_part(&mut self, piece: &Piece<'_>, part: &[u8], sink: Sink<'_>) -> Result<(), Stop> {
@@ -153,6 +180,7 @@ impl Lines {
                 text.extend_from_slice(format!("{time} ").as_bytes());
             }
             if self.shown.details && wanted {
+                text.extend_from_slice(piece.attributes.map(details).unwrap_or_default().as_bytes());
                 text.push(b' ');
             }
             self.open[index] = Some(Open { text, wanted });
@@ -183,6 +211,27 @@ impl Lines {
         }
         Ok(())
     }
+}
+
+/// Attributes as `--details` shows them. Source: moby, api/server/httputils, attrsByteSlice.
+fn details(attributes: &BTreeMap<String, String>) -> String {
+    let one = |(key, value): (&String, &String)| format!("{}={}", query_escape(key), query_escape(value));
+    attributes.iter().map(one).collect::<Vec<_>>().join(",")
+}
+
+/// As Go's url.QueryEscape.
+fn query_escape(text: &str) -> String {
+    let mut escaped = String::new();
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                escaped.push(char::from(byte));
+            }
+            b' ' => escaped.push('+'),
+            byte => escaped += &format!("%{byte:02X}"),
+        }
+    }
+    escaped
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! A new container.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -142,6 +143,15 @@ pub struct VolumesFrom {
     pub read_only: bool,
 }
 
+/// How what it writes is kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogRequest {
+    /// Docker's name of a log driver; `None` means berth's own.
+    pub driver: Option<String>,
+    /// Options of the driver, as typed.
+    pub options: BTreeMap<String, String>,
+}
+
 /// `berth run`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunRequest {
@@ -215,6 +225,9 @@ pub struct RunRequest {
     /// When it's started again.
     #[serde(default)]
     pub restart: RestartPolicy,
+    /// How what it writes is kept.
+    #[serde(default)]
+    pub log: LogRequest,
     /// Whether to return once it has started.
     pub detach: bool,
     /// Bytes that leave the container's terminal; empty means none do.
@@ -263,6 +276,7 @@ impl RunRequest {
             tty: false,
             rm: false,
             restart: RestartPolicy::No,
+            log: LogRequest::default(),
             detach: false,
             detach_keys: vec![0x10, 0x11],
             sig_proxy: true,

@@ -29,6 +29,8 @@ const PROCESS: &[Flag] = &[
     Flag::switch("init", "Run berth's init as pid 1: it reaps orphans and forwards signals"),
     Flag::one("stop-signal", "string", "Signal that stop sends (default SIGTERM)"),
     Flag::one("stop-timeout", "seconds", "Time until stop kills (default 10)"),
+    Flag::one("log-driver", "string", "How its output is kept: local (default), json-file, none"),
+    Flag::many("log-opt", "list", "Option of that: max-size=, max-file=, compress=, mode=, …"),
 ];
 
 /// Of the part that `create` lacks.

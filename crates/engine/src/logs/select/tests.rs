@@ -9,7 +9,8 @@ fn pieces<'a>(log: &[(u8, &'a str)]) -> Vec<Piece<'a>> {
     for (n, (stream, text)) in log.iter().enumerate() {
         let stream = if *stream == 1 { Stream::Stdout } else { Stream::Stderr };
         let time_ns = n as u64 * SECOND;
-        made.push(Piece { stream, time_ns, offset: ends[stream.index()], bytes: text.as_bytes() });
+        let (offset, bytes) = (ends[stream.index()], text.as_bytes());
+        made.push(Piece { stream, time_ns, offset, bytes, attributes: None, gap: None });
         ends[stream.index()] += text.len() as u64;
     }
     made
@@ -82,4 +83,33 @@ fn details_are_nothing_but_a_space() {
     assert_eq!(show(&log, details, None), [" ab\n c", " e\n"]);
     let both = Shown { timestamps: true, ..details };
     assert_eq!(show(&log[2..], both, None)[1], "1970-01-01T00:00:00.000000000Z  e\n");
+}
+
+#[test]
+fn attributes_are_escaped_as_in_a_query() {
+    let attributes = [("tag", "a b/ü"), ("app.kind", "db,1")].map(|(k, v)| (k.to_owned(), v.to_owned()));
+    assert_eq!(details(&attributes.into()), "app.kind=db%2C1,tag=a+b%2F%C3%BC");
+}
+
+#[test]
+fn a_gap_ends_the_line_before_it_and_is_told_on_stderr() {
+    let gap = Gap { bytes: 20, lines: 2, errno: 28 };
+    let told = "berth: 2 lines (20 bytes) of stdout lost here: no space left on device\n";
+    for timestamps in [false, true] {
+        let mut log = pieces(&[(1, "half"), (1, "whole\n")]);
+        let of = Piece { gap: Some(gap), bytes: b"", offset: 4, ..log[0] };
+        log.insert(1, of);
+        let mut texts = [String::new(), String::new()];
+        let mut sink = |stream: Stream, bytes: &[u8]| {
+            texts[stream.index()] += std::str::from_utf8(bytes).unwrap();
+            Ok(())
+        };
+        let mut lines = Lines::new(Shown { timestamps, ..Shown::default() }, Starts::default());
+        assert!(log.iter().all(|piece| lines.take(piece, &mut sink).is_ok()));
+        let out = match timestamps {
+            true => "1970-01-01T00:00:00.000000000Z half\n1970-01-01T00:00:01.000000000Z whole\n",
+            false => "half\nwhole\n",
+        };
+        assert_eq!(texts, [out.to_owned(), told.to_owned()]);
+    }
 }

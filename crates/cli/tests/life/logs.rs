@@ -1,0 +1,196 @@
+//! `berth logs`, and the drivers of logs.
+
+use super::*;
+use std::path::PathBuf;
+
+/// Runs `script` to its end, its log kept as `flags` say.
+fn job(host: &Host, name: &str, flags: &[&str], script: &str) {
+    let run = ["run", "--name", name];
+    host.berth(run.iter().chain(flags).chain(&["@host", "sh", "-c", script])).run().ok();
+}
+
+fn log_path(host: &Host, name: &str) -> PathBuf {
+    inspect(host, name, "{{.LogPath}}").into()
+}
+
+const JSON: [&str; 2] = ["--log-driver", "json-file"];
+
+#[test]
+fn a_json_file_is_dockers() {
+    let host = Host::new();
+    let flags = ["--log-opt", "labels=tier", "--log-opt", "env=APP", "--log-opt", "tag={{.Name}}"];
+    let run = [&["-l", "tier=db", "-e", "APP=a b"][..], &JSON, &flags].concat();
+    job(&host, "web", &run, "echo '<out>'; sleep 0.01; echo err >&2; sleep 0.01; printf end");
+    let id = inspect(&host, "web", "{{.Id}}");
+    let path = log_path(&host, "web");
+    assert_eq!(path, host.root_dir().join("containers").join(&id).join(format!("{id}-json.log")));
+    let text = std::fs::read_to_string(&path).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    let attrs = r#""attrs":{"APP":"a b","tag":"web","tier":"db"},"time":""#;
+    for (line, log, stream) in [
+        (lines[0], r#"\u003cout\u003e\n"#, "stdout"),
+        (lines[1], r#"err\n"#, "stderr"),
+        (lines[2], "end", "stdout"),
+    ] {
+        let begin = format!(r#"{{"log":"{log}","stream":"{stream}",{attrs}"#);
+        assert!(line.starts_with(&begin) && line.ends_with("Z\"}"), "{line}");
+    }
+    assert_eq!(lines.len(), 3);
+    let output = host.berth(["logs", "web"]).run().ok();
+    assert_eq!((output.text(), output.err()), ("<out>\nend".to_owned(), "err".to_owned()));
+    let details = host.berth(["logs", "--details", "web"]).run().ok();
+    assert!(details.text().starts_with("APP=a+b,tag=web,tier=db <out>\n"), "{details:?}");
+    assert_eq!(host.berth(["logs", "-n", "1", "web"]).text(), "end");
+    let stamped = host.berth(["logs", "-t", "web"]).run().ok().text();
+    let since = stamped.lines().nth(1).unwrap().split(' ').next().unwrap().to_owned();
+    assert_eq!(host.berth(["logs", "--since", &since, "web"]).text(), "end");
+    assert_eq!(
+        inspect(&host, "web", "{{json .HostConfig.LogConfig}}"),
+        r#"{"Config":{"env":"APP","labels":"tier","tag":"{{.Name}}"},"Type":"json-file"}"#
+    );
+    // Started again, it goes on in the same file.
+    host.berth(["start", "-a", "web"]).run().ok();
+    assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 6);
+    remove(&host, &["web"]);
+    assert!(!path.exists());
+}
+
+#[test]
+fn json_files_rotate_as_dockers_do() {
+    let host = Host::new();
+    let opts = ["--log-opt", "max-size=10k", "--log-opt", "max-file=3"];
+    let script = "i=0; while test $i -lt 600; do i=$((i+1)); echo line $i; done";
+    for (name, more) in [("plain", None), ("packed", Some("compress=true"))] {
+        let more: Vec<&str> = more.iter().flat_map(|option| ["--log-opt", option]).collect();
+        job(&host, name, &[&JSON[..], &opts, &more].concat(), script);
+        let path = log_path(&host, name);
+        let suffix = if more.is_empty() { "" } else { ".gz" };
+        let mut names: Vec<String> = std::fs::read_dir(path.parent().unwrap())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter_map(|name| Some(name.split_once("-json.log")?.1.to_owned()))
+            .collect();
+        names.sort();
+        assert_eq!(names, ["".to_owned(), format!(".1{suffix}"), format!(".2{suffix}")]);
+        let size = |path: &PathBuf| std::fs::metadata(path).map_or(0, |meta| meta.len());
+        assert!(size(&path) < 10_200);
+        if more.is_empty() {
+            let older = path.with_added_extension("1");
+            assert!((10_000..10_200).contains(&size(&older)), "{}", size(&older));
+        }
+        let shown = host.berth(["logs", name]).text();
+        let lines: Vec<&str> = shown.lines().collect();
+        let first: u32 = lines[0].strip_prefix("line ").unwrap().parse().unwrap();
+        assert!(first > 200, "{first}");
+        let expected: Vec<String> = (first..=600).map(|n| format!("line {n}")).collect();
+        assert_eq!(lines, expected);
+        // The last lines, across files.
+        let tail = host.berth(["logs", "-n", "200", name]).text();
+        assert_eq!(tail.lines().collect::<Vec<_>>(), expected[expected.len() - 200..]);
+    }
+    remove(&host, &["plain", "packed"]);
+}
+
+#[test]
+fn followed_lines_of_a_json_file_are_whole_across_its_rotations() {
+    let host = Host::new();
+    let script = "read x; i=0; while test $i -lt 3000; do i=$((i+1)); echo line $i; done; exit 3";
+    let opts = ["--log-opt", "max-size=20k", "--log-opt", "max-file=50"];
+    let run = [&["run", "-di", "--name", "web"][..], &JSON, &opts, &["@host", "sh", "-c", script]].concat();
+    host.berth(run).run().ok();
+    let follower = host.berth(["logs", "-f", "web"]).spawn();
+    host.berth(["attach", "web"]).stdin("go\n").run().code(3);
+    let expected: Vec<String> = (1..=3000).map(|n| format!("line {n}")).collect();
+    assert_eq!(follower.wait().ok().text(), expected.join("\n"));
+    remove(&host, &["web"]);
+}
+
+#[test]
+fn every_driver_passes_bytes_on_to_who_runs_it() {
+    let host = Host::new();
+    let script = "head -c 5000000 /dev/urandom | tee /sum; md5sum < /sum >&2";
+    for driver in ["local", "json-file", "none"] {
+        let output =
+            host.berth(["run", "--rm", "--log-driver", driver, "@host", "sh", "-c", script]).run().ok();
+        assert_eq!(output.stdout.len(), 5_000_000, "{driver}");
+        let sum = testkit::Cmd::new("md5sum", [] as [&str; 0]).stdin(output.stdout.clone()).run().ok().text();
+        assert_eq!(output.err(), sum, "{driver}");
+        let mut terminal = host.pty(["run", "-it", "--rm", "--log-driver", driver, "@host", "sh"]);
+        terminal.send("echo $((40+2))\n");
+        terminal.expect("42");
+        terminal.send("exit 5\n");
+        assert_eq!(terminal.wait(), 5, "{driver}");
+    }
+}
+
+#[test]
+fn with_none_nothing_is_kept_and_attach_shows_what_comes() {
+    let host = Host::new();
+    let script = "read x; echo out $x; exit 3";
+    let run = ["run", "-di", "--name", "web", "--log-driver", "none", "@host", "sh", "-c", script];
+    host.berth(run).run().ok();
+    let watching = host.berth(["attach", "--no-stdin", "web"]).spawn();
+    let client = host.berth(["attach", "web"]).stdin("1\n").run().code(3);
+    // Whoever came late sees nothing of it.
+    for output in [client, watching.wait().code(3)] {
+        assert!(["", "out 1"].contains(&output.text().as_str()), "{output:?}");
+    }
+    for flags in [&["logs", "web"][..], &["logs", "-f", "web"]] {
+        host.berth(flags.iter())
+            .run()
+            .code(1)
+            .stdout_is("")
+            .stderr_has(&["configured logging driver does not support reading", "berth attach"]);
+    }
+    assert_eq!(inspect(&host, "web", "{{.HostConfig.LogConfig.Type}} [{{.LogPath}}]"), "none []");
+    let state = PathBuf::from(inspect(&host, "web", "{{.Berth.StateDir}}"));
+    assert!(!state.join("log").exists());
+    host.berth(["start", "-a", "-i", "web"]).stdin("2\n").run().code(3).stdout_is("out 2");
+    remove(&host, &["web"]);
+}
+
+#[test]
+fn a_local_log_is_as_long_as_asked() {
+    let host = Host::new();
+    let script = "i=0; while test $i -lt 2000; do i=$((i+1)); echo line $i; done";
+    let opts = ["--log-opt", "max-size=10k", "--log-opt", "max-file=2"];
+    for (name, more) in [("plain", "compress=false"), ("packed", "compress=true")] {
+        job(&host, name, &[&opts[..], &["--log-opt", more]].concat(), script);
+        let shown = host.berth(["logs", name]).text();
+        let lines: Vec<&str> = shown.lines().collect();
+        assert_eq!(lines.last(), Some(&"line 2000"));
+        let first: u32 = lines[1].strip_prefix("line ").unwrap().parse().unwrap();
+        assert!(first > 500, "{first}");
+        assert_eq!(lines.len() as u32, 2002 - first);
+        let dir = PathBuf::from(inspect(&host, name, "{{.Berth.LogDir}}"));
+        let packed = std::fs::read_dir(&dir).unwrap().flatten();
+        let packed = packed.filter(|entry| entry.file_name().to_string_lossy().ends_with(".gz")).count();
+        assert_eq!(packed, usize::from(name == "packed"));
+    }
+    remove(&host, &["plain", "packed"]);
+}
+
+#[test]
+fn drivers_and_options_that_there_are_not_are_refused() {
+    let host = Host::new();
+    for (flags, says) in [
+        (&["--log-driver", "syslog"][..], "logger: no log driver named 'syslog' is registered"),
+        (&["--log-driver", "none", "--log-opt", "max-size=1m"], "invalid logging opts for driver none"),
+        (
+            &["--log-driver", "json-file", "--log-opt", "size=1m"],
+            "unknown log opt 'size' for json-file log driver",
+        ),
+        (&["--log-opt", "mode=fast"], "logger: logging mode not supported: fast"),
+    ] {
+        host.berth([&["run", "--rm"][..], flags, &["@host", "true"]].concat())
+            .run()
+            .code(125)
+            .stderr_has(&[says]);
+        host.berth([&["create"][..], flags, &["@host", "true"]].concat()).run().failed().stderr_has(&[says]);
+    }
+    job(&host, "web", &[], "echo one; echo two");
+    for tail in ["all", "x", "-1", ""] {
+        assert_eq!(host.berth(["logs", "--tail", tail, "web"]).text(), "one\ntwo", "{tail}");
+    }
+    remove(&host, &["web"]);
+}
