@@ -249,6 +249,7 @@ pub fn row(listed: Listed) -> PsRow {
             }
             ListedState::Exited { code, at_ns } => PsState::Exited(code.map(i32::from), moment(at_ns)),
         },
+        health: listed.health,
         ports: String::new(),
         labels: listed.labels,
         mounts: listed.mounts,

@@ -5,6 +5,7 @@ pub mod detach_keys;
 pub mod device;
 pub mod env;
 pub mod filter;
+pub mod health;
 pub mod log;
 pub mod moment;
 pub mod mount;

@@ -160,6 +160,35 @@ fn a_start_of_what_has_ended_is_killed_at_each_point() {
 }
 
 #[test]
+fn a_restart_by_the_policy_is_killed_at_each_point_and_goes_on() {
+    let host = Host::new();
+    let run: Vec<&str> =
+        ["run", "-d", "--name", "box", "--restart", "always"].into_iter().chain(PROGRAM).collect();
+    let count = |host: &Host| {
+        let count = host.berth(["inspect", "-f", "{{.RestartCount}}", "box"]).run().text();
+        count.parse::<u32>().unwrap_or(0)
+    };
+    let list = host.path("points");
+    host.berth(&run).env("BERTH_FAULT_LIST", &list).run().ok();
+    assert!(until(PATIENCE, || count(&host) > 0));
+    host.berth(["rm", "-f", "box"]).run().ok();
+    let text = std::fs::read_to_string(&list).unwrap();
+    let mut points: Vec<&str> = text.lines().filter_map(|line| Some(line.split_once(' ')?.0)).collect();
+    points.retain(|point| point.starts_with("restarter:") || point.starts_with("holder-again:"));
+    points.sort_unstable();
+    points.dedup();
+    assert!(points.len() >= 15, "{text}");
+    for point in points {
+        host.berth(&run).env("BERTH_FAULT", point).run().ok();
+        assert!(until(PATIENCE, || count(&host) > 1), "{point}: {}", count(&host));
+        host.berth(["rm", "-f", "box"]).run().ok();
+        let nothing = || std::fs::read_dir(host.run_dir().join("containers")).unwrap().count() == 0;
+        assert!(until(PATIENCE, nothing), "{point}");
+        assert_eq!(std::fs::read_dir(host.run_dir().join("ranges")).unwrap().count(), 0, "{point}");
+    }
+}
+
+#[test]
 fn an_exec_is_killed_at_each_step() {
     let host = Host::new();
     host.berth(["run", "-d", "--name", "box", "@host", "sleep", "100"]).run().ok();

@@ -7,6 +7,7 @@
 //!   config.json what was wanted, resolved
 //!   run.json    which processes there are
 //!   exit.json   how it ended
+//!   health.json what its health checks say, once one has ended
 //!   stdout, stderr   FIFOs that the container writes and the keeper reads
 //!   held        locked by whoever has paused it for a while: see `pause`
 //!   renaming    what `rename` is at
@@ -23,6 +24,7 @@
 //! - lock free and no run.json: its creation was cut short; whatever there is of it is garbage
 
 use crate::config::Config;
+use crate::health::Health;
 use crate::{Error, Home, claims};
 use linux::{Errno, fault};
 use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, flock, openat, unlinkat};
@@ -33,6 +35,9 @@ use std::path::{Path, PathBuf};
 
 /// The file that a name's link becomes.
 pub(crate) const NAME: &str = "name";
+
+/// The file of what health checks say.
+pub(crate) const HEALTH: &str = "health.json";
 
 /// Bytes of an intent with room for a name and a few slots.
 const INTENT_BYTES_MIN: usize = 320;
@@ -144,6 +149,9 @@ pub struct Ended {
     /// When it will be started again.
     #[serde(default)]
     pub next: Option<NextStart>,
+    /// What its health checks said last.
+    #[serde(default)]
+    pub health: Option<Health>,
 }
 
 /// A start by the restart policy that is to come.
@@ -167,6 +175,7 @@ impl Ended {
             stopped: false,
             restarts: 0,
             next: None,
+            health: None,
         }
     }
 }
@@ -335,6 +344,11 @@ impl Cell {
         self.read("exit.json")
     }
 
+    /// What its health checks say; `None` before the first has ended.
+    pub fn health(&self) -> Option<Health> {
+        self.read(HEALTH)
+    }
+
     fn read<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
         serde_json::from_slice(&std::fs::read(self.path.join(name)).ok()?).ok()
     }
@@ -377,7 +391,7 @@ impl Cell {
 
     /// Between two starts by the restart policy: what of the directory belonged to the one that ended.
     pub fn clear_run(&self) {
-        for name in ["run.json", "stdout", "stderr", "held"] {
+        for name in ["run.json", HEALTH, "stdout", "stderr", "held"] {
             let _ = unlinkat(CWD, self.path.join(name), AtFlags::empty());
         }
     }
@@ -389,6 +403,7 @@ impl Cell {
             "config.json",
             "run.json",
             "exit.json",
+            HEALTH,
             "stdout",
             "stderr",
             "held",

@@ -76,6 +76,9 @@ pub enum Error {
         /// Why.
         source: runtime::Error,
     },
+    /// The process that was making it.
+    #[error("cannot start the container: its holder was killed")]
+    HolderLost,
     /// A process in a container.
     #[error("cannot run in {container}: {source}")]
     Exec {
@@ -210,7 +213,7 @@ impl Error {
             Error::Reported { kind, .. } | Error::Copy { kind, .. } => *kind,
             Error::Store(source) => source.kind(),
             Error::Runtime(source) => source.kind(),
-            Error::System { .. } | Error::NoRange { .. } => Kind::System,
+            Error::System { .. } | Error::NoRange { .. } | Error::HolderLost => Kind::System,
         }
     }
 
@@ -244,6 +247,7 @@ impl Error {
             Error::System { errno: Errno::ROFS, .. } => {
                 Some("berth's directories must be writable; BERTH_ROOT and BERTH_RUN move them".to_owned())
             }
+            Error::HolderLost => Some("was it killed for want of memory? `dmesg` tells".to_owned()),
             Error::NoRange { .. } => {
                 Some("end some containers, or set a larger BERTH_IDS=base:count".to_owned())
             }

@@ -1,6 +1,7 @@
 //! `berth exec`: a process in a container that runs, whose parent is the caller.
 
 use crate::attach::{self, Outcome};
+use crate::cell::Running;
 use crate::request::{EnvChange, ExecRequest};
 use crate::users::{self, UserFiles};
 use crate::{Config, Error, Home, events, find, inherited, pause, root, spec};
@@ -8,7 +9,7 @@ use linux::Errno;
 use linux::process::{self, Fork};
 use runtime::cgroup::Cgroup;
 use runtime::exec::Exec;
-use runtime::{ProcessPlan, Stdio};
+use runtime::{ProcessPlan, Started, Stdio};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use types::caps::CapSet;
@@ -26,14 +27,9 @@ pub fn exec(home: &Home, request: &ExecRequest) -> Result<Option<Outcome>, Error
         let why = "is paused, unpause the container before exec".to_owned();
         return Err(Error::State { id: request.container.clone(), why });
     }
-    let pidfd = running.init.open().ok_or_else(not_running)?;
     if container.config.user_namespace == crate::config::UserNamespace::Host {
         crate::run::seal()?;
     }
-    let root = root_of(running.init.pid)?;
-    let plan = plan(&container.config, request, &root)?;
-    drop(root);
-    let group = Cgroup::open(&running.cgroup).map_err(|error| Error::Runtime(error.into()))?;
     let mut streams = attach::Streams::for_exec(request)?;
     let stdio = match (request.tty, streams.take_writers()) {
         (true, _) => None,
@@ -46,19 +42,7 @@ pub fn exec(home: &Home, request: &ExecRequest) -> Result<Option<Outcome>, Error
     };
     let told = events::Exec::created(home, &container.config, &request.command);
     told.started();
-    let started = runtime::exec::exec(Exec {
-        pid: running.init.pid,
-        pidfd: pidfd.as_fd(),
-        process: &plan,
-        cgroup: Some(&group),
-        stdio,
-        preserve_fds: 0,
-        trace: false,
-    })
-    .map_err(|source| {
-        told.died(127);
-        Error::Exec { container: request.container.clone(), source }
-    })?;
+    let started = start(&container.config, running, request, stdio).inspect_err(|_| told.died(127))?;
     let terminal = started.terminal;
     if request.detach {
         terminal.map(keep).transpose()?;
@@ -74,6 +58,31 @@ pub fn exec(home: &Home, request: &ExecRequest) -> Result<Option<Outcome>, Error
         told.died(code.unwrap_or(255));
     }
     Ok(Some(outcome))
+}
+
+/// Starts the process; it has become its program when this returns, and is a child of the caller's.
+pub(crate) fn start(
+    config: &Config,
+    running: &Running,
+    request: &ExecRequest,
+    stdio: Option<Stdio>,
+) -> Result<Started, Error> {
+    let not_running = || Error::State { id: request.container.clone(), why: "is not running".to_owned() };
+    let pidfd = running.init.open().ok_or_else(not_running)?;
+    let root = root_of(running.init.pid)?;
+    let plan = plan(config, request, &root)?;
+    drop(root);
+    let group = Cgroup::open(&running.cgroup).map_err(|error| Error::Runtime(error.into()))?;
+    let exec = Exec {
+        pid: running.init.pid,
+        pidfd: pidfd.as_fd(),
+        process: &plan,
+        cgroup: Some(&group),
+        stdio,
+        preserve_fds: 0,
+        trace: false,
+    };
+    runtime::exec::exec(exec).map_err(|source| Error::Exec { container: request.container.clone(), source })
 }
 
 /// Leaves a process behind that holds a terminal's master, which would otherwise end with this one, and with it those who

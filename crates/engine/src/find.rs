@@ -3,6 +3,7 @@
 
 use crate::cell::{self, Cell, CellLock, Ended, Intent, now_ns};
 use crate::claims::Claims;
+use crate::health::{Check, Health};
 use crate::keeper::{self, Streams, Task};
 use crate::request::RestartPolicy;
 use crate::{Config, Error, Home, events, log, pause, rename, root, teardown};
@@ -15,6 +16,8 @@ pub struct Container {
     pub config: Config,
     /// What it does.
     pub state: State,
+    /// What its health checks say, or said last; `None` where nothing is checked.
+    pub health: Option<Health>,
 }
 
 /// What a container does.
@@ -33,6 +36,15 @@ pub enum State {
 }
 
 impl Container {
+    /// One that doesn't run.
+    fn of(config: Config, state: State) -> Container {
+        let health = match &state {
+            State::Exited(ended) | State::Restarting(ended) => ended.health.clone(),
+            State::Created | State::Starting | State::Running(_) => None,
+        };
+        Container { config, state, health }
+    }
+
     /// What it does, looked up.
     pub fn cell(&self, home: &Home) -> Cell {
         Cell::of(home, &self.config.id)
@@ -48,11 +60,12 @@ fn look(home: &Home, cell: &Cell) -> Option<Container> {
                 Some(_) => State::Restarting(ended),
                 None => State::Exited(ended),
             };
-            return Some(Container { config, state });
+            return Some(Container::of(config, state));
         }
         return match cell.running() {
             Some(running) if running.init.open().is_some() => {
-                Some(Container { config, state: State::Running(running) })
+                let health = Check::of(&config).map(|_| cell.health().unwrap_or_default());
+                Some(Container { config, state: State::Running(running), health })
             }
             // It has ended and its keeper is about to say how, or to start it again: that takes a moment.
             Some(running) if config.request.restart != RestartPolicy::No => {
@@ -74,10 +87,10 @@ fn look(home: &Home, cell: &Cell) -> Option<Container> {
                 let ended = cell.ended().or_else(|| cell::read_ended(home, &config.id));
                 ended
                     .filter(|_| !rm)
-                    .map(|ended| Container { config, state: State::Exited(Ended { next: None, ..ended }) })
+                    .map(|ended| Container::of(config, State::Exited(Ended { next: None, ..ended })))
             }
             // Unless it's just being removed: the configuration goes first.
-            None => cell.config().map(|config| Container { config, state: State::Starting }),
+            None => cell.config().map(|config| Container::of(config, State::Starting)),
         };
     }
     None
@@ -129,7 +142,7 @@ fn from_record(home: &Home, record: &store::ContainerRecord) -> Option<Container
             "nobody saw it end: the machine went down, or berth's processes were killed",
         )),
     };
-    Some(Container { config, state })
+    Some(Container::of(config, state))
 }
 
 /// The container that a user calls `given`: a full id, else a name, else the beginning of one id.

@@ -71,7 +71,7 @@ pub fn spawn(setup: Setup, keepers: Option<&Cgroup>) -> Result<i32, Error> {
 }
 
 fn run(mut setup: Setup) -> ! {
-    fault::play(Role::Holder);
+    fault::play(if setup.restarts.count == 0 { Role::Holder } else { Role::HolderAgain });
     process::set_name(c"berth-holder");
     inherited::reset();
     inherited::close_streams();
@@ -234,11 +234,6 @@ fn start(setup: &mut Setup) -> Result<Live, Error> {
     // Without a terminal, whose master comes only later, the keeper is made while the first process is mounting.
     let early = if config.request.tty { None } else { Some(fork_keeper(&task)?) };
     fault::point("keeper forked");
-    if again {
-        // From here on it's this start that counts.
-        cell::forget_ended(&setup.home, cell);
-        fault::point("earlier end forgotten");
-    }
     let finished = cell
         .write("config.json", config)
         .inspect(|()| {
@@ -246,7 +241,14 @@ fn start(setup: &mut Setup) -> Result<Live, Error> {
             setup.pins.clear();
         })
         .and_then(|()| cell.write("run.json", &task.running))
-        .inspect(|()| fault::point("run.json written"))
+        .inspect(|()| {
+            fault::point("run.json written");
+            if again {
+                // From here on it's this start that counts; until here, its policy would have it started again.
+                cell::forget_ended(&setup.home, cell);
+                fault::point("earlier end forgotten");
+            }
+        })
         .and_then(|()| starting.finish().map_err(&failed));
     fault::point("first process executed");
     let Started { terminal, steps, pid, .. } = match finished {

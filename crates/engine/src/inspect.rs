@@ -6,10 +6,11 @@ mod security;
 use crate::cell::Ended;
 use crate::config::{RootSource, UserNamespace};
 use crate::find::{self, Container, State};
+use crate::health::{Health, ProbeResult};
 use crate::log::{self, Driver};
 use crate::pause::is_paused;
 use crate::ps::network_name;
-use crate::request::{EnvChange, InspectRequest, MountKind, RunRequest, VolumeRequest};
+use crate::request::{EnvChange, InspectRequest, MountKind, OnUnhealthy, RunRequest, VolumeRequest};
 use crate::{Config, Error, Home, system};
 use serde_json::{Map, Value as Json, json};
 use types::image::config::Execution;
@@ -91,7 +92,7 @@ fn state(container: &Container) -> Json {
         State::Exited(ended) => ("exited", 0, ended.clone(), Some(ended.started_ns)),
     };
     let exited = matches!(status, "exited" | "restarting");
-    json!({
+    let mut shown = json!({
         "Status": status,
         // As in docker: one that waits to be started again counts as running.
         "Running": matches!(status, "running" | "paused" | "restarting"),
@@ -105,6 +106,26 @@ fn state(container: &Container) -> Json {
         "Error": ended.error.unwrap_or_default(),
         "StartedAt": started.map_or(NEVER.to_owned(), store::rfc3339),
         "FinishedAt": if exited { store::rfc3339(ended.finished_ns) } else { NEVER.to_owned() },
+    });
+    if let Some(health) = &container.health {
+        shown["Health"] = self::health(health);
+    }
+    shown
+}
+
+fn health(health: &Health) -> Json {
+    let probe = |probe: &ProbeResult| {
+        json!({
+            "Start": store::rfc3339(probe.start_ns),
+            "End": store::rfc3339(probe.end_ns),
+            "ExitCode": probe.code,
+            "Output": probe.output,
+        })
+    };
+    json!({
+        "Status": health.status.word(),
+        "FailingStreak": health.failing_streak,
+        "Log": health.log.iter().map(probe).collect::<Vec<Json>>(),
     })
 }
 
@@ -220,7 +241,7 @@ fn own_config(container: &Container) -> Json {
     if !image.exposed_ports.is_empty() {
         shown["ExposedPorts"] = set(&image.exposed_ports);
     }
-    if let Some(check) = &image.healthcheck {
+    if let Some(check) = crate::health::document(config) {
         shown["Healthcheck"] = json!(check);
     }
     shown
@@ -311,6 +332,12 @@ fn berth(home: &Home, container: &Container) -> Json {
         },
         "TasksMax": config.tasks_max,
         "TimeOffsets": config.spec.linux.as_ref().map(|linux| &linux.time_offsets),
+        "HealthOnFailure": match config.request.health.on_failure {
+            OnUnhealthy::Nothing => "none",
+            OnUnhealthy::Kill => "kill",
+            OnUnhealthy::Restart => "restart",
+            OnUnhealthy::Stop => "stop",
+        },
         // What couldn't be done as asked, such as mounts whose ids can't be mapped.
         "Warnings": running.map(|running| running.warnings.as_slice()).unwrap_or_default(),
         "Cgroup": home.cgroup(&config.id),

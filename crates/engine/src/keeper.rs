@@ -5,6 +5,7 @@
 //! has arrived. If the holder dies instead, the keeper waits for the first process by its pidfd.
 
 pub mod again;
+mod checks;
 mod client;
 mod sources;
 
@@ -15,6 +16,7 @@ use crate::cell::{self, Cell, CellLock, Ended, Running, now_ns};
 use crate::log::{self, Plan, Recorder};
 use crate::wire::InitEnded;
 use crate::{Config, Home, events, find, teardown, volumes};
+use checks::Checks;
 use linux::fault::{self, Role};
 use linux::{Errno, process};
 use rustix::event::{Timespec, epoll};
@@ -81,13 +83,14 @@ enum Token {
     Pipe = 3,
     Holder = 4,
     Init = 5,
+    Probe = 6,
 }
 
 impl Token {
     fn of(number: u64) -> Option<Token> {
-        [Token::Stdout, Token::Stderr, Token::Client, Token::Pipe, Token::Holder, Token::Init]
-            .into_iter()
-            .find(|token| *token as u64 == number)
+        use Token::{Client, Holder, Init, Pipe, Probe, Stderr, Stdout};
+        let all = [Stdout, Stderr, Client, Pipe, Holder, Init, Probe];
+        all.into_iter().find(|token| *token as u64 == number)
     }
 }
 
@@ -126,6 +129,7 @@ struct Keeper<'a> {
     /// Whether reading stops until the client has caught up.
     throttled: bool,
     settle_at: Option<Instant>,
+    checks: Option<Checks<'a>>,
 }
 
 impl<'a> Keeper<'a> {
@@ -146,6 +150,7 @@ impl<'a> Keeper<'a> {
             end: task.ended.map(|ended| End::Code(ended.code)),
             throttled: false,
             settle_at: (task.generation == 0).then(|| Instant::now() + SETTLE_AFTER),
+            checks: Checks::of(task),
         };
         if task.generation > 0 {
             let log = &mut keeper.log;
@@ -190,7 +195,9 @@ impl<'a> Keeper<'a> {
     fn run(mut self) -> ! {
         let mut events = Vec::with_capacity(8);
         while self.end.is_none() {
-            let timeout = self.settle_at.map(|at| at.saturating_duration_since(Instant::now()));
+            let check_at = self.checks.as_ref().and_then(Checks::due);
+            let at = [self.settle_at, check_at].into_iter().flatten().min();
+            let timeout = at.map(|at| at.saturating_duration_since(Instant::now()));
             let timeout = timeout.and_then(|t| Timespec::try_from(t).ok());
             events.clear();
             match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), timeout.as_ref()) {
@@ -202,6 +209,7 @@ impl<'a> Keeper<'a> {
                 crate::settle::leave_callers_groups(&self.task.home, &self.task.running);
                 process::release_program();
             }
+            self.begin_check();
             let tokens: Vec<Token> = events.iter().filter_map(|event| Token::of(event.data.u64())).collect();
             for token in tokens {
                 self.handle(token);
@@ -210,12 +218,21 @@ impl<'a> Keeper<'a> {
         self.finish()
     }
 
+    /// Begins a health check that is due.
+    fn begin_check(&mut self) {
+        if let Some(pipe) = self.checks.as_mut().and_then(Checks::begin) {
+            let data = epoll::EventData::new_u64(Token::Probe as u64);
+            let _ = epoll::add(&self.epoll, pipe, data, epoll::EventFlags::IN);
+        }
+    }
+
     fn handle(&mut self, token: Token) {
         match token {
             Token::Stdout | Token::Stderr => self.copy(token),
             Token::Client => self.hear_client(),
             Token::Pipe => self.feed(),
             Token::Holder => self.hear_holder(),
+            Token::Probe => self.checks.iter_mut().for_each(Checks::hear),
             Token::Init => {
                 let exit = process::pidfd_exit(self.task.init_fd.as_fd());
                 self.end = Some(exit.map_or(End::Unknown, |exit| End::Code(exit.shell_code())));
@@ -318,6 +335,7 @@ impl<'a> Keeper<'a> {
             events::ended_unseen(&task.home, &task.cell, &task.config);
             self.start_again(lock, next);
         }
+        let health = self.checks.take().map(Checks::end);
         let group = runtime::cgroup::Cgroup::open(&task.running.cgroup);
         if let Ok(group) = &group {
             // Without a pid namespace of its own, its other processes live on.
@@ -359,6 +377,7 @@ impl<'a> Keeper<'a> {
             } else {
                 again::decide(&task.cell, &task.config, &task.running, code, finished_ns)
             },
+            health,
         };
         if rm {
             if task.config.rm() && task.config.made_first {
@@ -417,6 +436,6 @@ impl<'a> Keeper<'a> {
         drop(self.sources);
         again::release_ids(&task.home, &task.config);
         task.cell.clear_run();
-        again::start(&task.home, &task.config, &task.cell, lock, next)
+        again::start(&task.home, &task.config, &task.cell, lock, next, Some(task.running.holder))
     }
 }

@@ -23,6 +23,7 @@ mod error;
 pub mod events;
 pub mod exec;
 pub mod find;
+pub mod health;
 mod holder;
 mod home;
 mod host_image;

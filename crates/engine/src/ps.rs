@@ -162,7 +162,7 @@ pub(crate) fn listed(container: &Container) -> Listed {
             NetworkMode::Container(_) => Vec::new(),
             _ => vec![network_name(&request.network)],
         },
-        health: "none",
+        health: container.health.as_ref().map_or("none", |health| health.status.word()),
         sizes: None,
     }
 }

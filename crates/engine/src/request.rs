@@ -8,11 +8,13 @@
 //! - [`security`]: what it may do
 //! - [`resources`]: how much it may use
 //! - [`act`]: commands on existing containers
+//! - [`health`]: how to tell whether its program works
 //! - [`copy`]: files between this host and a container
 //! - [`pieces`]: single namespaces, without a container: unshare, enter, tree
 
 pub mod act;
 pub mod copy;
+pub mod health;
 pub mod mount;
 pub mod pieces;
 pub mod resources;
@@ -25,6 +27,7 @@ pub use act::{
     VolumeCreateRequest, VolumeFilter, VolumePruneRequest,
 };
 pub use copy::{CopyEnd, CopyRequest};
+pub use health::{Endpoint, HealthRequest, HealthTest, OnUnhealthy};
 pub use mount::{BindRecursion, MountKind, MountRequest, Propagation, TmpfsOption, VolumeRequest};
 pub use pieces::{EnterRequest, EnterTarget, MapOne, MapRange, TreeRequest, UnshareRequest};
 pub use resources::{DeviceRequest, Resources, UlimitRequest};

@@ -4,9 +4,10 @@ use crate::attach::{self, Outcome};
 use crate::cell::{Cell, CellLock, Intent, Restarts, now_ns};
 use crate::claims::Claims;
 use crate::config::{IdBlock, RootSource, UserNamespace};
+use crate::health::Check;
 use crate::holder::{self, Setup};
 use crate::home::RANGE_IDS;
-use crate::request::{RunRequest, Source};
+use crate::request::{OnUnhealthy, RunRequest, Source};
 use crate::shm::Shm;
 use crate::spec::{self, Given, Neighbour, WantedUserns};
 use crate::wire::{self, FromClient, ToClient};
@@ -493,6 +494,12 @@ impl Claiming<'_> {
             terminal_size,
         };
         let (mut config, plan) = spec::resolve(request, given)?;
+        if config.request.health.on_failure != OnUnhealthy::Nothing && Check::of(&config).is_none() {
+            return Err(Error::invalid(
+                "--health-on-failure",
+                "nothing is probed: give --health-cmd as well",
+            ));
+        }
         config.made_first = self.again.is_some_and(|config| config.made_first);
         let pins = attached.keep();
         // From here on the directory stands for the claims.
@@ -514,11 +521,7 @@ fn await_start(socket: &OwnedFd) -> Result<Launched, Error> {
             }
             Some(_) => {}
             None => {
-                return Err(Error::Reported {
-                    message: "cannot start the container: its holder was killed".to_owned(),
-                    hint: Some("was it killed for want of memory? `dmesg` tells".to_owned()),
-                    kind: types::kind::Kind::System,
-                });
+                return Err(Error::HolderLost);
             }
         }
     }

@@ -38,6 +38,12 @@ pub fn ended(home: &Home, config: &Config, cell: &Cell, group: Option<Cgroup>, r
 
 /// After a start of a container that there was before and stays, or after its recorded end: what belongs to this start.
 pub fn not_started(home: &Home, cell: &Cell, group: Option<Cgroup>) {
+    attempt(home, cell, group);
+    cell.remove();
+}
+
+/// What a start that was cut short made besides its directory: processes, the control group, claims on ids.
+pub fn attempt(home: &Home, cell: &Cell, group: Option<Cgroup>) {
     if let Some(group) = group.or_else(|| find_group(home, &cell.id)) {
         let _ = group.kill();
         let _ = group.wait_empty(std::time::Duration::from_secs(5));
@@ -46,7 +52,6 @@ pub fn not_started(home: &Home, cell: &Cell, group: Option<Cgroup>) {
     if let (Ok(claims), Some(intent)) = (Claims::open(home), cell.intent()) {
         intent.slots.iter().for_each(|slot| claims.release_range(*slot, &cell.id));
     }
-    cell.remove();
 }
 
 /// After a start that failed: everything. Its row in the store, if it has one, is its creator's to remove.

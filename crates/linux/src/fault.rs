@@ -15,6 +15,10 @@ pub enum Role {
     Keeper,
     /// A container's first process, before it executes the user's program.
     First,
+    /// A keeper that waits to start its container again.
+    Restarter,
+    /// The holder that it makes.
+    HolderAgain,
     /// Who takes over from one that was killed: it has no points, or it would be killed as well.
     Successor,
 }
@@ -36,13 +40,16 @@ mod armed {
     use rustix::fs::{CWD, Mode, OFlags, openat};
     use std::sync::atomic::{AtomicU8, AtomicU32, Ordering::Relaxed};
 
-    const NAMES: [&str; 4] = ["client", "holder", "keeper", "first"];
+    const NAMES: [&str; 6] = ["client", "holder", "keeper", "first", "restarter", "holder-again"];
     /// Index into [`NAMES`]; beyond it for a successor.
     static ROLE: AtomicU8 = AtomicU8::new(0);
     static PASSED: AtomicU32 = AtomicU32::new(0);
 
-    /// From here on this process plays `role`, and counts from 1.
+    /// From here on this process plays `role`, and counts from 1; a successor remains one, and so do its children.
     pub fn play(role: Role) {
+        if ROLE.load(Relaxed) == Role::Successor as u8 {
+            return;
+        }
         ROLE.store(role as u8, Relaxed);
         PASSED.store(0, Relaxed);
     }

@@ -10,11 +10,12 @@
 //! - [`caps`]: Linux capability names and sets
 //! - [`signal`]: signal names and numbers
 //! - [`inert`]: foreign text made harmless for a terminal
-//! - [`units`]: sizes and durations as docker writes them; [`moment`]: moments as RFC 3339 does
+//! - [`units`]: sizes as docker writes them; [`duration`]: durations as Go does; [`moment`]: moments as RFC 3339 does
 #![forbid(unsafe_code)]
 
 pub mod caps;
 pub mod digest;
+pub mod duration;
 pub mod id;
 pub mod image;
 pub mod inert;

@@ -119,6 +119,25 @@ pub fn image_work(parsed: &Parsed) -> Result<u8, Failure> {
     show(parsed, parsed.args().into_iter().map(inspect).collect())
 }
 
+/// Fields that docker's documents leave out where there is nothing to say, and that templates may ask for all the same.
+const OMITTED: [(&str, &str); 4] = [
+    ("/State", "Health"),
+    ("/Config", "Healthcheck"),
+    ("/Config", "ExposedPorts"),
+    ("/Config", "StopTimeout"),
+];
+
+/// A document as templates see it.
+fn with_omitted(document: &Json) -> Json {
+    let mut document = document.clone();
+    for (parent, field) in OMITTED {
+        if let Some(Json::Object(parent)) = document.pointer_mut(parent) {
+            parent.entry(field).or_insert(Json::Null);
+        }
+    }
+    document
+}
+
 /// Prints documents as the `--format` wants them, and reports the failures.
 pub(super) fn show(parsed: &Parsed, outcomes: Vec<backend::Outcome<Json>>) -> Result<u8, Failure> {
     let mut found = Vec::new();
@@ -134,7 +153,7 @@ pub(super) fn show(parsed: &Parsed, outcomes: Vec<backend::Outcome<Json>>) -> Re
         Some("json") => print(&format!("{}\n", inert_json(&Json::Array(found).to_string())))?,
         Some(source) => {
             for document in &found {
-                print(&(template::one(source, document)? + "\n"))?;
+                print(&(template::one(source, &with_omitted(document))? + "\n"))?;
             }
         }
     }

@@ -9,8 +9,8 @@ use crate::backend::{self, PullPolicy};
 use crate::failure::{BadValue, Failure};
 use crate::flags::Parsed;
 use crate::parse::{
-    clock, detach_keys, device, env, log, mount, mount_option, name, namespace, number, restart, security,
-    sysctl, tmpfs, ulimit,
+    clock, detach_keys, device, env, health, log, mount, mount_option, name, namespace, number, restart,
+    security, sysctl, tmpfs, ulimit,
 };
 
 mod clash;
@@ -122,6 +122,7 @@ fn request(parsed: &Parsed) -> Result<RunRequest, Failure> {
         rm: parsed.switch("rm"),
         restart: parsed.given("restart", restart::parse)?.unwrap_or_default(),
         log: log::request(parsed.one("log-driver"), &parsed.many("log-opt")),
+        health: health::request(parsed)?,
         detach: parsed.switch("detach"),
         detach_keys: leaving_keys(parsed)?,
         sig_proxy: parsed.switch_or("sig-proxy", true),

@@ -73,6 +73,8 @@ pub struct PsRow {
     pub created: SystemTime,
     /// State.
     pub state: PsState,
+    /// What its health checks say: `starting`, `healthy`, `unhealthy`; `none` where nothing is checked.
+    pub health: &'static str,
     /// Published ports, in docker's words.
     pub ports: String,
     /// Labels.
@@ -88,10 +90,17 @@ pub struct PsRow {
 }
 
 /// State and status of a row at `now`: `exited`, `Exited (0) 5 minutes ago`.
-fn state_words(state: PsState, now: SystemTime) -> (&'static str, String) {
+fn state_words(state: PsState, health: &str, now: SystemTime) -> (&'static str, String) {
     match state {
         PsState::Created => ("created", "Created".to_owned()),
-        PsState::Running(since) => ("running", format!("Up {}", time::words_since(since, now))),
+        PsState::Running(since) => {
+            let health = match health {
+                "none" => String::new(),
+                "starting" => " (health: starting)".to_owned(),
+                known => format!(" ({known})"),
+            };
+            ("running", format!("Up {}{health}", time::words_since(since, now)))
+        }
         PsState::Paused(since) => ("paused", format!("Up {} (Paused)", time::words_since(since, now))),
         PsState::Restarting(code, at) => {
             ("restarting", format!("Restarting ({code}) {} ago", time::words_since(at, now)))
@@ -114,7 +123,7 @@ fn size_words(sizes: Sizes) -> String {
 /// The fields of one row.
 pub fn fields(row: &PsRow, full: bool, now: SystemTime) -> Json {
     let shown = |text: &str| if full { text.to_owned() } else { table::ellipsis(text, SHOWN_CHARS) };
-    let (state, status) = state_words(row.state, now);
+    let (state, status) = state_words(row.state, row.health, now);
     let labels: Vec<String> = row.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let mounts: Vec<String> = row.mounts.iter().map(|mount| shown(mount)).collect();
     let id = if full { &row.id[..] } else { row.id.get(..12).unwrap_or(&row.id) };
@@ -167,6 +176,7 @@ mod tests {
             command: "sh -c 'sleep 1000; true'".into(),
             created: UNIX_EPOCH + Duration::from_secs(NOW_SECS - 120),
             state,
+            health: "none",
             ports: String::new(),
             labels: vec![("a".into(), "1".into()), ("b".into(), String::new())],
             mounts: vec!["/a/path/of/more/than/twenty".into()],

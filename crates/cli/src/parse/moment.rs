@@ -7,38 +7,13 @@ use crate::failure::BadValue;
 /// A moment: seconds since 1970 with decimals, RFC 3339 with a zone, a bare date (UTC), or a duration before `now`
 /// such as `1m30s`. Source: docker/cli `logs --since`.
 pub fn parse(text: &str, now: SystemTime) -> Result<SystemTime, BadValue> {
-    duration(text)
+    types::duration::parse(text)
         .and_then(|ago| now.checked_sub(ago))
         .or_else(|| seconds(text).and_then(|since| UNIX_EPOCH.checked_add(since)))
         .or_else(|| rfc3339(text))
         .ok_or_else(|| {
             BadValue::new("not a moment").hint("write it as in 10m, 2026-11-25T08:00:00Z or 1795593600")
         })
-}
-
-/// A duration as Go writes it: `1h30m`, `1.5s`, `300ms`.
-pub fn duration(text: &str) -> Option<Duration> {
-    let mut total = Duration::ZERO;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let number_end = rest.find(|c: char| !(c.is_ascii_digit() || c == '.'))?;
-        let (number, after) = rest.split_at(number_end);
-        let unit_end = after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len());
-        let (unit, next) = after.split_at(unit_end);
-        let unit_secs = match unit {
-            "h" => 3600.0,
-            "m" => 60.0,
-            "s" => 1.0,
-            "ms" => 1e-3,
-            "us" | "µs" => 1e-6,
-            "ns" => 1e-9,
-            _ => return None,
-        };
-        let secs = number.parse::<f64>().ok()? * unit_secs;
-        total = total.checked_add(Duration::try_from_secs_f64(secs).ok()?)?;
-        rest = next;
-    }
-    (!text.is_empty()).then_some(total)
 }
 
 /// Seconds with up to nine decimals.

@@ -8,6 +8,7 @@
 mod attach;
 mod events;
 mod exec;
+mod health;
 mod logs;
 mod names;
 mod pause;

@@ -28,7 +28,8 @@ pub fn open(home: &Home, container: &Container, access: Access) -> Result<(Tree,
         _ => {
             let lock = root::lock(home, config)?;
             let cell = container.cell(home);
-            if cell.config().is_some() && cell.ended().is_none() {
+            // In this order: of one that is being removed, the configuration goes before the end does.
+            if cell.ended().is_none() && cell.config().is_some() {
                 return Err(Error::State {
                     id: config.name.clone(),
                     why: "was started meanwhile".to_owned(),

@@ -1,6 +1,7 @@
 //! `--change`: a Dockerfile instruction that changes an image's configuration. Source: docker's reference of `commit` and
 //! `import`; the grammar is the Dockerfile reference's, without variables.
 
+use super::healthcheck;
 use types::image::config::Execution;
 
 /// Applies one instruction.
@@ -55,7 +56,7 @@ pub(crate) fn apply(text: &str, config: &mut Execution) -> Result<(), String> {
             config.stop_signal = rest.to_owned();
         }
         "ONBUILD" => config.on_build.push(rest.to_owned()),
-        "HEALTHCHECK" => return Err("HEALTHCHECK isn't supported yet".to_owned()),
+        "HEALTHCHECK" => config.healthcheck = Some(healthcheck::parse(rest)?),
         "" => return Err("it is empty".to_owned()),
         other => return Err(format!("{other} changes no configuration")),
     }
@@ -164,7 +165,7 @@ mod tests {
             "ENV A='x",
             "LABEL =x",
             "STOPSIGNAL NOPE",
-            "HEALTHCHECK NONE",
+            "HEALTHCHECK x",
         ] {
             assert!(apply(bad, &mut config).is_err(), "{bad:?}");
         }

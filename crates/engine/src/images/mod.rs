@@ -22,6 +22,7 @@ pub(crate) mod change;
 pub mod commit;
 pub mod copy;
 pub mod diff;
+pub(crate) mod healthcheck;
 pub(crate) mod install;
 pub mod keep;
 mod layout;

@@ -1,12 +1,13 @@
 //! Containers that ended and are started again, by their restart policy. The keeper waits, in the same directory and under
 //! the same lock; then it starts the container, with a holder of its own, and goes.
 
-use crate::cell::{self, Cell, CellLock, Ended, NextStart, Restarts, Running, now_ns};
+use crate::cell::{self, Cell, CellLock, Ended, NextStart, ProcessName, Restarts, Running, now_ns};
 use crate::request::{RestartPolicy, RunRequest};
 use crate::run::{self, Ready};
 use crate::{Config, Error, Home, attach, events, find, teardown, volumes};
+use linux::Errno;
+use linux::fault::{self, Role};
 use linux::process::{self, Fork};
-use linux::{Errno, fault};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify;
 use std::os::fd::AsFd;
@@ -16,6 +17,8 @@ use std::time::{Duration, Instant};
 const PAUSE_MS: u64 = 100;
 const PAUSE_MS_MAX: u64 = 60_000;
 const RAN_WELL_NS: i64 = 10_000_000_000;
+/// Before a start is tried again whose holder was killed.
+const LOST_PAUSE: Duration = Duration::from_secs(1);
 
 /// When a container that has ended is started again.
 pub(super) fn decide(
@@ -44,10 +47,22 @@ pub(super) fn decide(
     Some(NextStart { at_ns, restarts: Restarts { count: count + 1, pause_ms } })
 }
 
-/// Waits, then starts the container; the lock on its directory is the caller's.
-pub(super) fn start(home: &Home, config: &Config, cell: &Cell, lock: CellLock, next: NextStart) -> ! {
+/// Waits, then starts the container; the lock on its directory is the caller's. `holder` is who made the caller, and
+/// would make another one if it were killed.
+pub(super) fn start(
+    home: &Home,
+    config: &Config,
+    cell: &Cell,
+    lock: CellLock,
+    next: NextStart,
+    holder: Option<ProcessName>,
+) -> ! {
+    fault::play(Role::Restarter);
     wait(cell, next);
     fault::point("pause over");
+    // From here on the next holder looks after the container, and nobody else may.
+    dismiss(holder);
+    fault::point("earlier holder dismissed");
     if cell.removal_requested() || cell.stop_requested() {
         let rm = cell.removal_requested();
         if !rm && let Some(ended) = cell.ended() {
@@ -63,6 +78,13 @@ pub(super) fn start(home: &Home, config: &Config, cell: &Cell, lock: CellLock, n
         start_sealed(home, &config, cell, lock);
     }
     if let Err(error) = start_now(home, &config, cell, lock, next.restarts) {
+        if matches!(error, Error::HolderLost) {
+            fault::play(Role::Successor);
+            std::thread::sleep(LOST_PAUSE);
+            // Unless its keeper does, which lives on.
+            find::recover(home, cell);
+            process::exit(0)
+        }
         let now = now_ns();
         let ended = Ended {
             code: Some(error.kind().run_exit_code()),
@@ -87,6 +109,14 @@ fn start_now(
         .and_then(|client| Ready::new(home, client))
         .inspect_err(|_| teardown::not_started(home, cell, None))?;
     run::launch(home, claimed, &mut ready, true, None).map(drop)
+}
+
+/// Ends the holder of the run that is over.
+fn dismiss(holder: Option<ProcessName>) {
+    let Some(pidfd) = holder.and_then(ProcessName::open) else { return };
+    let _ = process::pidfd_signal(pidfd.as_fd(), 9);
+    let mut fds = [PollFd::new(&pidfd, PollFlags::IN)];
+    let _ = poll(&mut fds, Some(&Timespec { tv_sec: 5, tv_nsec: 0 }));
 }
 
 /// A keeper that some command of berth's left behind has an executable that a container with the host's ids could
@@ -161,9 +191,13 @@ pub(super) fn release_ids(home: &Home, config: &Config) {
 pub fn adopt(home: &Home, cell: &Cell, config: Config, lock: CellLock) {
     let Some(next) = cell.ended().and_then(|ended| ended.next) else { return find::reap(home, cell) };
     events::ended_unseen(home, cell, &config);
+    // The start may have been begun, and cut short.
+    teardown::attempt(home, cell, None);
+    volumes::container_ended(home, &config);
+    cell.clear_run();
     if let Ok(Fork::Child) = process::fork() {
         crate::inherited::become_keeper();
         process::close_others(&[lock.raw()]);
-        start(home, &config, cell, lock, next)
+        start(home, &config, cell, lock, next, None)
     }
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::EnvChange;
 
 /// `berth exec`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExecRequest {
     /// The container.
     pub container: String,

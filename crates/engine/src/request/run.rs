@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use types::oci::TimeOffset;
 
-use super::{DeviceRequest, MountRequest, Resources, Security};
+use super::{DeviceRequest, HealthRequest, MountRequest, Resources, Security};
 
 /// Where a container's root file system comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -228,6 +228,9 @@ pub struct RunRequest {
     /// How what it writes is kept.
     #[serde(default)]
     pub log: LogRequest,
+    /// How to tell whether its program works.
+    #[serde(default)]
+    pub health: HealthRequest,
     /// Whether to return once it has started.
     pub detach: bool,
     /// Bytes that leave the container's terminal; empty means none do.
@@ -277,6 +280,7 @@ impl RunRequest {
             rm: false,
             restart: RestartPolicy::No,
             log: LogRequest::default(),
+            health: HealthRequest::default(),
             detach: false,
             detach_keys: vec![0x10, 0x11],
             sig_proxy: true,

@@ -41,6 +41,19 @@ const START: &[Flag] = &[
     Flag::switch("explain", "Print each step of the start, what it is for, and what it cost"),
 ];
 
+const HEALTH: &[Flag] = &[
+    Flag::one("health-cmd", "string", "Line that tells by its status whether the container works"),
+    Flag::one("health-http", "url", "Instead: page that is well if its status is 200 to 399"),
+    Flag::one("health-tcp", "port", "Instead: port that is well if it takes connections"),
+    Flag::one("health-interval", "duration", "Time between two probes (default 30s)"),
+    Flag::one("health-timeout", "duration", "Time that one may take (default 30s)"),
+    Flag::one("health-retries", "int", "Failures in a row until it is unhealthy (default 3)"),
+    Flag::one("health-start-period", "duration", "Time since the start in which failures don't count"),
+    Flag::one("health-start-interval", "duration", "Time between two probes in that time (default 5s)"),
+    Flag::one("health-on-failure", "string", "What follows: none, kill, restart, stop (default none)"),
+    Flag::switch("no-healthcheck", "Probe nothing, whatever the image says"),
+];
+
 const NAMESPACES: &[Flag] = &[
     Flag::many("network", "mode", "none, host, container:NAME or ns:PATH").alias("net"),
     Flag::one("pid", "mode", "private, host, container:NAME or ns:PATH"),
@@ -95,6 +108,7 @@ const FILES: &[Flag] = &[
 const GROUPS: &[(&str, &[Flag])] = &[
     ("Start", START),
     ("Process", PROCESS),
+    ("Health", HEALTH),
     ("Identity", IDENTITY),
     ("Files", FILES),
     ("Namespaces", NAMESPACES),
