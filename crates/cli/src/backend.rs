@@ -18,7 +18,6 @@ use engine::{Home, attach, images, pieces, volumes};
 use linux::process::Exit;
 use types::digest::Digest;
 use types::image::media::Compression;
-use types::kind::Kind;
 use types::reference::Reference;
 
 use crate::explain;
@@ -198,12 +197,10 @@ pub fn next_events(
 /// Runs a process in a container; answers the status to leave with.
 pub fn exec(request: &ExecRequest) -> Result<u8, Failure> {
     let of_run = |error: engine::Error| match &error {
-        // As docker: a directory that isn't there counts as a program that isn't.
-        engine::Error::Exec { source: runtime::Error::Step { errno: linux::Errno::NOENT, .. }, .. } => {
-            Failure::of_run(Kind::CommandNotFound, error.to_string(), error.hint())
-        }
         // What isn't about the program is an ordinary failure.
-        engine::Error::Exec { .. } => Failure::of_run(error.kind(), error.to_string(), error.hint()),
+        engine::Error::Exec { .. } | engine::Error::Reported { .. } => {
+            Failure::of_run(error.kind(), error.to_string(), error.hint())
+        }
         _ => Failure::of(error.kind(), error.to_string(), error.hint()),
     };
     match engine::exec::exec(&Home::from_env().map_err(of_run)?, request).map_err(of_run)? {
@@ -291,6 +288,11 @@ pub fn volumes(filters: &[VolumeFilter]) -> Result<Vec<volumes::Listed>, Failure
 /// Docker's document of a volume.
 pub fn inspect_volume(name: &str) -> Result<Json, Failure> {
     volumes::inspect(&home()?, name).map_err(failure)
+}
+
+/// Docker's document of a command of `exec`.
+pub fn inspect_exec(id: &str) -> Result<Json, Failure> {
+    engine::exec::inspect(&home()?, id).map_err(failure)
 }
 
 /// Removes volumes; with `force` those that aren't there pass.

@@ -7,6 +7,7 @@
 //!   config.json what was wanted, resolved
 //!   run.json    which processes there are
 //!   exit.json   how it ended
+//!   exec.<id>   a command of `exec`: see `exec::record`
 //!   health.json what its health checks say, once one has ended
 //!   stdout, stderr   FIFOs that the container writes and the keeper reads
 //!   held        locked by whoever has paused it for a while: see `pause`
@@ -25,7 +26,7 @@
 
 use crate::config::Config;
 use crate::health::Health;
-use crate::{Error, Home, claims};
+use crate::{Error, Home, claims, exec};
 use linux::{Errno, fault};
 use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, flock, openat, unlinkat};
 use serde::de::DeserializeOwned;
@@ -394,6 +395,7 @@ impl Cell {
         for name in ["run.json", HEALTH, "stdout", "stderr", "held"] {
             let _ = unlinkat(CWD, self.path.join(name), AtFlags::empty());
         }
+        exec::record::clear(self);
     }
 
     /// Removes the directory; the lock goes last. What is gone already is no error.

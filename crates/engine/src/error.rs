@@ -32,6 +32,12 @@ pub enum Error {
         /// As the user gave it.
         given: String,
     },
+    /// No such command of `exec`.
+    #[error("no such exec instance: {given}")]
+    NoExec {
+        /// As the user gave it.
+        given: String,
+    },
     /// The beginning of several ids.
     #[error("{given:?} is the beginning of several ids: {matches}")]
     Ambiguous {
@@ -208,7 +214,14 @@ impl Error {
             | Error::Refused { .. }
             | Error::VolumeInUse { .. }
             | Error::Ambiguous { .. } => Kind::Conflict,
-            Error::NoContainer { .. } | Error::NoManifest { .. } | Error::NoTag { .. } => Kind::NotFound,
+            Error::NoContainer { .. }
+            | Error::NoExec { .. }
+            | Error::NoManifest { .. }
+            | Error::NoTag { .. } => Kind::NotFound,
+            // As docker: a directory that isn't there counts as a program that isn't.
+            Error::Exec { source: runtime::Error::Step { errno: Errno::NOENT, .. }, .. } => {
+                Kind::CommandNotFound
+            }
             Error::Start { source, .. } | Error::Exec { source, .. } => source.kind(),
             Error::Reported { kind, .. } | Error::Copy { kind, .. } => *kind,
             Error::Store(source) => source.kind(),
@@ -230,6 +243,9 @@ impl Error {
                 by.join(" ")
             )),
             Error::NoContainer { .. } => Some("`berth ps -a` lists all containers".to_owned()),
+            Error::NoExec { .. } => {
+                Some("`berth inspect -f '{{.ExecIDs}}' CONTAINER` shows what runs in one".to_owned())
+            }
             Error::Refused { hint, .. } => Some(hint.clone()),
             Error::Ambiguous { .. } => Some("give more digits, or a name".to_owned()),
             Error::Start { source, .. } | Error::Exec { source, .. } => source.hint(),

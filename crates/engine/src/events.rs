@@ -238,6 +238,11 @@ impl<'a> Exec<'a> {
         exec
     }
 
+    /// Its id.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
     /// Tells that it's started.
     pub fn started(&self) {
         self.tell(&format!("exec_start: {}", self.command), &[]);

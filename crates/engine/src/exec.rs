@@ -1,12 +1,18 @@
-//! `berth exec`: a process in a container that runs, whose parent is the caller.
+//! `berth exec`: a process in a container that runs, whose parent is the caller, or for `-d` a process that stays behind.
+
+pub(crate) mod record;
+
+pub use record::inspect;
 
 use crate::attach::{self, Outcome};
-use crate::cell::Running;
+use crate::cell::{Cell, Running};
 use crate::request::{EnvChange, ExecRequest};
 use crate::users::{self, UserFiles};
+use crate::wire::{self, ToClient};
 use crate::{Config, Error, Home, events, find, inherited, pause, root, spec};
 use linux::Errno;
 use linux::process::{self, Fork};
+use record::Record;
 use runtime::cgroup::Cgroup;
 use runtime::exec::Exec;
 use runtime::{ProcessPlan, Started, Stdio};
@@ -30,34 +36,105 @@ pub fn exec(home: &Home, request: &ExecRequest) -> Result<Option<Outcome>, Error
     if container.config.user_namespace == crate::config::UserNamespace::Host {
         crate::run::seal()?;
     }
-    let mut streams = attach::Streams::for_exec(request)?;
-    let stdio = match (request.tty, streams.take_writers()) {
-        (true, _) => None,
-        (false, Some([stdout, stderr])) => Some(Stdio { stdin: streams.take_stdin(), stdout, stderr }),
-        (false, None) => {
-            let null = || openat(CWD, "/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
-            let failed = |errno| Error::system("open", "/dev/null", errno);
-            Some(Stdio { stdin: None, stdout: null().map_err(failed)?, stderr: null().map_err(failed)? })
-        }
-    };
     let told = events::Exec::created(home, &container.config, &request.command);
-    told.started();
-    let started = start(&container.config, running, request, stdio).inspect_err(|_| told.died(127))?;
-    let terminal = started.terminal;
-    if request.detach {
-        terminal.map(keep).transpose()?;
-        return Ok(None);
+    let command =
+        Command { config: &container.config, cell: container.cell(home), running, request, told: &told };
+    match request.detach {
+        true => command.leave().map(|()| None),
+        false => command.attend().map(Some),
     }
-    let kept = terminal.as_ref().map(OwnedFd::try_clone).transpose();
-    let kept = kept.map_err(|error| Error::io("keep", "the terminal", &error))?;
-    let outcome = attach::attach_child(streams, terminal, started.pid, started.pidfd)?;
-    if outcome == Outcome::Detached {
-        kept.map(keep).transpose()?;
+}
+
+/// A command, about to be executed.
+struct Command<'a> {
+    config: &'a Config,
+    cell: Cell,
+    running: &'a Running,
+    request: &'a ExecRequest,
+    told: &'a events::Exec<'a>,
+}
+
+impl Command<'_> {
+    fn start(&self, stdio: Option<Stdio>) -> Result<(Started, Record), Error> {
+        self.told.started();
+        let started =
+            start(self.config, self.running, self.request, stdio).inspect_err(|_| self.told.died(127))?;
+        let record = Record::begin(&self.cell, self.told.id(), self.request, started.pid);
+        Ok((started, record))
     }
-    if let Outcome::Exited(code) = outcome {
-        told.died(code.unwrap_or(255));
+
+    /// Runs it attached.
+    fn attend(&self) -> Result<Outcome, Error> {
+        let mut streams = attach::Streams::for_exec(self.request)?;
+        let stdio = match (self.request.tty, streams.take_writers()) {
+            (false, Some([stdout, stderr])) => Some(Stdio { stdin: streams.take_stdin(), stdout, stderr }),
+            _ => None,
+        };
+        let (started, record) = self.start(stdio)?;
+        let kept = started.terminal.as_ref().map(OwnedFd::try_clone).transpose();
+        let kept = kept.map_err(|error| Error::io("keep", "the terminal", &error))?;
+        let outcome = attach::attach_child(streams, started.terminal, started.pid, started.pidfd)?;
+        match outcome {
+            Outcome::Detached => drop(kept.map(keep).transpose()?),
+            Outcome::Exited(code) => {
+                record.forget(&self.cell);
+                self.told.died(code.unwrap_or(255));
+            }
+            Outcome::Interrupted(_) => {}
+        }
+        Ok(outcome)
     }
-    Ok(Some(outcome))
+
+    /// Leaves it to a process that stays behind, which tells how it ends. Returns once its program runs.
+    fn leave(&self) -> Result<(), Error> {
+        let failed = |errno| Error::system("leave", "a process behind", errno);
+        let (ours, theirs) = linux::socket::pair().map_err(failed)?;
+        if let Fork::Child = inherited::fork_apart().map_err(failed)? {
+            process::set_name(c"berth-exec");
+            process::close_others(&[theirs.as_raw_fd()]);
+            self.stay(theirs)
+        }
+        drop(theirs);
+        match wire::receive::<ToClient>(&ours) {
+            Ok(Some((ToClient::Started { .. }, _))) => Ok(()),
+            Ok(Some((ToClient::Failed { message, hint, kind }, _))) => {
+                Err(Error::Reported { message, hint, kind })
+            }
+            _ => Err(failed(Errno::CHILD)),
+        }
+    }
+
+    fn stay(&self, client: OwnedFd) -> ! {
+        let null = || {
+            let opened = openat(CWD, "/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
+            opened.map_err(|errno| Error::system("open", "/dev/null", errno))
+        };
+        let started = match self.request.tty {
+            true => self.start(None),
+            false => null()
+                .and_then(|stdout| Ok(Stdio { stdin: None, stdout, stderr: null()? }))
+                .and_then(|stdio| self.start(Some(stdio))),
+        };
+        let (started, record) = match started {
+            Ok(started) => started,
+            Err(error) => {
+                let report =
+                    ToClient::Failed { message: error.to_string(), hint: error.hint(), kind: error.kind() };
+                let _ = wire::send(&client, &report, &[]);
+                process::exit(1)
+            }
+        };
+        let _ = wire::send(&client, &ToClient::Started { pid: started.pid, steps: Vec::new() }, &[]);
+        drop(client);
+        process::release_program();
+        if let Some(master) = started.terminal {
+            drain(&master);
+        }
+        let code = process::wait_child(started.pid).map_or(255, |exit| exit.shell_code());
+        record.end(&self.cell, code);
+        self.told.died(code);
+        process::exit(0)
+    }
 }
 
 /// Starts the process; it has become its program when this returns, and is a child of the caller's.
@@ -92,16 +169,17 @@ fn keep(master: OwnedFd) -> Result<(), Error> {
     if let Fork::Child = inherited::fork_apart().map_err(failed)? {
         process::set_name(c"berth-exec");
         process::close_others(&[master.as_raw_fd()]);
-        let _ = rustix::io::ioctl_fionbio(&master, false);
-        let mut buffer = [0; 4096];
-        loop {
-            match rustix::io::read(&master, &mut buffer[..]) {
-                Ok(1..) | Err(Errno::INTR) => {}
-                Ok(0) | Err(_) => process::exit(0),
-            }
-        }
+        drain(&master);
+        process::exit(0)
     }
     Ok(())
+}
+
+/// Reads until nobody has the terminal any more.
+fn drain(master: &OwnedFd) {
+    let _ = rustix::io::ioctl_fionbio(master, false);
+    let mut buffer = [0; 4096];
+    while matches!(rustix::io::read(master, &mut buffer[..]), Ok(1..) | Err(Errno::INTR)) {}
 }
 
 /// The root of a running container, as a reference beneath which its files are found.

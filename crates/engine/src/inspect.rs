@@ -11,7 +11,7 @@ use crate::log::{self, Driver};
 use crate::pause::is_paused;
 use crate::ps::network_name;
 use crate::request::{EnvChange, InspectRequest, MountKind, OnUnhealthy, RunRequest, VolumeRequest};
-use crate::{Config, Error, Home, system};
+use crate::{Config, Error, Home, exec, system};
 use serde_json::{Map, Value as Json, json};
 use types::image::config::Execution;
 
@@ -62,7 +62,7 @@ fn document(home: &Home, container: &Container) -> Json {
         "MountLabel": "",
         "ProcessLabel": process.selinux_label.unwrap_or_default(),
         "AppArmorProfile": process.apparmor_profile.unwrap_or_default(),
-        "ExecIDs": null,
+        "ExecIDs": exec_ids(home, container),
         "HostConfig": host_config::document(home, config),
         "GraphDriver": { "Name": driver(&config.root), "Data": graph(home, container) },
         "Mounts": mounts(home, config),
@@ -77,6 +77,14 @@ fn log_path(home: &Home, config: &Config) -> String {
     match Driver::of(&config.request.log) {
         Some(Driver::JsonFile) => log::json_path(home, &config.id).display().to_string(),
         _ => String::new(),
+    }
+}
+
+/// Commands that run in it besides its own; null if there are none, as in docker.
+fn exec_ids(home: &Home, container: &Container) -> Option<Vec<String>> {
+    match container.state {
+        State::Running(_) => Some(exec::record::running(&container.cell(home))).filter(|ids| !ids.is_empty()),
+        _ => None,
     }
 }
 

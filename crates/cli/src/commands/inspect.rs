@@ -20,7 +20,11 @@ pub static SPEC: CommandSpec = CommandSpec {
         "Options",
         &[
             Flag::one("format", "string", "json, or a Go template").short('f'),
-            Flag::one("type", "string", "Kind of object: container, image or volume; else what has the name"),
+            Flag::one(
+                "type",
+                "string",
+                "Kind of object: container, image, volume or exec; else what has the name",
+            ),
             Flag::switch("security", "Show what the containers may really do"),
             Flag::switch("size", "Measure the files of containers").short('s'),
         ],
@@ -47,6 +51,7 @@ enum Kind {
     Container,
     Image,
     Volume,
+    Exec,
 }
 
 fn kind(text: &str) -> Result<Kind, BadValue> {
@@ -55,6 +60,7 @@ fn kind(text: &str) -> Result<Kind, BadValue> {
         "container" => Ok(Kind::Container),
         "image" => Ok(Kind::Image),
         "volume" => Ok(Kind::Volume),
+        "exec" => Ok(Kind::Exec),
         "network" | "node" | "plugin" | "secret" | "service" | "task" => {
             Err(BadValue::new("objects of this kind aren't supported yet"))
         }
@@ -81,6 +87,10 @@ pub fn work(parsed: &Parsed) -> Result<u8, Failure> {
     match kind {
         Kind::Image => return image_work(parsed),
         Kind::Volume => return super::volume::inspect(parsed),
+        Kind::Exec => {
+            let inspect = |given: String| (given.clone(), backend::inspect_exec(&given));
+            return show(parsed, parsed.args().into_iter().map(inspect).collect());
+        }
         Kind::Any | Kind::Container => {}
     }
     let request = InspectRequest {

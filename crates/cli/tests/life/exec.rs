@@ -66,3 +66,52 @@ fn many_in_a_row_leave_nothing() {
     assert_eq!(host.berth(["top", "web", "-o", "pid"]).text().lines().count(), 2);
     remove(&host, &["web"]);
 }
+
+#[test]
+fn a_command_has_an_id_and_its_end_is_known() {
+    let host = Host::new();
+    start(&host, "web", "sleep 1000");
+    let ids = || inspect(&host, "web", "{{json .ExecIDs}}");
+    assert_eq!(ids(), "null");
+    let command = "until test -e /tmp/go; do sleep 0.02; done; exit 7";
+    exec(&host, &["-d", "-e", "SECRET=x", "-u", "0"], command).run().ok().stdout_is("");
+    let id = ids().trim_matches(['[', ']', '"']).to_owned();
+    assert_eq!(id.len(), 64, "{id}");
+    let of_exec =
+        |template: &str| host.berth(["inspect", "--type", "exec", "-f", template, &id[..12]]).text();
+    let shown = "{{.ID}} {{.Running}} {{.ExitCode}} {{.ProcessConfig.entrypoint}} {{index .ProcessConfig.arguments 0}} {{.ProcessConfig.user}}";
+    assert_eq!(of_exec(shown), format!("{id} true <no value> sh -c 0"));
+    assert_ne!(of_exec("{{.Pid}}"), "0");
+    assert_eq!(of_exec("{{.ContainerID}}"), inspect(&host, "web", "{{.Id}}"));
+    exec(&host, &[], "touch /tmp/go").run().ok();
+    assert!(until(PATIENCE, || of_exec("{{.Running}} {{.ExitCode}} {{.Pid}}") == "false 7 0"));
+    assert_eq!(ids(), "null");
+    let told = host.berth(["events", "--since", "1h", "--until", "0s", "-f", "event=exec_die"]).text();
+    assert!(told.contains(&format!("execID={id}")) && told.contains("exitCode=7"), "{told}");
+    // What can't be run is told at once, though it would have been left behind.
+    host.berth(["exec", "-d", "web", "no-such-program"])
+        .run()
+        .code(127)
+        .stdout_is("")
+        .stderr_has(&["no-such-program"]);
+    host.berth(["exec", "-d", "web", "/"]).run().code(126);
+    // One that is attended is known while it runs.
+    let mut attended = exec(&host, &["-i"], "cat; exit 3").stdin("").spawn();
+    let _ = &mut attended;
+    attended.wait().code(3);
+    assert_eq!(ids(), "null");
+    host.berth(["inspect", "--type", "exec", "0123"])
+        .run()
+        .code(1)
+        .stderr_has(&["no such exec instance: 0123"]);
+    for _ in 0..80 {
+        host.berth(["exec", "-d", "web", "true"]).run().ok();
+    }
+    let cell = std::fs::read_dir(host.run_dir().join("containers")).unwrap().flatten().next().unwrap().path();
+    let records = || {
+        let entries = std::fs::read_dir(&cell).unwrap().flatten();
+        entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("exec.")).count()
+    };
+    assert!(until(PATIENCE, || (1..=65).contains(&records())), "{}", records());
+    remove(&host, &["web"]);
+}
