@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use engine::request::{
     AttachRequest, EnterRequest, ExecRequest, ImportRequest, ImportSource, InspectRequest, KillRequest,
     LogsRequest, PsRequest, RmRequest, RunRequest, Source, StartRequest, StatsRequest, StopRequest,
-    TreeRequest, UnshareRequest, VolumeCreateRequest, VolumeFilter, VolumePruneRequest,
+    TreeRequest, UnshareRequest, UpdateRequest, VolumeCreateRequest, VolumeFilter, VolumePruneRequest,
 };
 use serde_json::Value as Json;
 
@@ -111,8 +111,22 @@ fn with_image(
     }
 }
 
+/// Tells of something that isn't as it was asked for, in docker's way.
+pub fn warn(message: &str) {
+    To::Stderr.write(&format!("WARNING: {message}\n"));
+}
+
+/// Drops what this machine can't do, and tells of it.
+fn verified(request: &RunRequest) -> Result<RunRequest, Failure> {
+    let mut request = request.clone();
+    let warnings = engine::verify::request(&mut request).map_err(of_run)?;
+    warnings.iter().for_each(|warning| warn(warning));
+    Ok(request)
+}
+
 /// Runs a container; answers the status to leave with.
 pub fn run(request: &RunRequest, plan: &PullPlan) -> Result<u8, Failure> {
+    let request = &verified(request)?;
     let home = Home::from_env().map_err(of_run)?;
     let ran = with_image(&home, request, plan, engine::run::run).map_err(of_run)?;
     if request.explain {
@@ -134,6 +148,7 @@ fn of_run(error: engine::Error) -> Failure {
 
 /// Makes a container, and prints its id.
 pub fn create(request: &RunRequest, plan: &PullPlan) -> Result<u8, Failure> {
+    let request = &verified(request)?;
     let home = Home::from_env().map_err(of_run)?;
     let ran = with_image(&home, request, plan, engine::start::create).map_err(of_run)?;
     println!("{}", ran.id);
@@ -275,6 +290,11 @@ pub fn rm(request: &RmRequest) -> Result<Vec<Outcome>, Failure> {
     Ok(failures(outcomes))
 }
 
+/// What the removal of containers would take away.
+pub fn would_rm(request: &RmRequest) -> Result<Vec<Outcome<engine::rm::Gone>>, Failure> {
+    Ok(failures(engine::rm::would(&home()?, request)))
+}
+
 /// Makes a volume; its name, and whether there was none.
 pub fn create_volume(request: &VolumeCreateRequest) -> Result<(String, bool), Failure> {
     volumes::create(&home()?, request).map_err(failure)
@@ -302,7 +322,7 @@ pub fn remove_volumes(names: &[String], force: bool) -> Result<Vec<Outcome>, Fai
 
 /// Removes volumes that no container has.
 pub fn prune_volumes(request: &VolumePruneRequest) -> Result<volumes::Pruned, Failure> {
-    volumes::prune(&home()?, request).map_err(failure)
+    volumes::prune(&home()?, request, &[]).map_err(failure)
 }
 
 /// Stops containers.
@@ -335,6 +355,11 @@ pub fn rename(container: &str, name: &str) -> Result<(), Failure> {
     engine::rename::rename(&home()?, container, name).map_err(failure)
 }
 
+/// Changes what containers may use; what couldn't be done as asked.
+pub fn update(request: &UpdateRequest) -> Result<Vec<Outcome<Vec<String>>>, Failure> {
+    Ok(failures(engine::update::update(&home()?, request)))
+}
+
 /// The id of a container.
 pub fn container_id(container: &str) -> Result<String, Failure> {
     engine::find::container(&home()?, container).map(|found| found.config.id).map_err(failure)
@@ -364,6 +389,17 @@ pub fn logs(request: &LogsRequest) -> Result<(), Failure> {
 /// Docker's inspect document of each container.
 pub fn inspect(request: &InspectRequest) -> Result<Vec<Outcome<Json>>, Failure> {
     Ok(failures(engine::inspect::inspect(&home()?, request)))
+}
+
+/// Names of containers, and what would make them again: as they are called and limited now.
+pub fn requests(containers: &[String]) -> Result<Vec<Outcome<(String, RunRequest)>>, Failure> {
+    let home = home()?;
+    let request = |given: &String| {
+        let config = engine::find::container(&home, given).map_err(failure)?.config;
+        let request = RunRequest { name: Some(config.name.clone()), ..config.request };
+        Ok((config.name, request))
+    };
+    Ok(containers.iter().map(|given| (given.clone(), request(given))).collect())
 }
 
 /// Makes an image of a tar; answers its id.
@@ -550,7 +586,7 @@ pub fn commit(request: &images::CommitRequest) -> Result<String, Failure> {
 
 /// Removes images that nothing uses.
 pub fn prune_images(request: &images::keep::PruneRequest) -> Result<images::keep::Pruned, Failure> {
-    images::keep::prune(&home()?, request).map_err(failure)
+    images::keep::prune(&home()?, request, &[]).map_err(failure)
 }
 
 /// What all there is takes.
@@ -571,8 +607,11 @@ pub fn prune(request: &engine::system::PruneRequest) -> Result<engine::system::P
 }
 
 /// Removes containers that have ended.
-pub fn prune_containers(filter: &engine::system::PruneFilter) -> Result<engine::system::Pruned, Failure> {
-    engine::system::prune_containers(&home()?, filter).map_err(failure)
+pub fn prune_containers(
+    filter: &engine::system::PruneFilter,
+    dry_run: bool,
+) -> Result<engine::system::Pruned, Failure> {
+    engine::system::prune_containers(&home()?, filter, dry_run).map_err(failure)
 }
 
 /// Hashes all that is stored of images.

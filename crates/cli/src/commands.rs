@@ -11,6 +11,7 @@ use crate::{help, suggest};
 
 mod attach;
 mod boot;
+mod clone;
 mod commit;
 mod copy;
 mod cp;
@@ -40,7 +41,7 @@ mod push;
 mod rename;
 mod rm;
 mod rmi;
-mod run;
+pub mod run;
 mod save;
 mod start;
 mod stats;
@@ -51,6 +52,7 @@ mod tags;
 mod top;
 mod tree;
 mod unshare;
+mod update;
 pub mod version;
 mod volume;
 mod wait;
@@ -182,6 +184,7 @@ const fn other(
 pub static ENTRIES: &[Entry] = &[
     container(&["run"], &["run"], &run::SPEC, run::work),
     container(&["create"], &["create"], &run::CREATE, run::create),
+    container(&["clone"], &["clone"], &clone::SPEC, clone::work),
     container(&["start"], &["start"], &start::SPEC, start::work),
     container(&["restart"], &["restart"], &start::RESTART, start::restart),
     container(&["ps"], &["ls", "ps", "list"], &ps::SPEC, ps::work),
@@ -194,6 +197,7 @@ pub static ENTRIES: &[Entry] = &[
     container(&["unpause"], &["unpause"], &pause::UNPAUSE_SPEC, pause::unpause_work),
     container(&["wait"], &["wait"], &wait::SPEC, wait::work),
     container(&["rename"], &["rename"], &rename::SPEC, rename::work),
+    container(&["update"], &["update"], &update::SPEC, update::work),
     container(&["port"], &["port"], &port::SPEC, port::work),
     container(&["top"], &["top"], &top::SPEC, top::work),
     container(&["stats"], &["stats"], &stats::SPEC, stats::work),

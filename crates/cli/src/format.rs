@@ -1,10 +1,12 @@
 //! How results are printed: docker's tables, templates and words.
 
+pub mod compose;
 pub mod events;
 pub mod glob;
 pub mod images;
 pub mod json;
 pub mod ps;
+pub mod run_line;
 pub mod size;
 pub mod stats;
 pub mod table;

@@ -38,7 +38,6 @@ impl Unsupported {
 const WINDOWS: &str = "windows";
 const NETWORKS: &str = "networks are to come; use --network host, none or container:NAME until then";
 const SWARM: &str = "it is for volumes of a swarm";
-const CPUS: &str = "use --cpus";
 
 const fn flag(name: &'static str, why: &'static str) -> Unsupported {
     Unsupported { name, short: None, why }
@@ -51,45 +50,29 @@ const fn short(letter: char, flag: Unsupported) -> Unsupported {
 /// Of `run`.
 pub static RUN: &[Unsupported] = &[
     flag("add-host", NETWORKS),
-    flag("annotation", ""),
-    short('a', flag("attach", "-i, -t and -d choose the streams")),
-    flag("blkio-weight-device", ""),
-    flag("cgroup-parent", "set BERTH_CGROUP"),
     flag("cpu-count", WINDOWS),
     flag("cpu-percent", WINDOWS),
-    flag("cpu-period", CPUS),
-    flag("cpu-quota", CPUS),
-    flag("cpu-rt-period", ""),
-    flag("cpu-rt-runtime", ""),
-    flag("device-cgroup-rule", ""),
-    flag("device-read-bps", ""),
-    flag("device-read-iops", ""),
-    flag("device-write-bps", ""),
-    flag("device-write-iops", ""),
-    flag("disable-content-trust", ""),
     flag("dns", NETWORKS),
     flag("dns-opt", NETWORKS),
     flag("dns-option", NETWORKS),
     flag("dns-search", NETWORKS),
-    flag("expose", NETWORKS),
     flag("gpus", "give the device nodes by name, as in --device /dev/dri/renderD128"),
     flag("io-maxbandwidth", WINDOWS),
     flag("io-maxiops", WINDOWS),
     flag("ip", NETWORKS),
     flag("ip6", NETWORKS),
-    flag("kernel-memory", "the kernel has dropped it"),
     flag("link", NETWORKS),
     flag("link-local-ip", NETWORKS),
     flag("mac-address", NETWORKS),
-    flag("memory-swappiness", ""),
     flag("network-alias", NETWORKS),
     flag("net-alias", NETWORKS),
-    flag("oom-kill-disable", ""),
     short('p', flag("publish", NETWORKS)),
     short('P', flag("publish-all", NETWORKS)),
-    flag("runtime", "berth's own runtime runs every container"),
-    flag("storage-opt", ""),
-    flag("use-api-socket", ""),
+    flag(
+        "storage-opt",
+        "a limit of its size needs project quotas, which berth doesn't set yet; limit tmpfs mounts by size=",
+    ),
+    flag("use-api-socket", "berth has no API and so no socket yet"),
 ];
 
 /// Of `rm`.

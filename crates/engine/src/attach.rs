@@ -17,7 +17,7 @@ pub use terminal::terminal_size;
 
 use crate::cell::Cell;
 use crate::log::{self, Cursor, Plan};
-use crate::request::{ExecRequest, RunRequest, StartRequest};
+use crate::request::{ExecRequest, RunRequest, StartRequest, StdStream};
 use crate::wire::{self, FromClient, ToClient};
 use crate::{Error, Home, find};
 use detach::DetachKeys;
@@ -55,6 +55,8 @@ pub struct Streams {
     sig_proxy: bool,
     /// Where the output goes to; `None` for one that has no log.
     plan: Option<Plan>,
+    /// Whether an output is thrown away, because the caller doesn't stay with it.
+    silent: [bool; 2],
 }
 
 impl Streams {
@@ -66,6 +68,7 @@ impl Streams {
             detach_keys: request.detach_keys.clone(),
             sig_proxy: request.sig_proxy,
             plan: Plan::of(&request.log).ok(),
+            silent: [StdStream::Stdout, StdStream::Stderr].map(|stream| !request.attaches(stream)),
             ..Streams::default()
         };
         streams.with_pipes(request.detach, true)
@@ -258,9 +261,16 @@ fn stay(
     }
     let [out, err] = streams.out;
     let pumps = [out, err].into_iter().zip([rustix::stdio::stdout(), rustix::stdio::stderr()]);
+    let pumps = pumps.zip(streams.silent).map(|((from, to), silent)| {
+        let mut pump = Pump::new(from?, to);
+        if silent {
+            pump.discard();
+        }
+        Some(pump)
+    });
     let mut attached = Attached {
         source,
-        output: pumps.map(|(from, to)| from.map(|from| Pump::new(from, to))).collect(),
+        output: pumps.collect(),
         input: Input::new(streams.interactive, streams.tty, master.as_ref(), streams.stdin_writer),
         keys: DetachKeys::new(streams.detach_keys),
         master: master.as_ref(),

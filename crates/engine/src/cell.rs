@@ -12,6 +12,7 @@
 //!   stdout, stderr   FIFOs that the container writes and the keeper reads
 //!   held        locked by whoever has paused it for a while: see `pause`
 //!   renaming    what `rename` is at
+//!   updating    what `update` is at
 //!   remove      whoever sees the end removes the container too
 //!   stopped     a user stopped it: it isn't started again
 //!   name        the link of `names/` that it had, once it's given back
@@ -40,8 +41,8 @@ pub(crate) const NAME: &str = "name";
 /// The file of what health checks say.
 pub(crate) const HEALTH: &str = "health.json";
 
-/// Bytes of an intent with room for a name and a few slots.
-const INTENT_BYTES_MIN: usize = 320;
+/// Bytes of an intent with room for a name, a control group and a few slots.
+const INTENT_BYTES_MIN: usize = 1024;
 
 /// Tries to make a directory that other commands take for garbage meanwhile.
 const CREATE_TRIES_MAX: u32 = 1000;
@@ -60,6 +61,9 @@ pub struct Intent {
     /// Whether there was such a container before, which stays if this start is cut short.
     #[serde(default)]
     pub again: bool,
+    /// Its control group, if that isn't below berth's own parent.
+    #[serde(default)]
+    pub cgroup: Option<String>,
 }
 
 impl Intent {
@@ -105,6 +109,9 @@ pub struct Running {
     pub started_ns: i64,
     /// Control groups.
     pub cgroup: runtime::cgroup::CgroupPaths,
+    /// Control groups that it's about to be moved to as well.
+    #[serde(default)]
+    pub groups_to_come: Option<runtime::cgroup::CgroupPaths>,
     /// The holder's descriptor of its `/dev/shm`, if others may join it.
     #[serde(default)]
     pub shm_fd: Option<i32>,
@@ -117,6 +124,17 @@ pub struct Running {
     /// By whom it was started again.
     #[serde(default)]
     pub restarts: Restarts,
+}
+
+impl Running {
+    /// All control groups that there may be of it.
+    pub fn groups(&self) -> runtime::cgroup::CgroupPaths {
+        let mut groups = self.cgroup.clone();
+        if let Some(more) = &self.groups_to_come {
+            groups.v1.extend(more.v1.clone());
+        }
+        groups
+    }
 }
 
 /// How often a container was started again by its restart policy.
@@ -363,6 +381,24 @@ impl Cell {
             .map_err(|errno| Error::system("write", path.display(), errno))
     }
 
+    /// Keeps others from moving the container's processes between control groups while the answer lives; without `wait`,
+    /// `None` if somebody does.
+    pub fn lock_groups(&self, wait: bool) -> Result<Option<OwnedFd>, Error> {
+        let failed = |errno| Error::system("lock", self.path.display(), errno);
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let dir = openat(CWD, &self.path, flags, Mode::empty()).map_err(failed)?;
+        let operation =
+            if wait { FlockOperation::LockExclusive } else { FlockOperation::NonBlockingLockExclusive };
+        loop {
+            match flock(&dir, operation) {
+                Ok(()) => return Ok(Some(dir)),
+                Err(Errno::INTR) => {}
+                Err(Errno::WOULDBLOCK) => return Ok(None),
+                Err(errno) => return Err(failed(errno)),
+            }
+        }
+    }
+
     /// Asks whoever sees the container's end to remove it.
     pub fn request_removal(&self) -> Result<(), Error> {
         let path = self.path.join("remove");
@@ -410,6 +446,7 @@ impl Cell {
             "stderr",
             "held",
             "renaming",
+            "updating",
             "remove",
             "stopped",
             NAME,

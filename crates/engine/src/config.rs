@@ -162,9 +162,17 @@ pub struct Config {
     /// Whether it was made before it was started, so that it's in the store though it's removed when it ends.
     #[serde(default)]
     pub made_first: bool,
+    /// The program and arguments that this start was asked for in place of its own.
+    #[serde(default)]
+    pub started_as: Option<Vec<String>>,
 }
 
 impl Config {
+    /// Path of its control group in each hierarchy.
+    pub fn cgroup(&self, home: &crate::Home) -> String {
+        home.cgroup_below(self.request.resources.cgroup_parent.as_deref(), &self.id)
+    }
+
     /// Whether it's removed when it ends.
     pub fn rm(&self) -> bool {
         self.request.rm

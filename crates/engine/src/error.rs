@@ -85,6 +85,14 @@ pub enum Error {
     /// The process that was making it.
     #[error("cannot start the container: its holder was killed")]
     HolderLost,
+    /// Limits that the kernel doesn't take.
+    #[error("Cannot update container {id}: {source}")]
+    Update {
+        /// The container.
+        id: String,
+        /// Why.
+        source: runtime::Error,
+    },
     /// A process in a container.
     #[error("cannot run in {container}: {source}")]
     Exec {
@@ -222,7 +230,9 @@ impl Error {
             Error::Exec { source: runtime::Error::Step { errno: Errno::NOENT, .. }, .. } => {
                 Kind::CommandNotFound
             }
-            Error::Start { source, .. } | Error::Exec { source, .. } => source.kind(),
+            Error::Start { source, .. } | Error::Exec { source, .. } | Error::Update { source, .. } => {
+                source.kind()
+            }
             Error::Reported { kind, .. } | Error::Copy { kind, .. } => *kind,
             Error::Store(source) => source.kind(),
             Error::Runtime(source) => source.kind(),
@@ -248,7 +258,9 @@ impl Error {
             }
             Error::Refused { hint, .. } => Some(hint.clone()),
             Error::Ambiguous { .. } => Some("give more digits, or a name".to_owned()),
-            Error::Start { source, .. } | Error::Exec { source, .. } => source.hint(),
+            Error::Start { source, .. } | Error::Exec { source, .. } | Error::Update { source, .. } => {
+                source.hint()
+            }
             Error::Reported { hint, .. } | Error::Copy { hint, .. } => hint.clone(),
             Error::ImageParts { source, .. } => {
                 registry_error(source).map_or_else(|| source.hint(), registry::Error::hint)

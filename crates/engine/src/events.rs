@@ -122,6 +122,12 @@ pub(crate) fn started(home: &Home, config: &Config) {
     Log::of(home).append_all(events);
 }
 
+/// Tells of volumes among `mounts` that were mounted into a running container, or taken out of it.
+pub(crate) fn mounts_changed(home: &Home, config: &Config, changed: &[MountRequest], begin: bool) {
+    let of_those = Config { mounts: changed.to_vec(), ..config.clone() };
+    Log::of(home).append_all(mounts(&of_those, begin));
+}
+
 /// The mounts of a container's volumes, or their ends.
 fn mounts(config: &Config, begin: bool) -> Vec<Event> {
     let event = |mount: &MountRequest| {

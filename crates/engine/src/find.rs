@@ -6,7 +6,7 @@ use crate::claims::Claims;
 use crate::health::{Check, Health};
 use crate::keeper::{self, Streams, Task};
 use crate::request::RestartPolicy;
-use crate::{Config, Error, Home, events, log, pause, rename, root, teardown};
+use crate::{Config, Error, Home, events, log, pause, rename, root, teardown, update};
 use linux::process::{self, Fork};
 
 /// A container as it is now.
@@ -214,6 +214,7 @@ pub fn running(home: &Home, given: &str) -> Result<Cell, Error> {
 pub fn recover(home: &Home, cell: &Cell) {
     pause::put_right(cell);
     rename::put_right(home, cell);
+    update::put_right(home, cell);
     let Ok(Some(lock)) = cell.try_lock() else { return };
     match (cell.config(), cell.running()) {
         (Some(config), Some(running)) if running.init.open().is_some() => {
@@ -293,7 +294,7 @@ pub fn finish_removal(home: &Home, name: &str) -> bool {
 /// never did is removed.
 pub fn reap(home: &Home, cell: &Cell) {
     let intent = cell.intent();
-    let group = teardown::find_group(home, &cell.id);
+    let group = teardown::find_group(home, cell);
     if let Some(group) = &group {
         let _ = group.kill();
         let _ = group.wait_empty(std::time::Duration::from_secs(5));

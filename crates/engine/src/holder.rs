@@ -158,9 +158,14 @@ fn start(setup: &mut Setup) -> Result<Live, Error> {
     };
     let (streams, stdio) = open_streams(cell, config, setup.stdin.take())?;
     fault::point("FIFOs made");
-    let path = setup.home.cgroup(&config.id);
+    let path = config.cgroup(&setup.home);
+    let everywhere = config.request.resources.cgroup_parent.is_some();
     let resources = config.spec.linux.as_ref().and_then(|linux| linux.resources.clone()).unwrap_or_default();
     let make_cgroup = || -> Result<Cgroup, cgroup::Error> {
+        // Whoever names a parent wants to be under all of its limits.
+        if everywhere {
+            return cgroup::plan_everywhere(&resources, &path, &Hierarchy::detect()?)?.create();
+        }
         let hierarchy = Hierarchy::detect_for(&resources, &path)?;
         cgroup::plan(&resources, &path, &hierarchy)?.create()
     };
@@ -206,6 +211,7 @@ fn start(setup: &mut Setup) -> Result<Live, Error> {
         holder: own,
         started_ns: now_ns(),
         cgroup: group.paths().clone(),
+        groups_to_come: None,
         shm_fd,
         stdin_fd: setup.stdin_writer.as_ref().map(AsRawFd::as_raw_fd),
         warnings: starting.warnings.clone(),

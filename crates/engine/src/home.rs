@@ -84,6 +84,14 @@ impl Home {
         format!("{}/{id}", self.cgroup_parent)
     }
 
+    /// The same for a container that is to have it below `parent`, if one is named.
+    pub fn cgroup_below(&self, parent: Option<&str>, id: &str) -> String {
+        match parent {
+            Some(parent) => format!("/{}/{id}", parent.trim_matches('/')),
+            None => self.cgroup(id),
+        }
+    }
+
     /// First id of range `slot`.
     pub fn range_base(&self, slot: u32) -> u32 {
         self.ids_base + slot * RANGE_IDS

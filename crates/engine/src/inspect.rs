@@ -10,7 +10,9 @@ use crate::health::{Health, ProbeResult};
 use crate::log::{self, Driver};
 use crate::pause::is_paused;
 use crate::ps::network_name;
-use crate::request::{EnvChange, InspectRequest, MountKind, OnUnhealthy, RunRequest, VolumeRequest};
+use crate::request::{
+    EnvChange, InspectRequest, MountKind, OnUnhealthy, RunRequest, StdStream, VolumeRequest,
+};
 use crate::{Config, Error, Home, exec, system};
 use serde_json::{Map, Value as Json, json};
 use types::image::config::Execution;
@@ -227,9 +229,9 @@ fn own_config(container: &Container) -> Json {
         "Hostname": config.spec.hostname.as_deref().unwrap_or_default(),
         "Domainname": request.domainname.as_deref().unwrap_or_default(),
         "User": request.user.as_ref().unwrap_or(&image.user),
-        "AttachStdin": request.interactive && !request.detach,
-        "AttachStdout": !request.detach,
-        "AttachStderr": !request.detach,
+        "AttachStdin": request.attaches(StdStream::Stdin),
+        "AttachStdout": request.attaches(StdStream::Stdout),
+        "AttachStderr": request.attaches(StdStream::Stderr),
         "Tty": request.tty,
         "OpenStdin": request.interactive,
         "StdinOnce": request.interactive && !request.detach,
@@ -246,8 +248,9 @@ fn own_config(container: &Container) -> Json {
     if let Some(seconds) = request.stop_timeout_secs.or(image.stop_timeout) {
         shown["StopTimeout"] = seconds.into();
     }
-    if !image.exposed_ports.is_empty() {
-        shown["ExposedPorts"] = set(&image.exposed_ports);
+    let ports: Vec<String> = image.exposed_ports.iter().chain(&request.expose).cloned().collect();
+    if !ports.is_empty() {
+        shown["ExposedPorts"] = set(&ports);
     }
     if let Some(check) = crate::health::document(config) {
         shown["Healthcheck"] = json!(check);
@@ -339,6 +342,8 @@ fn berth(home: &Home, container: &Container) -> Json {
             crate::request::Isolation::Strict => "strict",
         },
         "TasksMax": config.tasks_max,
+        // What runs in place of the container's own program.
+        "StartedAs": running.and(config.started_as.as_ref()),
         "TimeOffsets": config.spec.linux.as_ref().map(|linux| &linux.time_offsets),
         "HealthOnFailure": match config.request.health.on_failure {
             OnUnhealthy::Nothing => "none",
@@ -348,7 +353,7 @@ fn berth(home: &Home, container: &Container) -> Json {
         },
         // What couldn't be done as asked, such as mounts whose ids can't be mapped.
         "Warnings": running.map(|running| running.warnings.as_slice()).unwrap_or_default(),
-        "Cgroup": home.cgroup(&config.id),
+        "Cgroup": config.cgroup(home),
         "CgroupPaths": running.map(|running| &running.cgroup),
         "HolderPid": running.map_or(0, |running| running.holder.pid),
         "LogDir": log::frames_of(home, config),

@@ -15,7 +15,7 @@ pub use sources::{Staging, Streams};
 use crate::cell::{self, Cell, CellLock, Ended, Running, now_ns};
 use crate::log::{self, Plan, Recorder};
 use crate::wire::InitEnded;
-use crate::{Config, Home, events, find, teardown, volumes};
+use crate::{Config, Home, events, find, last_use, teardown, volumes};
 use checks::Checks;
 use linux::fault::{self, Role};
 use linux::{Errno, process};
@@ -205,8 +205,9 @@ impl<'a> Keeper<'a> {
                 Err(_) => process::exit(1),
             }
             if self.settle_at.is_some_and(|at| Instant::now() >= at) {
-                self.settle_at = None;
-                crate::settle::leave_callers_groups(&self.task.home, &self.task.running);
+                let settled = crate::settle::leave_callers_groups(&self.task.home, &self.task.cell);
+                // Somebody moves the container's processes just now.
+                self.settle_at = (!settled).then(|| Instant::now() + SETTLE_AFTER);
                 process::release_program();
             }
             self.begin_check();
@@ -336,7 +337,9 @@ impl<'a> Keeper<'a> {
             self.start_again(lock, next);
         }
         let health = self.checks.take().map(Checks::end);
-        let group = runtime::cgroup::Cgroup::open(&task.running.cgroup);
+        // Which may have become more since the start.
+        let running = task.cell.running().unwrap_or_else(|| task.running.clone());
+        let group = runtime::cgroup::Cgroup::open(&running.groups());
         if let Ok(group) = &group {
             // Without a pid namespace of its own, its other processes live on.
             let shares_pids = !matches!(
@@ -400,7 +403,8 @@ impl<'a> Keeper<'a> {
         events::ended(&task.home, &task.config, &death, task.generation > 0 || self.holder.is_none());
         fault::point("end told to all");
         // Whoever waits for the end finds them gone.
-        volumes::container_ended(&task.home, &task.config);
+        let config = task.cell.config().unwrap_or_else(|| task.config.clone());
+        volumes::container_ended(&task.home, &config);
         let totals = self.log.as_ref().map_or([0; 2], Recorder::totals);
         let client_has_output = self.client.as_ref().and_then(client::Feed::first_file).is_some();
         if let Some(client) = &mut self.client {
@@ -416,6 +420,7 @@ impl<'a> Keeper<'a> {
         }
         fault::point("client told");
         drop(self.client.take());
+        last_use::note(&task.home, &config);
         if !rm {
             let _ = cell::write_ended(&task.home, &task.config.id, &Ended { next: None, ..ended.clone() });
         }
@@ -426,7 +431,7 @@ impl<'a> Keeper<'a> {
             }
             self.start_again(lock, next);
         }
-        teardown::ended(&task.home, &task.config, &task.cell, group.ok(), rm);
+        teardown::ended(&task.home, &config, &task.cell, group.ok(), rm);
         process::exit(0)
     }
 

@@ -99,7 +99,7 @@ fn await_start(home: &Home, container: &find::Container) -> Result<(), Error> {
 /// Changes the row, if there is one.
 fn record(home: &Home, cell: &Cell, renamed: &Config) -> Result<(), Error> {
     let gone = || Error::NoContainer { given: renamed.id.clone() };
-    if renamed.rm() {
+    if !renamed.recorded() {
         return cell.config().map(drop).ok_or_else(gone);
     }
     let id = ContainerId::parse(&renamed.id).ok_or_else(gone)?;

@@ -23,17 +23,17 @@ pub mod security;
 
 pub use act::{
     AttachRequest, ExecRequest, ImportFrom, ImportRequest, ImportSource, InspectRequest, KillRequest,
-    LogsRequest, PsFilter, PsRequest, RmRequest, StartRequest, StatsRequest, StopRequest,
+    LogsRequest, PsFilter, PsRequest, RmRequest, StartRequest, StatsRequest, StopRequest, UpdateRequest,
     VolumeCreateRequest, VolumeFilter, VolumePruneRequest,
 };
 pub use copy::{CopyEnd, CopyRequest};
 pub use health::{Endpoint, HealthRequest, HealthTest, OnUnhealthy};
 pub use mount::{BindRecursion, MountKind, MountRequest, Propagation, TmpfsOption, VolumeRequest};
 pub use pieces::{EnterRequest, EnterTarget, MapOne, MapRange, TreeRequest, UnshareRequest};
-pub use resources::{DeviceRequest, Resources, UlimitRequest};
+pub use resources::{DeviceRate, DeviceRequest, DeviceWeight, Resources, UlimitRequest};
 pub use run::{
     EnvChange, IpcMode, Isolation, LogRequest, NamespaceMode, NetworkMode, RestartPolicy, RunRequest, Source,
-    TimeOffsets, VolumesFrom,
+    StdStream, TimeOffsets, VolumesFrom,
 };
 pub use security::{AppArmor, Seccomp, Security};
 pub use types::oci::{NamespaceType, TimeOffset};

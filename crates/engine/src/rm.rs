@@ -16,7 +16,7 @@ use crate::claims::Claims;
 use crate::find::{self, Container, State};
 use crate::request::RmRequest;
 use crate::stop::{Outcomes, SIGKILL, kill_hard, leave_restart, settle, told_kill};
-use crate::{Error, Home, cell, events, pause, root, volumes};
+use crate::{Error, Home, cell, events, pause, root, system, volumes};
 use linux::{Errno, fault};
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
@@ -80,6 +80,55 @@ pub fn rm(home: &Home, request: &RmRequest) -> Outcomes {
     outcomes
 }
 
+/// Refuses one that runs, unless it may be killed.
+fn refuse(container: &Container, given: &str, force: bool) -> Result<(), Error> {
+    if !force && !matches!(container.state, State::Created | State::Exited(_)) {
+        let id = &container.config.id;
+        let is_paused = matches!(&container.state, State::Running(running) if pause::is_paused(running));
+        let is = if matches!(container.state, State::Restarting(_)) { "restarting" } else { "running" };
+        return Err(Error::Refused {
+            what: format!("remove container {given:?}"),
+            why: match is_paused {
+                true => "container is paused and must be unpaused first".to_owned(),
+                false => {
+                    format!("container is {is}: stop the container before removing or force remove")
+                }
+            },
+            hint: format!("berth rm -f {}", if given.is_empty() { id } else { given }),
+        });
+    }
+    Ok(())
+}
+
+/// What the removal of a container would take away.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gone {
+    /// Its name.
+    pub container: String,
+    /// Its own volumes, if they would go too.
+    pub volumes: Vec<String>,
+    /// Bytes of the files that it has changed.
+    pub bytes: u64,
+}
+
+/// What [`rm`] would do; nothing is done.
+pub fn would(home: &Home, request: &RmRequest) -> Vec<(String, Result<Gone, Error>)> {
+    let found = find::containers(home, &request.containers);
+    let gone = |given: &String, container: Container| {
+        refuse(&container, given, request.force)?;
+        let config = &container.config;
+        let with_volumes = request.volumes || config.rm();
+        let own = config.volumes().filter(|(_, volume)| with_volumes && volume.anonymous);
+        Ok(Gone {
+            container: config.name.clone(),
+            volumes: own.map(|(name, _)| name.to_owned()).collect(),
+            bytes: system::changed_bytes(home, &container)?,
+        })
+    };
+    let each = request.containers.iter().zip(found);
+    each.map(|(given, found)| (given.clone(), found.and_then(|container| gone(given, container)))).collect()
+}
+
 /// A container whose removal has begun.
 struct Doomed {
     container: Container,
@@ -98,21 +147,7 @@ enum Doom {
 
 impl Doomed {
     fn mark(home: &Home, container: Container, given: &str, force: bool) -> Result<Doomed, Error> {
-        if !force && !matches!(container.state, State::Created | State::Exited(_)) {
-            let id = &container.config.id;
-            let is_paused = matches!(&container.state, State::Running(running) if pause::is_paused(running));
-            let is = if matches!(container.state, State::Restarting(_)) { "restarting" } else { "running" };
-            return Err(Error::Refused {
-                what: format!("remove container {given:?}"),
-                why: match is_paused {
-                    true => "container is paused and must be unpaused first".to_owned(),
-                    false => {
-                        format!("container is {is}: stop the container before removing or force remove")
-                    }
-                },
-                hint: format!("berth rm -f {}", if given.is_empty() { id } else { given }),
-            });
-        }
+        refuse(&container, given, force)?;
         let cell = container.cell(home);
         let doom = match &container.state {
             State::Created | State::Exited(_) => mark_ended(home, &container)?,
@@ -179,7 +214,13 @@ fn mark_ended(home: &Home, container: &Container) -> Result<Doom, Error> {
     // Makes the directories of this boot where nothing has run since it began.
     Claims::open(home)?;
     let config = &container.config;
-    let intent = Intent { name: config.name.clone(), rm: true, slots: Vec::new(), again: false };
+    let intent = Intent {
+        name: config.name.clone(),
+        rm: true,
+        slots: Vec::new(),
+        again: false,
+        cgroup: crate::run::foreign_cgroup(home, &config.request, &config.id),
+    };
     loop {
         match Cell::create(home, &config.id, &intent) {
             Ok((_, lock)) => return Ok(Doom::Ended { _lock: lock }),

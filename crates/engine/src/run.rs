@@ -240,7 +240,13 @@ pub(crate) fn claim(home: &Home, request: RunRequest) -> Result<Claimed, Error> 
     bytes.copy_from_slice(&random[..32]);
     let id = ContainerId::from_random(bytes).as_str().to_owned();
     let name = claim_name(home, &claims, request.name.as_deref(), &id, [random[32], random[33]])?;
-    let mut intent = Intent { name: name.clone(), rm: request.rm, slots: Vec::new(), again: false };
+    let mut intent = Intent {
+        name: name.clone(),
+        rm: request.rm,
+        slots: Vec::new(),
+        again: false,
+        cgroup: foreign_cgroup(home, &request, &id),
+    };
     let (cell, lock) = Cell::create(home, &id, &intent).inspect_err(|_| claims.release_name(&name, &id))?;
     let claiming =
         Claiming { claims: &claims, name: &name, id: &id, slots: Vec::new(), cell: &cell, again: None };
@@ -253,17 +259,25 @@ pub(crate) fn claim(home: &Home, request: RunRequest) -> Result<Claimed, Error> 
 }
 
 /// Claims ids for a container that there is, in a directory of this boot that the caller has made, and decides anew
-/// about what may have changed: ids, neighbours, users' names. If it fails, the directory is removed.
+/// about what may have changed: ids, neighbours, users' names. With `instead` it gets another program this time. If it
+/// fails, the directory is removed.
 pub(crate) fn claim_again(
     home: &Home,
     config: &Config,
     cell: &Cell,
     lock: CellLock,
     restarts: Restarts,
+    instead: Option<&[String]>,
 ) -> Result<Claimed, Error> {
     let claims = Claims::open(home)?;
     let neighbours = find_neighbours(home, &config.request);
-    let mut intent = Intent { name: config.name.clone(), rm: config.rm(), slots: Vec::new(), again: true };
+    let mut intent = Intent {
+        name: config.name.clone(),
+        rm: config.rm(),
+        slots: Vec::new(),
+        again: true,
+        cgroup: foreign_cgroup(home, &config.request, &config.id),
+    };
     let claiming = Claiming {
         claims: &claims,
         name: &config.name,
@@ -280,11 +294,26 @@ pub(crate) fn claim_again(
         config: config.image_config.clone(),
         id_blocks: config.user_namespace.blocks(),
     };
-    let (config, plan, pins) = claiming.fill(home, config.request.clone(), found, neighbours?, |slots| {
+    let asked = match instead {
+        None => config.request.clone(),
+        Some(program) => {
+            RunRequest { entrypoint: Some(program.to_vec()), command: Vec::new(), ..config.request.clone() }
+        }
+    };
+    let made = config;
+    let (mut config, plan, pins) = claiming.fill(home, asked, found, neighbours?, |slots| {
         intent.slots = slots.to_vec();
         lock.intend(&intent).map_err(|errno| Error::system("write to", cell.path.display(), errno))
     })?;
+    config.request = made.request.clone();
+    config.started_as = instead.map(<[String]>::to_vec);
     Ok(Claimed { config, plan, cell: cell.clone(), lock, image, pins, restarts, again: true })
+}
+
+/// The control group of a container that is to have it elsewhere than below berth's own parent.
+pub(crate) fn foreign_cgroup(home: &Home, request: &RunRequest, id: &str) -> Option<String> {
+    let parent = request.resources.cgroup_parent.as_deref()?;
+    Some(home.cgroup_below(Some(parent), id))
 }
 
 /// Where the container's root is the host's, it must not find berth's own binary behind `/proc/PID/exe`. Nothing has been
@@ -490,7 +519,7 @@ impl Claiming<'_> {
             user_namespace,
             identity,
             neighbours,
-            cgroup: home.cgroup(self.id),
+            cgroup: home.cgroup_below(request.resources.cgroup_parent.as_deref(), self.id),
             terminal_size,
         };
         let (mut config, plan) = spec::resolve(request, given)?;

@@ -5,7 +5,7 @@
 //! first instruction.
 
 use crate::Home;
-use crate::cell::Running;
+use crate::cell::{Cell, Running};
 use runtime::cgroup::{Cgroup, Hierarchy};
 use std::fs;
 use std::path::Path;
@@ -17,15 +17,21 @@ const UNLIMITED: &str = "unlimited";
 const ROUNDS_MAX: u32 = 5;
 
 /// Moves the container's processes, its holder and its keeper (the caller) to berth's own groups, on every version 1
-/// tree on which they are still where the caller is.
-pub fn leave_callers_groups(home: &Home, running: &Running) {
-    let Ok(own) = fs::read_to_string("/proc/self/cgroup") else { return };
+/// tree on which they are still where the caller is. False if somebody else moves them just now.
+pub fn leave_callers_groups(home: &Home, cell: &Cell) -> bool {
+    let Ok(own) = fs::read_to_string("/proc/self/cgroup") else { return true };
     let foreign: Vec<&str> =
         own.lines().filter_map(|line| foreign_controllers(line, &home.cgroup_parent)).collect();
     if foreign.is_empty() {
-        return;
+        return true;
     }
-    let Ok(hierarchy) = Hierarchy::detect() else { return };
+    let _nobody_else_moves_it = match cell.lock_groups(false) {
+        Ok(Some(lock)) => lock,
+        Ok(None) => return false,
+        Err(_) => return true,
+    };
+    let Some(running) = cell.running() else { return true };
+    let Ok(hierarchy) = Hierarchy::detect() else { return true };
     for (controller, mountpoint) in hierarchy.v1_mountpoints() {
         if !foreign.iter().any(|names| names.split(',').any(|name| name == controller)) {
             continue;
@@ -36,8 +42,9 @@ pub fn leave_callers_groups(home: &Home, running: &Running) {
         }
         inherit_cpuset(&dir);
         let limited = running.cgroup.v1.contains_key(controller);
-        move_all(&dir, running, limited);
+        move_all(&dir, &running, limited);
     }
+    true
 }
 
 /// The controllers of a line of /proc/self/cgroup on which the process is neither at the root nor below `parent`.

@@ -57,7 +57,8 @@ pub fn start(home: &Home, request: &StartRequest) -> Result<Ran, Error> {
         let Config { id, name, .. } = find::container(home, &request.container)?.config;
         return Ok(Ran { id, name, outcome: None, steps: Vec::new() });
     };
-    let claimed = run::claim_again(home, &config, &cell, lock, Restarts::default())?;
+    let instead = request.entrypoint.as_deref();
+    let claimed = run::claim_again(home, &config, &cell, lock, Restarts::default(), instead)?;
     let (id, name) = (config.id.clone(), config.name.clone());
     let streams = Streams::for_start(&config.request, request);
     let ready = streams.and_then(|client| Ready::new(home, client));
@@ -112,6 +113,13 @@ fn begin(home: &Home, request: &StartRequest) -> Result<Option<(Config, Cell, Ce
                     hint: format!("berth logs -f {given}"),
                 });
             }
+            State::Running(_) | State::Restarting(_) if request.entrypoint.is_some() => {
+                return Err(Error::Refused {
+                    what: format!("start container {given} with another program"),
+                    why: "it is running already".to_owned(),
+                    hint: format!("berth exec {given} PROGRAM, or stop it first"),
+                });
+            }
             State::Running(_) | State::Restarting(_) => return Ok(None),
             State::Starting => {
                 rm::await_started(&container.cell(home))?;
@@ -123,7 +131,13 @@ fn begin(home: &Home, request: &StartRequest) -> Result<Option<(Config, Cell, Ce
             run::seal()?;
         }
         Claims::open(home)?;
-        let intent = Intent { name: config.name.clone(), rm: config.rm(), slots: Vec::new(), again: true };
+        let intent = Intent {
+            name: config.name.clone(),
+            rm: config.rm(),
+            slots: Vec::new(),
+            again: true,
+            cgroup: run::foreign_cgroup(home, &config.request, &config.id),
+        };
         match Cell::create(home, &config.id, &intent) {
             Ok((cell, lock)) => {
                 let config = recorded(home, &config.id).inspect_err(|_| cell.remove())?;

@@ -38,6 +38,8 @@ pub struct PruneRequest {
     pub volumes: bool,
     /// Which of all that.
     pub filter: PruneFilter,
+    /// Whether it's only told what would be removed.
+    pub dry_run: bool,
 }
 
 /// Which of the things that nothing uses are removed.
@@ -45,6 +47,8 @@ pub struct PruneRequest {
 pub struct PruneFilter {
     /// Only what was made before then, nanoseconds since the epoch.
     pub until_ns: Option<i64>,
+    /// Only what nothing has used since then, nanoseconds since the epoch.
+    pub unused_since_ns: Option<i64>,
     /// Only what has these labels, with these values where given; all must hold.
     pub labels: Vec<(String, Option<String>)>,
     /// Nothing that has one of these labels, with that value where given.
@@ -59,6 +63,11 @@ impl PruneFilter {
             label(key).is_some_and(|own| value.as_ref().is_none_or(|value| own == value))
         };
         !young && self.labels.iter().all(has) && !self.labels_not.iter().any(has)
+    }
+
+    /// Whether something that was used last then is meant.
+    pub(crate) fn is_unused(&self, used_ns: impl FnOnce() -> i64) -> bool {
+        self.unused_since_ns.is_none_or(|since| used_ns() < since)
     }
 }
 
@@ -93,7 +102,7 @@ pub fn usage(home: &Home) -> Result<Usage, Error> {
 }
 
 /// Bytes of the files that a container has changed, docker's SizeRw.
-fn changed_bytes(home: &Home, container: &Container) -> Result<u64, Error> {
+pub(crate) fn changed_bytes(home: &Home, container: &Container) -> Result<u64, Error> {
     let upper = home.state_dir(&container.config.id).join("upper");
     match std::fs::File::open(&upper) {
         Ok(upper) => Ok(store::tree_bytes(upper.as_fd())?),
@@ -124,17 +133,32 @@ pub(crate) fn sizes(home: &Home, containers: &[&Container]) -> Result<Vec<Sizes>
     containers.iter().map(measure).collect()
 }
 
-/// Removes containers that have ended; their ids, and how much they took.
-pub fn prune_containers(home: &Home, filter: &PruneFilter) -> Result<Pruned, Error> {
+/// When a container did something last.
+fn used_ns(container: &Container) -> i64 {
+    match &container.state {
+        State::Exited(ended) | State::Restarting(ended) => ended.finished_ns,
+        State::Running(_) => i64::MAX,
+        State::Created | State::Starting => container.config.created_ns,
+    }
+}
+
+/// Removes containers that have ended; their ids, and how much they took. With `dry_run` nothing is removed.
+pub fn prune_containers(home: &Home, filter: &PruneFilter, dry_run: bool) -> Result<Pruned, Error> {
     let mut pruned = Pruned::default();
     for container in find::all(home)? {
         let config = &container.config;
         let labels = config.labels();
-        let wanted = filter.passes(config.created_ns, &|key| labels.get(key).copied());
+        let wanted = filter.passes(config.created_ns, &|key| labels.get(key).copied())
+            && filter.is_unused(|| used_ns(&container));
         if !matches!(container.state, State::Created | State::Exited(_)) || config.rm() || !wanted {
             continue;
         }
         let bytes = changed_bytes(home, &container)?;
+        if dry_run {
+            pruned.reclaimed_bytes += bytes;
+            pruned.containers.push(config.id.clone());
+            continue;
+        }
         let request = RmRequest { containers: vec![config.id.clone()], ..RmRequest::default() };
         for (id, outcome) in rm::rm(home, &request) {
             match outcome {
@@ -153,15 +177,17 @@ pub fn prune_containers(home: &Home, filter: &PruneFilter) -> Result<Pruned, Err
 
 /// Removes what nothing uses: containers that have ended, then, if asked for, volumes, then images.
 pub fn prune(home: &Home, request: &PruneRequest) -> Result<Pruned, Error> {
-    let mut pruned = prune_containers(home, &request.filter)?;
+    let PruneRequest { all, dry_run, ref filter, .. } = *request;
+    let mut pruned = prune_containers(home, filter, dry_run)?;
     if request.volumes {
-        let PruneFilter { labels, labels_not, .. } = request.filter.clone();
-        let gone = volumes::prune(home, &VolumePruneRequest { all: false, labels, labels_not })?;
+        let PruneFilter { labels, labels_not, unused_since_ns, .. } = filter.clone();
+        let volumes = VolumePruneRequest { all: false, labels, labels_not, unused_since_ns, dry_run };
+        let gone = volumes::prune(home, &volumes, &pruned.containers)?;
         pruned.volumes = gone.removed;
         pruned.reclaimed_bytes += gone.reclaimed_bytes;
     }
-    let images = keep::PruneRequest { all: request.all, filter: request.filter.clone() };
-    let gone = keep::prune(home, &images)?;
+    let images = keep::PruneRequest { all, filter: filter.clone(), dry_run };
+    let gone = keep::prune(home, &images, &pruned.containers)?;
     pruned.images = gone.removed;
     pruned.reclaimed_bytes += gone.reclaimed_bytes;
     Ok(pruned)

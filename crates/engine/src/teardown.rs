@@ -44,7 +44,7 @@ pub fn not_started(home: &Home, cell: &Cell, group: Option<Cgroup>) {
 
 /// What a start that was cut short made besides its directory: processes, the control group, claims on ids.
 pub fn attempt(home: &Home, cell: &Cell, group: Option<Cgroup>) {
-    if let Some(group) = group.or_else(|| find_group(home, &cell.id)) {
+    if let Some(group) = group.or_else(|| find_group(home, cell)) {
         let _ = group.kill();
         let _ = group.wait_empty(std::time::Duration::from_secs(5));
         let _ = group.remove();
@@ -56,7 +56,7 @@ pub fn attempt(home: &Home, cell: &Cell, group: Option<Cgroup>) {
 
 /// After a start that failed: everything. Its row in the store, if it has one, is its creator's to remove.
 pub fn failed_start(home: &Home, config: &Config, cell: &Cell) {
-    let group = find_group(home, &config.id);
+    let group = find_group(home, cell);
     if let Some(group) = &group {
         let _ = group.kill();
         let _ = group.wait_empty(std::time::Duration::from_secs(5));
@@ -65,10 +65,10 @@ pub fn failed_start(home: &Home, config: &Config, cell: &Cell) {
     volumes::remove_own(home, config);
 }
 
-/// The control group of a container of which only the id is known: its directories on whichever trees there are.
-pub fn find_group(home: &Home, id: &str) -> Option<Cgroup> {
+/// The control group of a container of which only its directory is known: whichever trees it's on.
+pub fn find_group(home: &Home, cell: &Cell) -> Option<Cgroup> {
     let hierarchy = Hierarchy::detect().ok()?;
-    let path = home.cgroup(id);
+    let path = cell.intent().and_then(|intent| intent.cgroup).unwrap_or_else(|| home.cgroup(&cell.id));
     let below = |mount: &std::path::Path| {
         let dir = mount.join(path.trim_start_matches('/'));
         dir.exists().then(|| dir.to_string_lossy().into_owned())

@@ -48,10 +48,7 @@ pub(crate) fn make(
     let mut dev_made = false;
     for mount in &plan.mounts {
         match &mount.kind {
-            MountKind::Bind { source, recursive, idmap } => {
-                let bind = Bind { source, recursive: *recursive, idmap: idmap.as_ref(), mount };
-                made.push(bind.make(ids, idmap_optional, steps, warnings)?);
-            }
+            MountKind::Bind { .. } => made.push(make_bind(mount, ids, idmap_optional, steps, warnings)?),
             MountKind::Dev => {
                 dev_made = true;
                 made.push(steps.group("fsopen, mknod", "/dev", "make /dev with its device nodes", || {
@@ -75,6 +72,21 @@ pub(crate) fn make(
         ));
     }
     Ok(made)
+}
+
+/// A bind mount, detached.
+pub(crate) fn make_bind(
+    mount: &MountPlan,
+    ids: &Ids<'_>,
+    idmap_optional: bool,
+    steps: &mut Steps,
+    warnings: &mut Vec<String>,
+) -> Result<OwnedFd, Error> {
+    let MountKind::Bind { source, recursive, idmap } = &mount.kind else {
+        return Err(Error::field("mounts", format!("{} isn't a bind", mount.target)));
+    };
+    let bind = Bind { source, recursive: *recursive, idmap: idmap.as_ref(), mount };
+    bind.make(ids, idmap_optional, steps, warnings)
 }
 
 impl Plan {

@@ -18,6 +18,7 @@ mod holder_mounts;
 pub mod init;
 mod launch;
 mod limits;
+pub mod live;
 mod message;
 mod mount_options;
 mod plan;

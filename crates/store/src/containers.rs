@@ -94,6 +94,26 @@ impl Store {
         })
     }
 
+    /// Gives a container another document.
+    ///
+    /// Errors: [`Error::NoContainer`].
+    pub fn update_container(
+        &self,
+        id: &ContainerId,
+        config_json: &str,
+        durability: Durability,
+    ) -> Result<(), Error> {
+        self.db.write("update the container", durability, |tx| {
+            let changed = tx
+                .prepare_cached("UPDATE containers SET config_json = ?2 WHERE id = ?1")?
+                .execute(params![id.as_str(), config_json])?;
+            match changed {
+                0 => Err(Error::NoContainer { given: id.to_string() }.into()),
+                _ => Ok(()),
+            }
+        })
+    }
+
     /// Writes down that a container is started for the first time.
     ///
     /// Errors: [`Error::NoContainer`].

@@ -3,11 +3,10 @@
 use engine::images::Removed;
 use engine::images::keep::PruneRequest;
 
-use super::print;
+use super::{print, system};
 use crate::backend;
 use crate::failure::Failure;
 use crate::flags::{CommandSpec, Flag, Parsed};
-use crate::format::size;
 use crate::parse::filter;
 
 /// Flags and arguments.
@@ -25,6 +24,8 @@ pub static SPEC: CommandSpec = CommandSpec {
                 "Remove only those with until=MOMENT, label=KEY[=VALUE], label!=KEY[=VALUE]",
             ),
             Flag::switch("force", "Don't ask").short('f'),
+            Flag::one("unused-for", "duration", "Remove only what nothing has used for so long: 12h, 14d"),
+            Flag::switch("dry-run", "Tell what would be removed, and remove nothing"),
         ],
     )],
     unsupported: &[],
@@ -35,26 +36,30 @@ pub static SPEC: CommandSpec = CommandSpec {
 /// Asks, removes, and prints what is gone.
 pub fn work(parsed: &Parsed) -> Result<u8, Failure> {
     let (filter, dangling) = filter::prune(parsed, true)?;
-    let request = PruneRequest { all: parsed.switch("all") || dangling == Some(false), filter };
+    let all = parsed.switch("all") || dangling == Some(false);
+    let request = PruneRequest { all, filter, dry_run: parsed.switch("dry-run") };
     let what = match request.all {
         true => "all images without at least one container associated to them",
         false => "all dangling images",
     };
-    if !parsed.switch("force") && !super::confirm(&format!("WARNING! This will remove {what}."))? {
+    if !request.dry_run
+        && !parsed.switch("force")
+        && !super::confirm(&format!("WARNING! This will remove {what}."))?
+    {
         return Ok(0);
     }
     let pruned = backend::prune_images(&request)?;
-    print(&gone(&pruned.removed))?;
-    print(&format!("Total reclaimed space: {}\n", size::sum(pruned.reclaimed_bytes)))?;
+    print(&gone(&pruned.removed, request.dry_run))?;
+    print(&system::total(pruned.reclaimed_bytes, request.dry_run))?;
     Ok(0)
 }
 
 /// What is gone of images, in docker's words; nothing if nothing is.
-pub fn gone(images: &[Removed]) -> String {
+pub fn gone(images: &[Removed], dry_run: bool) -> String {
     if images.is_empty() {
         return String::new();
     }
-    let mut text = "Deleted Images:\n".to_owned();
+    let mut text = if dry_run { "Would delete Images:\n" } else { "Deleted Images:\n" }.to_owned();
     for removed in images {
         text.extend(removed.untagged.iter().map(|name| format!("untagged: {name}\n")));
         text.extend(removed.deleted.iter().map(|id| format!("deleted: {id}\n")));

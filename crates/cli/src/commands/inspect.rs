@@ -9,7 +9,7 @@ use serde_json::ser::{PrettyFormatter, Serializer};
 use super::print;
 use crate::failure::{BadValue, Failure, report};
 use crate::flags::{CommandSpec, Flag, Parsed};
-use crate::format::template;
+use crate::format::{compose, run_line, template};
 use crate::{backend, unsupported};
 
 /// Flags and arguments.
@@ -25,6 +25,7 @@ pub static SPEC: CommandSpec = CommandSpec {
                 "string",
                 "Kind of object: container, image, volume or exec; else what has the name",
             ),
+            Flag::one("as", "form", "What would make it again: run (a command line) or compose (a file)"),
             Flag::switch("security", "Show what the containers may really do"),
             Flag::switch("size", "Measure the files of containers").short('s'),
         ],
@@ -80,6 +81,9 @@ pub fn pretty(document: &Json) -> Result<String, Failure> {
 
 /// Prints the documents of those that exist, the failures of the others.
 pub fn work(parsed: &Parsed) -> Result<u8, Failure> {
+    if let Some(form) = parsed.parsed("as", form)? {
+        return show_as(parsed, form);
+    }
     let kind = match parsed.one("type") {
         None => Kind::Any,
         Some(word) => kind(word).map_err(|bad| Failure::new(format!("type {word:?}: {}", bad.why)))?,
@@ -121,6 +125,42 @@ pub fn work(parsed: &Parsed) -> Result<u8, Failure> {
         }
     }
     show(parsed, outcomes)
+}
+
+/// A way to write down what a container was made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Run,
+    Compose,
+}
+
+fn form(text: &str) -> Result<Form, BadValue> {
+    match text {
+        "run" => Ok(Form::Run),
+        "compose" => Ok(Form::Compose),
+        _ => Err("not one of run, compose".into()),
+    }
+}
+
+/// Prints what would make containers again.
+fn show_as(parsed: &Parsed, form: Form) -> Result<u8, Failure> {
+    let mut status = 0;
+    for (_, result) in backend::requests(&parsed.args())? {
+        match result {
+            Ok((name, request)) => {
+                let text = match form {
+                    Form::Run => run_line::line(&request) + "\n",
+                    Form::Compose => inert_json(&compose::file(&name, &request)).into_owned(),
+                };
+                print(&text)?;
+            }
+            Err(failure) => {
+                report(&failure);
+                status = 1;
+            }
+        }
+    }
+    Ok(status)
 }
 
 /// The same for images alone.

@@ -2,9 +2,10 @@
 
 use engine::request::RmRequest;
 
-use super::print_outcomes;
-use crate::failure::Failure;
+use super::{print, print_outcomes};
+use crate::failure::{Failure, report};
 use crate::flags::{CommandSpec, Flag, Parsed};
+use crate::format::size;
 use crate::{backend, unsupported};
 
 /// Flags and arguments.
@@ -16,6 +17,7 @@ pub static SPEC: CommandSpec = CommandSpec {
         &[
             Flag::switch("force", "Kill those that run").short('f'),
             Flag::switch("volumes", "Remove their anonymous volumes too").short('v'),
+            Flag::switch("dry-run", "Tell what would be removed, and remove nothing"),
         ],
     )],
     unsupported: unsupported::RM,
@@ -25,9 +27,33 @@ pub static SPEC: CommandSpec = CommandSpec {
 
 /// Removes containers.
 pub fn work(parsed: &Parsed) -> Result<u8, Failure> {
-    print_outcomes(backend::rm(&RmRequest {
+    let request = RmRequest {
         containers: parsed.args(),
         force: parsed.switch("force"),
         volumes: parsed.switch("volumes"),
-    })?)
+    };
+    match parsed.switch("dry-run") {
+        true => tell(&request),
+        false => print_outcomes(backend::rm(&request)?),
+    }
+}
+
+/// Prints what would be removed.
+fn tell(request: &RmRequest) -> Result<u8, Failure> {
+    let mut status = 0;
+    for (_, result) in backend::would_rm(request)? {
+        match result {
+            Ok(gone) => {
+                print(&format!("would remove container {} ({})\n", gone.container, size::sum(gone.bytes)))?;
+                for volume in &gone.volumes {
+                    print(&format!("would remove volume {volume}\n"))?;
+                }
+            }
+            Err(failure) => {
+                report(&failure);
+                status = 1;
+            }
+        }
+    }
+    Ok(status)
 }

@@ -9,14 +9,14 @@ use crate::backend::{self, PullPolicy};
 use crate::failure::{BadValue, Failure};
 use crate::flags::Parsed;
 use crate::parse::{
-    clock, detach_keys, device, env, health, log, mount, mount_option, name, namespace, number, restart,
-    security, sysctl, tmpfs, ulimit,
+    block_device, clock, detach_keys, device, device_rule, env, expose, health, log, mount, mount_option,
+    name, namespace, number, restart, security, sysctl, tmpfs, ulimit,
 };
 
 mod clash;
 mod spec;
 
-pub use spec::{CREATE, SPEC};
+pub use spec::{CLONE, CREATE, LIMITS, SPEC};
 
 /// Runs a container.
 pub fn work(parsed: &Parsed) -> Result<u8, Failure> {
@@ -30,7 +30,8 @@ pub fn create(parsed: &Parsed) -> Result<u8, Failure> {
     backend::create(&request(parsed)?, &pull_plan(parsed)?)
 }
 
-fn pull_plan(parsed: &Parsed) -> Result<backend::PullPlan, Failure> {
+/// How the image comes here.
+pub fn pull_plan(parsed: &Parsed) -> Result<backend::PullPlan, Failure> {
     Ok(backend::PullPlan {
         policy: parsed.parsed("pull", pull_policy)?.unwrap_or_default(),
         platform: parsed.one("platform").filter(|text| !text.is_empty()).map(str::to_owned),
@@ -79,9 +80,13 @@ pub fn leaving_keys(parsed: &Parsed) -> Result<Vec<u8>, Failure> {
     }
 }
 
-fn request(parsed: &Parsed) -> Result<RunRequest, Failure> {
+/// What the words ask for.
+pub fn request(parsed: &Parsed) -> Result<RunRequest, Failure> {
     let (source, command) = source(parsed)?;
     parsed.given("volume-driver", name::volume_driver)?;
+    if !parsed.switch_or("disable-content-trust", true) {
+        return Err(parsed.bad("disable-content-trust", "false", "signatures are to come"));
+    }
     let text = |name| parsed.one(name).filter(|text| !text.is_empty()).map(str::to_owned);
     let request = RunRequest {
         command,
@@ -115,6 +120,10 @@ fn request(parsed: &Parsed) -> Result<RunRequest, Failure> {
         stop_signal: parsed.given("stop-signal", number::signal)?,
         stop_timeout_secs: parsed.parsed("stop-timeout", number::within(-1, i64::MAX))?,
         labels: labels(parsed)?,
+        annotations: annotations(parsed)?,
+        expose: exposed(parsed)?,
+        runtime: text("runtime"),
+        attach: parsed.each("attach", name::stream)?,
         cidfile: text("cidfile").map(PathBuf::from),
         name: parsed.given("name", name::name)?,
         interactive: parsed.switch("interactive"),
@@ -130,6 +139,11 @@ fn request(parsed: &Parsed) -> Result<RunRequest, Failure> {
         ..RunRequest::new(source)
     };
     clash::check(&request).map_err(|why| parsed.wrong(why))?;
+    if request.detach && !request.attach.is_empty() {
+        // Docker finds that out later, and leaves with 1.
+        let failure = Failure::new("conflicting options: cannot specify both --attach and --detach");
+        return Err(failure.code(1));
+    }
     Ok(request)
 }
 
@@ -199,18 +213,33 @@ fn security(parsed: &Parsed) -> Result<Security, Failure> {
     Ok(security)
 }
 
-fn resources(parsed: &Parsed) -> Result<Resources, Failure> {
+/// How much a container may use.
+pub fn resources(parsed: &Parsed) -> Result<Resources, Failure> {
+    if parsed.given("kernel-memory", number::bytes)?.is_some() {
+        backend::warn("--kernel-memory has no effect: no kernel supports it any more");
+    }
     let mut ulimits: Vec<engine::request::UlimitRequest> = Vec::new();
     for limit in parsed.each("ulimit", ulimit::parse)? {
         ulimits.retain(|earlier| earlier.name != limit.name);
         ulimits.push(limit);
     }
+    // As with docker, 0 is as if it weren't given.
+    let microseconds =
+        |name| Ok(parsed.parsed(name, number::within(i64::MIN, i64::MAX))?.filter(|number| *number != 0));
     let size = |name| Ok(parsed.parsed(name, number::bytes)?.filter(|size| *size > 0));
     Ok(Resources {
         memory_bytes: parsed.parsed("memory", number::memory)?.flatten(),
         memory_swap_bytes: parsed.parsed("memory-swap", number::memory_swap)?.flatten(),
         memory_reservation_bytes: size("memory-reservation")?,
+        memory_swappiness: parsed
+            .parsed("memory-swappiness", number::swappiness)?
+            .filter(|swappiness| *swappiness >= 0),
+        oom_kill_disable: parsed.switch("oom-kill-disable"),
         nano_cpus: parsed.parsed("cpus", number::cpus)?.flatten(),
+        cpu_period_us: microseconds("cpu-period")?,
+        cpu_quota_us: microseconds("cpu-quota")?,
+        cpu_rt_period_us: microseconds("cpu-rt-period")?,
+        cpu_rt_runtime_us: microseconds("cpu-rt-runtime")?,
         cpu_shares: parsed
             .parsed("cpu-shares", number::within(0, 262_144))?
             .filter(|shares| *shares > 0)
@@ -221,10 +250,33 @@ fn resources(parsed: &Parsed) -> Result<Resources, Failure> {
             .parsed("pids-limit", number::within(-1, i64::MAX))?
             .map(|limit| if limit == 0 { -1 } else { limit }),
         blkio_weight: parsed.parsed("blkio-weight", number::blkio_weight)?.flatten(),
+        blkio_weight_device: parsed.each("blkio-weight-device", block_device::weight)?,
+        device_read_bps: parsed.each("device-read-bps", block_device::bytes_rate)?,
+        device_write_bps: parsed.each("device-write-bps", block_device::bytes_rate)?,
+        device_read_iops: parsed.each("device-read-iops", block_device::operations_rate)?,
+        device_write_iops: parsed.each("device-write-iops", block_device::operations_rate)?,
+        device_cgroup_rules: parsed.each("device-cgroup-rule", device_rule::parse)?,
+        cgroup_parent: parsed.given("cgroup-parent", name::cgroup_parent)?,
         oom_score_adj: parsed.parsed("oom-score-adj", number::within(-1000, 1000))?.map(|adj| adj as i32),
         shm_size_bytes: size("shm-size")?,
         ulimits,
     })
+}
+
+fn annotations(parsed: &Parsed) -> Result<Vec<(String, String)>, Failure> {
+    let mut annotations = Vec::new();
+    env::merge_labels(&mut annotations, parsed.each("annotation", env::annotation)?);
+    Ok(annotations)
+}
+
+fn exposed(parsed: &Parsed) -> Result<Vec<String>, Failure> {
+    let mut ports: Vec<String> = Vec::new();
+    for port in parsed.each("expose", expose::parse)?.into_iter().flatten() {
+        if !ports.contains(&port) {
+            ports.push(port);
+        }
+    }
+    Ok(ports)
 }
 
 fn labels(parsed: &Parsed) -> Result<Vec<(String, String)>, Failure> {

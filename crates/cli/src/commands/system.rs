@@ -42,6 +42,8 @@ pub static PRUNE: CommandSpec = CommandSpec {
             ),
             Flag::switch("force", "Don't ask").short('f'),
             Flag::switch("volumes", "Remove anonymous volumes too"),
+            Flag::one("unused-for", "duration", "Remove only what nothing has used for so long: 12h, 14d"),
+            Flag::switch("dry-run", "Tell what would be removed, and remove nothing"),
         ],
     )],
     unsupported: &[],
@@ -62,6 +64,8 @@ pub static CONTAINER_PRUNE: CommandSpec = CommandSpec {
                 "Remove only those with until=MOMENT, label=KEY[=VALUE], label!=…",
             ),
             Flag::switch("force", "Don't ask").short('f'),
+            Flag::one("unused-for", "duration", "Remove only what nothing has used for so long: 12h, 14d"),
+            Flag::switch("dry-run", "Tell what would be removed, and remove nothing"),
         ],
     )],
     unsupported: &[],
@@ -84,7 +88,8 @@ pub fn df(parsed: &Parsed) -> Result<u8, Failure> {
 /// Asks, removes, and prints what is gone.
 pub fn prune(parsed: &Parsed) -> Result<u8, Failure> {
     let (filter, _) = filter::prune(parsed, false)?;
-    let request = PruneRequest { all: parsed.switch("all"), volumes: parsed.switch("volumes"), filter };
+    let (all, volumes) = (parsed.switch("all"), parsed.switch("volumes"));
+    let request = PruneRequest { all, volumes, filter, dry_run: parsed.switch("dry-run") };
     if request.volumes && request.filter.until_ns.is_some() {
         return Err(Failure::new("the \"until\" filter is not supported with \"--volumes\""));
     }
@@ -101,32 +106,42 @@ pub fn prune(parsed: &Parsed) -> Result<u8, Failure> {
         warning += "\n  Items to be pruned will be filtered with:\n";
         warning.extend(filters.iter().map(|filter| format!("  - {filter}\n")));
     }
-    if !parsed.switch("force") && !super::confirm(&warning)? {
+    if !request.dry_run && !parsed.switch("force") && !super::confirm(&warning)? {
         return Ok(0);
     }
     let pruned = backend::prune(&request)?;
-    let list = |what: &str, names: &[String]| match names.is_empty() {
-        true => String::new(),
-        false => format!("Deleted {what}:\n{}\n\n", names.join("\n")),
-    };
-    print(&list("Containers", &pruned.containers))?;
-    print(&list("Volumes", &pruned.volumes))?;
-    print(&image_prune::gone(&pruned.images))?;
-    print(&format!("Total reclaimed space: {}\n", size::sum(pruned.reclaimed_bytes)))?;
+    print(&gone("Containers", &pruned.containers, request.dry_run))?;
+    print(&gone("Volumes", &pruned.volumes, request.dry_run))?;
+    print(&image_prune::gone(&pruned.images, request.dry_run))?;
+    print(&total(pruned.reclaimed_bytes, request.dry_run))?;
     Ok(0)
+}
+
+/// What is gone, or would be, in docker's words; nothing if nothing is.
+pub fn gone(what: &str, names: &[String], dry_run: bool) -> String {
+    let done = if dry_run { "Would delete" } else { "Deleted" };
+    match names.is_empty() {
+        true => String::new(),
+        false => format!("{done} {what}:\n{}\n\n", names.join("\n")),
+    }
+}
+
+/// How much that is.
+pub fn total(bytes: u64, dry_run: bool) -> String {
+    let what = if dry_run { "Total reclaimable space" } else { "Total reclaimed space" };
+    format!("{what}: {}\n", size::sum(bytes))
 }
 
 /// The same for containers alone.
 pub fn container_prune(parsed: &Parsed) -> Result<u8, Failure> {
     let (filter, _) = filter::prune(parsed, false)?;
     let warning = "WARNING! This will remove all stopped containers.";
-    if !parsed.switch("force") && !super::confirm(warning)? {
+    let dry_run = parsed.switch("dry-run");
+    if !dry_run && !parsed.switch("force") && !super::confirm(warning)? {
         return Ok(0);
     }
-    let pruned = backend::prune_containers(&filter)?;
-    if !pruned.containers.is_empty() {
-        print(&format!("Deleted Containers:\n{}\n\n", pruned.containers.join("\n")))?;
-    }
-    print(&format!("Total reclaimed space: {}\n", size::sum(pruned.reclaimed_bytes)))?;
+    let pruned = backend::prune_containers(&filter, dry_run)?;
+    print(&gone("Containers", &pruned.containers, dry_run))?;
+    print(&total(pruned.reclaimed_bytes, dry_run))?;
     Ok(0)
 }

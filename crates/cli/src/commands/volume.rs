@@ -2,10 +2,10 @@
 
 use engine::request::{VolumeCreateRequest, VolumeFilter, VolumePruneRequest};
 
-use super::{inspect, print, print_outcomes};
+use super::{inspect, print, print_outcomes, system};
 use crate::failure::{BadValue, Failure};
 use crate::flags::{CommandSpec, Flag, Parsed, parse_bool};
-use crate::format::{Format, size, volumes};
+use crate::format::{Format, volumes};
 use crate::parse::{env, filter};
 use crate::{backend, suggest, unsupported};
 
@@ -75,6 +75,8 @@ pub static PRUNE: CommandSpec = CommandSpec {
             Flag::switch("all", "Remove those that were named too").short('a'),
             Flag::many("filter", "filter", "Remove only those with label=KEY[=VALUE], or label!=KEY[=VALUE]"),
             Flag::switch("force", "Don't ask").short('f'),
+            Flag::one("unused-for", "duration", "Remove only what nothing has used for so long: 12h, 14d"),
+            Flag::switch("dry-run", "Tell what would be removed, and remove nothing"),
         ],
     )],
     unsupported: &[],
@@ -162,7 +164,12 @@ fn prune_filter(key: &str, value: &str) -> Result<PruneFilter, BadValue> {
 
 /// Asks, removes, and prints what is gone.
 pub fn prune(parsed: &Parsed) -> Result<u8, Failure> {
-    let mut request = VolumePruneRequest { all: parsed.switch("all"), ..VolumePruneRequest::default() };
+    let mut request = VolumePruneRequest {
+        all: parsed.switch("all"),
+        unused_since_ns: filter::unused_since(parsed)?,
+        dry_run: parsed.switch("dry-run"),
+        ..VolumePruneRequest::default()
+    };
     for filter in filter::each(parsed, prune_filter)? {
         match filter {
             PruneFilter::Label(key, value) => request.labels.push((key, value)),
@@ -173,14 +180,12 @@ pub fn prune(parsed: &Parsed) -> Result<u8, Failure> {
     let what = if request.all { "all" } else { "anonymous" };
     let warning =
         format!("WARNING! This will remove {what} local volumes not used by at least one container.");
-    if !parsed.switch("force") && !super::confirm(&warning)? {
+    if !request.dry_run && !parsed.switch("force") && !super::confirm(&warning)? {
         return Ok(0);
     }
     let pruned = backend::prune_volumes(&request)?;
-    if !pruned.removed.is_empty() {
-        print(&format!("Deleted Volumes:\n{}\n\n", pruned.removed.join("\n")))?;
-    }
-    print(&format!("Total reclaimed space: {}\n", size::sum(pruned.reclaimed_bytes)))?;
+    print(&system::gone("Volumes", &pruned.removed, request.dry_run))?;
+    print(&system::total(pruned.reclaimed_bytes, request.dry_run))?;
     Ok(0)
 }
 

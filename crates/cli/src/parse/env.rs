@@ -87,6 +87,11 @@ pub fn label(text: &str) -> Result<(String, String), BadValue> {
     }
 }
 
+/// An annotation: `KEY=VALUE`.
+pub fn annotation(text: &str) -> Result<(String, String), BadValue> {
+    label(text).map_err(|_| "no annotation name".into())
+}
+
 /// Adds labels; a later one replaces an earlier one of that name.
 pub fn merge_labels(labels: &mut Vec<(String, String)>, more: impl IntoIterator<Item = (String, String)>) {
     for (key, value) in more {

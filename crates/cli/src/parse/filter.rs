@@ -47,7 +47,16 @@ pub fn prune(parsed: &Parsed, knows_dangling: bool) -> Result<(PruneFilter, Opti
             Change::Dangling(is) => dangling = Some(is),
         }
     }
+    filter.unused_since_ns = unused_since(parsed)?;
     Ok((filter, dangling))
+}
+
+/// The moment since which nothing must have used what `--unused-for` lets go, nanoseconds since the epoch.
+pub fn unused_since(parsed: &Parsed) -> Result<Option<i64>, Failure> {
+    let Some(span) = parsed.given("unused-for", super::span::parse)? else { return Ok(None) };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = now.saturating_sub(span);
+    Ok(Some(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)))
 }
 
 enum Change {

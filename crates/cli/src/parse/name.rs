@@ -22,6 +22,32 @@ pub fn host_name(text: &str) -> Result<String, BadValue> {
     }
 }
 
+/// Longest path of a parent of control groups.
+const CGROUP_PARENT_BYTES_MAX: usize = 255;
+
+/// Parent of a container's control group.
+pub fn cgroup_parent(text: &str) -> Result<String, BadValue> {
+    let parts: Vec<&str> = text.split('/').filter(|part| !part.is_empty()).collect();
+    if text.len() > CGROUP_PARENT_BYTES_MAX || text.chars().any(char::is_control) {
+        return Err("longer than 255 bytes, or with control characters".into());
+    }
+    match parts.is_empty() || parts.iter().any(|part| matches!(*part, "." | "..")) {
+        true => Err(BadValue::new("not the path of a control group").hint("write it as in /limited/web")),
+        false => Ok(text.to_owned()),
+    }
+}
+
+/// A stream of `--attach`.
+pub fn stream(text: &str) -> Result<engine::request::StdStream, BadValue> {
+    use engine::request::StdStream;
+    match text.to_ascii_lowercase().as_str() {
+        "stdin" => Ok(StdStream::Stdin),
+        "stdout" => Ok(StdStream::Stdout),
+        "stderr" => Ok(StdStream::Stderr),
+        _ => Err("valid streams are STDIN, STDOUT and STDERR".into()),
+    }
+}
+
 /// Absolute directory of the container.
 pub fn absolute(text: &str) -> Result<String, BadValue> {
     match text.starts_with('/') && !text.contains('\0') {

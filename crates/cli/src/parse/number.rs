@@ -4,9 +4,6 @@ use types::units;
 
 use crate::failure::BadValue;
 
-/// Docker's least memory limit: below it a container can't start.
-const MEMORY_BYTES_MIN: i64 = 6 << 20;
-
 /// A size: `512m`.
 pub fn bytes(text: &str) -> Result<u64, BadValue> {
     let size = units::parse_bytes(text).and_then(|size| u64::try_from(size).ok());
@@ -17,7 +14,6 @@ pub fn bytes(text: &str) -> Result<u64, BadValue> {
 pub fn memory(text: &str) -> Result<Option<u64>, BadValue> {
     match bytes(text)? {
         0 => Ok(None),
-        size if (size as i64) < MEMORY_BYTES_MIN => Err(BadValue::new("less than the minimum of 6m")),
         size => Ok(Some(size)),
     }
 }
@@ -64,6 +60,17 @@ pub fn blkio_weight(text: &str) -> Result<Option<u16>, BadValue> {
         Ok(0) => Ok(None),
         Ok(weight @ 10..=1000) => Ok(Some(weight)),
         _ => Err(BadValue::new("not a weight between 10 and 1000")),
+    }
+}
+
+/// `--memory-swappiness`: 0 to 100; -1 is as if it weren't given.
+pub fn swappiness(text: &str) -> Result<i64, BadValue> {
+    match text.parse() {
+        Ok(swappiness @ -1..=100) => Ok(swappiness),
+        Ok(other) => {
+            Err(BadValue::new(format!("invalid value: {other}. Valid memory swappiness range is 0-100")))
+        }
+        Err(_) => Err(BadValue::new("not a whole number")),
     }
 }
 

@@ -5,17 +5,21 @@
     reason = "a test's helpers fail the test, and look at files with std"
 )]
 
+mod again;
 mod attach;
 mod events;
 mod exec;
 mod health;
 mod logs;
+mod mounts;
 mod names;
 mod pause;
+mod prune;
 mod ps;
 mod start;
 mod stats;
 mod top;
+mod update;
 
 use std::time::Duration;
 use testkit::image::Image;

@@ -3,12 +3,13 @@
 use super::usage::Parts;
 use super::{look_at_store, name, open_store};
 use crate::system::PruneFilter;
-use crate::{Error, Home, find};
+use crate::{Error, Home, find, last_use};
 use std::collections::BTreeSet;
 use std::io::Read;
 use store::{Image, Store};
 use types::digest::{Digest, Hasher};
 use types::image::ImageConfig;
+use types::reference::Reference;
 
 /// Which images `prune` removes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub struct PruneRequest {
     pub all: bool,
     /// Which of them.
     pub filter: PruneFilter,
+    /// Whether it's only told what would be removed.
+    pub dry_run: bool,
 }
 
 /// What `prune` removed.
@@ -52,23 +55,39 @@ pub struct Verified {
     pub faults: Vec<Fault>,
 }
 
-/// The ids of images that containers were made from, those that leave no record among them.
-fn used(home: &Home, store: &Store) -> Result<BTreeSet<String>, Error> {
-    let recorded = store.containers()?.into_iter().filter_map(|record| record.image.map(|id| id.to_string()));
-    let present = find::present(home).into_iter().filter_map(|container| container.config.image_id);
+/// The ids of images that containers were made from, those that leave no record among them; but for the containers in
+/// `doomed`.
+fn used(home: &Home, store: &Store, doomed: &[String]) -> Result<BTreeSet<String>, Error> {
+    let stays = |id: &str| !doomed.iter().any(|doomed| doomed == id);
+    let records = store.containers()?.into_iter().filter(|record| stays(record.id.as_str()));
+    let recorded = records.filter_map(|record| record.image.map(|id| id.to_string()));
+    let present = find::present(home).into_iter().filter(|container| stays(&container.config.id));
+    let present = present.filter_map(|container| container.config.image_id);
     Ok(recorded.chain(present).collect())
 }
 
-/// Removes images that nothing uses, and what killed processes left.
-pub fn prune(home: &Home, request: &PruneRequest) -> Result<Pruned, Error> {
+/// Removes images that nothing uses, the containers in `doomed` apart, and what killed processes left.
+pub fn prune(home: &Home, request: &PruneRequest, doomed: &[String]) -> Result<Pruned, Error> {
     let mut pruned = Pruned::default();
     let store = open_store(home)?;
-    let used = used(home, &store)?;
-    let before = disk_bytes(&store)?;
-    for image in store.images()? {
+    let used = used(home, &store, doomed)?;
+    let images = store.images()?;
+    let parts = Parts::of(&store, &images)?;
+    let before = parts.bytes(&|_| true);
+    let mut kept = BTreeSet::new();
+    for image in images {
         let id = image.id.to_string();
         if used.contains(&id) || !(request.all || image.references.is_empty()) || !is_wanted(&image, request)
         {
+            kept.insert(id);
+            continue;
+        }
+        if request.dry_run {
+            let familiar = |name: &String| {
+                Reference::parse(name).map_or_else(|_| name.clone(), |reference| reference.familiar())
+            };
+            let untagged = image.references.iter().map(familiar).collect();
+            pruned.removed.push(name::Removed { untagged, deleted: vec![id] });
             continue;
         }
         match name::remove(home, &id, true) {
@@ -81,6 +100,10 @@ pub fn prune(home: &Home, request: &PruneRequest) -> Result<Pruned, Error> {
             Err(error) => return Err(error),
         }
     }
+    if request.dry_run {
+        pruned.reclaimed_bytes = before.saturating_sub(parts.bytes(&|id| kept.contains(id)));
+        return Ok(pruned);
+    }
     store.sweep()?;
     pruned.reclaimed_bytes = before.saturating_sub(disk_bytes(&store)?);
     Ok(pruned)
@@ -89,7 +112,10 @@ pub fn prune(home: &Home, request: &PruneRequest) -> Result<Pruned, Error> {
 fn is_wanted(image: &Image, request: &PruneRequest) -> bool {
     let labels = ImageConfig::parse(image.config_json.as_bytes()).map(|config| config.config.labels);
     let labels = labels.unwrap_or_default();
+    // Of an image, its own layer is the topmost.
+    let used = || image.layers.last().map_or(0, |layer| last_use::of(layer.tree.parent()));
     request.filter.passes(image.created_ns, &|key| labels.get(key).map(String::as_str))
+        && request.filter.is_unused(used)
 }
 
 /// Bytes of all layers and blobs that rows name, each once.

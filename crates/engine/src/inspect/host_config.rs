@@ -2,8 +2,8 @@
 
 use crate::log::Driver;
 use crate::request::{
-    AppArmor, BindRecursion, IpcMode, MountKind, MountRequest, NamespaceMode, Propagation, RestartPolicy,
-    Seccomp, Security, TmpfsOption, VolumeRequest, VolumesFrom,
+    AppArmor, BindRecursion, DeviceRate, IpcMode, MountKind, MountRequest, NamespaceMode, Propagation,
+    RestartPolicy, Seccomp, Security, TmpfsOption, VolumeRequest, VolumesFrom,
 };
 use crate::{Config, Home};
 use serde_json::{Map, Value as Json, json};
@@ -56,7 +56,7 @@ pub fn document(home: &Home, config: &Config) -> Json {
         "UsernsMode": namespace(&request.userns),
         "ShmSize": resources.shm_size_bytes.unwrap_or(SHM_BYTES),
         "Sysctls": sysctls,
-        "Runtime": "berth-runtime",
+        "Runtime": request.runtime.as_deref().unwrap_or("berth-runtime"),
         "Isolation": "",
         "Init": request.init,
     });
@@ -64,25 +64,49 @@ pub fn document(home: &Home, config: &Config) -> Json {
         "CpuShares": resources.cpu_shares.unwrap_or(0),
         "Memory": memory,
         "NanoCpus": resources.nano_cpus.unwrap_or(0),
-        "CgroupParent": home.cgroup_parent,
+        "CgroupParent": resources.cgroup_parent.as_ref().unwrap_or(&home.cgroup_parent),
         "BlkioWeight": resources.blkio_weight.unwrap_or(0),
-        "CpuPeriod": 0,
-        "CpuQuota": 0,
+        "BlkioWeightDevice": resources.blkio_weight_device.iter().map(|device| json!({
+            "Path": device.path,
+            "Weight": device.weight,
+        })).collect::<Vec<_>>(),
+        "BlkioDeviceReadBps": rates(&resources.device_read_bps),
+        "BlkioDeviceWriteBps": rates(&resources.device_write_bps),
+        "BlkioDeviceReadIOps": rates(&resources.device_read_iops),
+        "BlkioDeviceWriteIOps": rates(&resources.device_write_iops),
+        "CpuPeriod": resources.cpu_period_us.unwrap_or(0),
+        "CpuQuota": resources.cpu_quota_us.unwrap_or(0),
+        "CpuRealtimePeriod": resources.cpu_rt_period_us.unwrap_or(0),
+        "CpuRealtimeRuntime": resources.cpu_rt_runtime_us.unwrap_or(0),
         "CpusetCpus": resources.cpuset_cpus.as_deref().unwrap_or_default(),
         "CpusetMems": resources.cpuset_mems.as_deref().unwrap_or_default(),
         "Devices": resources_devices(config),
+        "DeviceCgroupRules": some(resources.device_cgroup_rules.clone()),
+        "DeviceRequests": null,
         "MemoryReservation": resources.memory_reservation_bytes.unwrap_or(0),
         "MemorySwap": resources.memory_swap_bytes.unwrap_or(twice),
-        "OomKillDisable": false,
+        "MemorySwappiness": resources.memory_swappiness,
+        "OomKillDisable": resources.oom_kill_disable,
         "PidsLimit": resources.pids_limit,
         "Ulimits": resources.ulimits.iter().map(|limit| json!({
             "Name": limit.name,
             "Soft": limit.soft.map_or(Json::from(-1), Json::from),
             "Hard": limit.hard.map_or(Json::from(-1), Json::from),
         })).collect::<Vec<_>>(),
+        "CpuCount": 0,
+        "CpuPercent": 0,
+        "IOMaximumIOps": 0,
+        "IOMaximumBandwidth": 0,
         "MaskedPaths": linux.masked_paths,
         "ReadonlyPaths": linux.readonly_paths,
     });
+    if !request.annotations.is_empty() {
+        document["Annotations"] = request
+            .annotations
+            .iter()
+            .map(|(key, value)| (key.clone(), Json::from(value.as_str())))
+            .collect();
+    }
     if let (Json::Object(document), Json::Object(limits)) = (&mut document, limits) {
         document.extend(limits);
     }
@@ -228,6 +252,10 @@ fn resources_devices(config: &Config) -> Vec<Json> {
         })
     });
     devices.collect()
+}
+
+fn rates(devices: &[DeviceRate]) -> Vec<Json> {
+    devices.iter().map(|device| json!({ "Path": device.path, "Rate": device.rate })).collect()
 }
 
 fn retries(policy: RestartPolicy) -> u32 {

@@ -103,7 +103,7 @@ fn start_now(
     lock: CellLock,
     restarts: Restarts,
 ) -> Result<(), Error> {
-    let claimed = run::claim_again(home, config, cell, lock, restarts)?;
+    let claimed = run::claim_again(home, config, cell, lock, restarts, None)?;
     let request = RunRequest { detach: true, ..config.request.clone() };
     let mut ready = attach::Streams::prepare(&request)
         .and_then(|client| Ready::new(home, client))
@@ -166,7 +166,7 @@ pub fn take_over(home: &Home, cell: &Cell, config: Config, running: &Running, lo
     let Some(next) = decide(cell, &config, running, None, now) else { return find::reap(home, cell) };
     let why = "nobody saw it end: its holder and its keeper were killed";
     let ended = Ended { restarts: running.restarts.count, ..Ended::unseen(running.started_ns, now, why) };
-    if let Some(group) = teardown::find_group(home, &cell.id) {
+    if let Some(group) = teardown::find_group(home, cell) {
         let _ = group.kill();
         let _ = group.wait_empty(Duration::from_secs(5));
         let _ = group.remove();

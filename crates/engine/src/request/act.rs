@@ -111,6 +111,8 @@ pub struct RmRequest {
 pub struct StartRequest {
     /// The container.
     pub container: String,
+    /// Program and arguments instead of its own, for this start.
+    pub entrypoint: Option<Vec<String>>,
     /// Whether its output comes here until it ends.
     pub attach: bool,
     /// Whether stdin goes to it, if it was made with one.
@@ -125,6 +127,7 @@ impl Default for StartRequest {
     fn default() -> StartRequest {
         StartRequest {
             container: String::new(),
+            entrypoint: None,
             attach: false,
             interactive: false,
             detach_keys: vec![0x10, 0x11],
@@ -260,4 +263,23 @@ pub struct VolumePruneRequest {
     pub labels: Vec<(String, Option<String>)>,
     /// Only those that have none of these.
     pub labels_not: Vec<(String, Option<String>)>,
+    /// Only those that no container has used since then, nanoseconds since the epoch.
+    pub unused_since_ns: Option<i64>,
+    /// Whether it's only told what would be removed.
+    pub dry_run: bool,
+}
+
+/// `berth update`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpdateRequest {
+    /// Containers.
+    pub containers: Vec<String>,
+    /// What is to change of what they may use; the rest stays.
+    pub resources: super::Resources,
+    /// Another restart policy.
+    pub restart: Option<super::RestartPolicy>,
+    /// Mounts that are added, binds and volumes.
+    pub mount_add: Vec<super::MountRequest>,
+    /// Targets of mounts that are taken away.
+    pub mount_rm: Vec<PathBuf>,
 }

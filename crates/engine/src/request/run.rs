@@ -134,6 +134,17 @@ impl RestartPolicy {
     }
 }
 
+/// A stream that a client in the foreground stays with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StdStream {
+    /// Standard input.
+    Stdin,
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
 /// Mounts taken over from another container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VolumesFrom {
@@ -212,6 +223,15 @@ pub struct RunRequest {
     pub stop_timeout_secs: Option<i64>,
     /// Labels; a later one replaces an earlier one of that name.
     pub labels: Vec<(String, String)>,
+    /// For the OCI configuration; a later one replaces an earlier one of that name.
+    #[serde(default)]
+    pub annotations: Vec<(String, String)>,
+    /// Ports that the program listens on, each as `80/tcp`.
+    #[serde(default)]
+    pub expose: Vec<String>,
+    /// The OCI runtime, by a name that stands for berth's own.
+    #[serde(default)]
+    pub runtime: Option<String>,
     /// Where to write the id; the file must not exist.
     pub cidfile: Option<PathBuf>,
     /// Name; else one is made up.
@@ -233,6 +253,9 @@ pub struct RunRequest {
     pub health: HealthRequest,
     /// Whether to return once it has started.
     pub detach: bool,
+    /// Which streams the client stays with; none is all.
+    #[serde(default)]
+    pub attach: Vec<StdStream>,
     /// Bytes that leave the container's terminal; empty means none do.
     pub detach_keys: Vec<u8>,
     /// Whether signals received by the command are passed on.
@@ -273,6 +296,9 @@ impl RunRequest {
             stop_signal: None,
             stop_timeout_secs: None,
             labels: Vec::new(),
+            annotations: Vec::new(),
+            expose: Vec::new(),
+            runtime: None,
             cidfile: None,
             name: None,
             interactive: false,
@@ -282,9 +308,20 @@ impl RunRequest {
             log: LogRequest::default(),
             health: HealthRequest::default(),
             detach: false,
+            attach: Vec::new(),
             detach_keys: vec![0x10, 0x11],
             sig_proxy: true,
             explain: false,
         }
+    }
+
+    /// Whether the client stays with a stream.
+    pub fn attaches(&self, stream: StdStream) -> bool {
+        !self.detach
+            && match stream {
+                // As with docker: an open stdin is the client's whatever was named.
+                StdStream::Stdin => self.interactive || self.attach.contains(&stream),
+                _ => self.attach.is_empty() || self.attach.contains(&stream),
+            }
     }
 }

@@ -57,8 +57,23 @@ pub fn plan(request: &RunRequest, userns: &UserNamespace) -> Result<DeviceSet, E
     if *userns == UserNamespace::Host || narrowed {
         set.rules = docker_default_device_rules();
         set.rules.extend(own_rules);
+        set.rules.extend(request.resources.device_cgroup_rules.iter().filter_map(|rule| rule_of(rule)));
     }
     Ok(set)
+}
+
+/// A rule in docker's words: `c 10:200 rwm`, with `*` for any number.
+fn rule_of(text: &str) -> Option<DeviceRule> {
+    let mut words = text.split(' ');
+    let (typ, (major, minor), access) = (words.next()?, words.next()?.split_once(':')?, words.next()?);
+    let number = |text: &str| if text == "*" { None } else { text.parse().ok() };
+    Some(DeviceRule {
+        allow: true,
+        typ: Some(typ.to_owned()),
+        major: number(major),
+        minor: number(minor),
+        access: Some(access.to_owned()),
+    })
 }
 
 /// Nesting at most below a device directory.

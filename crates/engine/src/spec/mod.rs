@@ -9,6 +9,7 @@ mod resources;
 
 pub use defaults::apparmor_enabled;
 pub use filter::seccomp_program;
+pub(crate) use mounts::plan_one as plan_mount;
 pub use namespaces::{Neighbour, container_names};
 
 use crate::config::{Config, RootSource, UserNamespace};
@@ -168,6 +169,7 @@ pub fn resolve(request: RunRequest, given: Given<'_>) -> Result<(Config, Plan), 
         hostname,
         domainname: request.domainname.clone(),
         linux: Some(linux),
+        annotations: request.annotations.iter().cloned().collect(),
         ..Spec::default()
     };
     let mut plan = Plan::new(&spec)?;
@@ -201,8 +203,18 @@ pub fn resolve(request: RunRequest, given: Given<'_>) -> Result<(Config, Plan), 
         spec,
         request,
         made_first: false,
+        started_as: None,
     };
     Ok((config, plan))
+}
+
+/// The limits of a container's control groups.
+pub(crate) fn limits(
+    request: &RunRequest,
+    userns: &UserNamespace,
+    devices: Vec<types::oci::DeviceRule>,
+) -> Result<Option<types::oci::Resources>, Error> {
+    resources::plan(request, &resources::tasks(request, userns), devices)
 }
 
 /// Program and arguments: docker's rule for entry point and command.

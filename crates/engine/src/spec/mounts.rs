@@ -4,7 +4,8 @@ use super::Given;
 use crate::config::UserNamespace;
 use crate::request::{BindRecursion, IpcMode, MountKind, MountRequest, RunRequest, TmpfsOption};
 use crate::{Error, binds, shm};
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use types::oci::Mount;
 
 /// Size of `/dev/shm` without `--shm-size`, as docker's.
@@ -19,7 +20,7 @@ pub fn plan(request: &RunRequest, given: &Given<'_>, process: (u32, u32)) -> Res
     let mut own: Vec<&MountRequest> = given.mounts.iter().collect();
     own.sort_by_key(|mount| mount.target.components().count());
     for mount in own {
-        mounts.push(plan_one(mount, given, process)?);
+        mounts.push(plan_one(mount, &given.user_namespace, given.sources, process)?);
     }
     Ok(mounts)
 }
@@ -85,7 +86,13 @@ fn ipc_mounts(request: &RunRequest, given: &Given<'_>) -> Result<Vec<Mount>, Err
     })
 }
 
-fn plan_one(request: &MountRequest, given: &Given<'_>, process: (u32, u32)) -> Result<Mount, Error> {
+/// One that was asked for. `sources` are the descriptors of volumes and images by target.
+pub fn plan_one(
+    request: &MountRequest,
+    ids: &UserNamespace,
+    sources: &BTreeMap<PathBuf, String>,
+    process: (u32, u32),
+) -> Result<Mount, Error> {
     let target =
         request.target.to_str().ok_or_else(|| Error::invalid("--mount", "the target is no UTF-8"))?;
     match &request.kind {
@@ -102,9 +109,9 @@ fn plan_one(request: &MountRequest, given: &Given<'_>, process: (u32, u32)) -> R
             }
             Ok(Mount { options: words, ..mount(target, "tmpfs", &[]) })
         }
-        MountKind::Volume(_) => volume(request, target, given),
+        MountKind::Volume(_) => volume(request, target, ids, sources),
         // Its ids were mapped when it was made.
-        MountKind::Image { .. } => held(request, target, given),
+        MountKind::Image { .. } => held(request, target, ids, sources),
         MountKind::Bind { source, recursion, propagation, create_source, noidmap, relabel_shared } => {
             if relabel_shared.is_some() && Path::new("/sys/fs/selinux/enforce").exists() {
                 return Err(Error::invalid("-v", "z and Z: relabelling for SELinux is not supported yet"));
@@ -115,7 +122,7 @@ fn plan_one(request: &MountRequest, given: &Given<'_>, process: (u32, u32)) -> R
                 _ => "rbind".to_owned(),
             }];
             words.push(propagation.word().to_owned());
-            let user_ns = given.user_namespace != UserNamespace::Host;
+            let user_ns = *ids != UserNamespace::Host;
             if user_ns {
                 words.push("rnodev".to_owned());
             }
@@ -131,7 +138,7 @@ fn plan_one(request: &MountRequest, given: &Given<'_>, process: (u32, u32)) -> R
                 ..Mount::default()
             };
             if user_ns && !noidmap {
-                let ids = given.user_namespace.mappings();
+                let ids = ids.mappings();
                 planned
                     .options
                     .push(if *recursion == BindRecursion::Disabled { "idmap" } else { "ridmap" }.to_owned());
@@ -144,11 +151,16 @@ fn plan_one(request: &MountRequest, given: &Given<'_>, process: (u32, u32)) -> R
 }
 
 /// A bind of what a descriptor holds open that this process made for it.
-fn held(request: &MountRequest, target: &str, given: &Given<'_>) -> Result<Mount, Error> {
-    let source = given.sources.get(&request.target);
+fn held(
+    request: &MountRequest,
+    target: &str,
+    ids: &UserNamespace,
+    sources: &BTreeMap<PathBuf, String>,
+) -> Result<Mount, Error> {
+    let source = sources.get(&request.target);
     let source = source.ok_or_else(|| Error::invalid("mount", format!("{target} has no source")))?;
     let mut options = vec!["rbind".to_owned(), "rprivate".to_owned()];
-    if given.user_namespace != UserNamespace::Host {
+    if *ids != UserNamespace::Host {
         options.push("rnodev".to_owned());
     }
     if request.read_only {
@@ -164,12 +176,17 @@ fn held(request: &MountRequest, target: &str, given: &Given<'_>) -> Result<Mount
 }
 
 /// A volume, owned by the container's ids as they are on the disk: the same ones in each container that has it.
-fn volume(request: &MountRequest, target: &str, given: &Given<'_>) -> Result<Mount, Error> {
-    let mut planned = held(request, target, given)?;
-    if given.user_namespace != UserNamespace::Host {
+fn volume(
+    request: &MountRequest,
+    target: &str,
+    ids: &UserNamespace,
+    sources: &BTreeMap<PathBuf, String>,
+) -> Result<Mount, Error> {
+    let mut planned = held(request, target, ids, sources)?;
+    if *ids != UserNamespace::Host {
         planned.options.push("ridmap".to_owned());
-        planned.uid_mappings = given.user_namespace.mappings();
-        planned.gid_mappings = given.user_namespace.mappings();
+        planned.uid_mappings = ids.mappings();
+        planned.gid_mappings = ids.mappings();
     }
     Ok(planned)
 }

@@ -76,6 +76,15 @@ pub(crate) fn attach_again<'a>(home: &'a Home, config: &'a Config) -> Result<Att
     Ok(attached)
 }
 
+/// Makes one more mount of a container ready.
+pub(crate) fn attach_one<'a>(
+    home: &'a Home,
+    config: &'a Config,
+    mount: &MountRequest,
+) -> Result<Attached<'a>, Error> {
+    make_ready(home, &config.id, vec![mount.clone()], &config.root, Durability::Synced, false)
+}
+
 fn make_ready<'a>(
     home: &'a Home,
     id: &'a str,

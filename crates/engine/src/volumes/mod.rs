@@ -13,7 +13,7 @@ mod local;
 use crate::cell::Cell;
 use crate::request::{MountKind, MountRequest, VolumeCreateRequest, VolumeFilter, VolumePruneRequest};
 use crate::stop::Outcomes;
-use crate::{Config, Error, Home, events, find, images};
+use crate::{Config, Error, Home, events, find, images, last_use};
 use local::Backing;
 use serde_json::{Value as Json, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -212,8 +212,8 @@ fn users(home: &Home, store: &Store, name: &str, but: Option<&str>) -> Result<Ve
     Ok(users.into_iter().collect())
 }
 
-/// Removes volumes that no container has.
-pub fn prune(home: &Home, request: &VolumePruneRequest) -> Result<Pruned, Error> {
+/// Removes volumes that no container has, but for those in `doomed`, which are about to go.
+pub fn prune(home: &Home, request: &VolumePruneRequest, doomed: &[String]) -> Result<Pruned, Error> {
     let mut pruned = Pruned::default();
     let store = images::open_store(home)?;
     for Listed { volume, users } in list(home, &[])? {
@@ -222,11 +222,17 @@ pub fn prune(home: &Home, request: &VolumePruneRequest) -> Result<Pruned, Error>
         };
         let wanted = (request.all || volume.is_anonymous())
             && request.labels.iter().all(has)
-            && !request.labels_not.iter().any(has);
-        if !users.is_empty() || !wanted {
+            && !request.labels_not.iter().any(has)
+            && request.unused_since_ns.is_none_or(|since| last_use::of(volume.data.parent()) < since);
+        if !users.iter().all(|user| doomed.contains(user)) || !wanted {
             continue;
         }
         let bytes = bytes(&volume)?;
+        if request.dry_run {
+            pruned.reclaimed_bytes += bytes;
+            pruned.removed.push(volume.name);
+            continue;
+        }
         match remove_one(home, &store, &volume.name, None) {
             Ok(()) => {
                 pruned.reclaimed_bytes += bytes;
@@ -240,7 +246,9 @@ pub fn prune(home: &Home, request: &VolumePruneRequest) -> Result<Pruned, Error>
             Err(error) => return Err(error),
         }
     }
-    store.sweep()?;
+    if !request.dry_run {
+        store.sweep()?;
+    }
     Ok(pruned)
 }
 

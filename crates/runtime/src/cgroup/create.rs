@@ -100,7 +100,17 @@ impl Plan {
             for (controller, v1) in &new {
                 // Controllers that are mounted together share a directory, whose processes are the container's own.
                 if !known.values().any(|dir| Path::new(dir) == v1.dir) {
-                    ensure_v1(controller, v1, &mut made)?;
+                    match ensure_v1(controller, v1, &mut made) {
+                        // Whoever began to move them here was killed.
+                        Err(Error::InUse { .. })
+                            if pids_below(&v1.dir)?.is_subset(&group.pids()?.into_iter().collect()) =>
+                        {
+                            if controller.as_str() == "cpuset" {
+                                inherit_cpuset(v1)?;
+                            }
+                        }
+                        result => result?,
+                    }
                 }
             }
             self.write_all(&self.writes, &self.v1)?;

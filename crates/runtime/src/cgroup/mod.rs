@@ -41,7 +41,7 @@ pub use device_filter::{RULES_MAX as DEVICE_RULES_MAX, docker_default_device_rul
 pub use error::Error;
 pub use group::{Cgroup, CgroupPaths, join};
 pub use hierarchy::{Hierarchy, Mode};
-pub use plan::{Plan, plan};
+pub use plan::{Plan, plan, plan_everywhere};
 pub use usage::{MemoryUsage, Usage};
 
 #[cfg(test)]

@@ -126,6 +126,19 @@ pub fn plan(resources: &Resources, path: &str, hierarchy: &Hierarchy) -> Result<
     builder.finish()
 }
 
+/// As [`plan`], but the group is on every version 1 tree that is mounted: for one that shall be under the limits of the
+/// groups above it.
+pub fn plan_everywhere(resources: &Resources, path: &str, hierarchy: &Hierarchy) -> Result<Plan, Error> {
+    let mut plan = plan(resources, path, hierarchy)?;
+    let group = GroupPath::parse(path)?;
+    for (controller, mount) in hierarchy.v1_mountpoints().filter(|(name, _)| !name.starts_with("name=")) {
+        let tree = Tree::V1(controller.to_owned());
+        let dir = hierarchy.place(&tree, &group)?;
+        plan.v1.insert(controller.to_owned(), V1Group { mount: mount.to_owned(), dir });
+    }
+    Ok(plan)
+}
+
 fn refuse_unsupported(resources: &Resources) -> Result<(), Error> {
     let memory = resources.memory.as_ref();
     let fields = [

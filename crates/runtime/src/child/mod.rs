@@ -20,7 +20,7 @@ mod finish;
 mod masks;
 mod passwd;
 mod rootfs;
-mod target;
+pub(crate) mod target;
 mod terminal;
 
 pub(crate) use finish::{Finish, become_program};

@@ -14,7 +14,12 @@ fn a_record_comes_back_as_it_was() {
     let reopened = Store::open(&scratch.root()).unwrap();
     assert_eq!(reopened.containers().unwrap(), [db.clone(), web.clone()]);
     assert_eq!(reopened.container(&web.id).unwrap(), Some(web.clone()));
+    reopened.update_container(&web.id, r#"{"changed":1}"#, Durability::Synced).unwrap();
+    let changed = scratch.store.container(&web.id).unwrap().unwrap();
+    assert_eq!((changed.config_json.as_str(), changed.name.as_str()), (r#"{"changed":1}"#, "web"));
     assert!(reopened.remove_container(&web.id, Durability::Unsynced).unwrap());
+    let gone = reopened.update_container(&web.id, "{}", Durability::Unsynced);
+    assert!(matches!(gone, Err(Error::NoContainer { .. })));
     assert!(!reopened.remove_container(&web.id, Durability::Synced).unwrap());
     assert_eq!(scratch.store.containers().unwrap(), [db]);
 }

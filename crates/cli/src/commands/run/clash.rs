@@ -10,7 +10,6 @@ pub fn check(request: &RunRequest) -> Result<(), String> {
     let own_uts = matches!(request.uts, NamespaceMode::Unset | NamespaceMode::Private);
     let named = request.hostname.is_some() || request.domainname.is_some();
     let resources = &request.resources;
-    let memory = resources.memory_bytes;
     let clashes = [
         (
             request.hostname.is_some() && matches!(request.network, NetworkMode::Container(_)),
@@ -33,15 +32,6 @@ pub fn check(request: &RunRequest) -> Result<(), String> {
         (
             request.ipc == IpcMode::None && resources.shm_size_bytes.is_some(),
             "conflicting options: --shm-size and --ipc none",
-        ),
-        (resources.memory_swap_bytes.is_some() && memory.is_none(), "--memory-swap needs --memory as well"),
-        (
-            matches!((resources.memory_swap_bytes, memory), (Some(swap @ 0..), Some(memory)) if (swap as u64) < memory),
-            "--memory-swap is the sum of memory and swap: it can't be below --memory",
-        ),
-        (
-            matches!((resources.memory_reservation_bytes, memory), (Some(soft), Some(hard)) if soft > hard),
-            "--memory-reservation is above --memory",
         ),
     ];
     if let Some((_, why)) = clashes.into_iter().find(|(clash, _)| *clash) {

@@ -12,12 +12,16 @@ const IDENTITY: &[Flag] = &[
     Flag::one("domainname", "string", "NIS domain name"),
     Flag::many("label", "list", "Label, KEY=VALUE").short('l'),
     Flag::many("label-file", "list", "File of labels, one a line"),
+    Flag::many("annotation", "map", "Annotation of the OCI configuration, KEY=VALUE"),
+    Flag::many("expose", "list", "Port that the program listens on, PORT[-PORT][/PROTOCOL]"),
     Flag::one("cidfile", "string", "File to write the id to; it must not exist"),
+    Flag::switch("disable-content-trust", "Don't check signatures (default true)"),
 ];
 
 const PROCESS: &[Flag] = &[
     Flag::switch("interactive", "Keep stdin open").short('i'),
     Flag::switch("tty", "Give the container a terminal").short('t'),
+    Flag::many("attach", "list", "Stay with stdin, stdout or stderr only").short('a'),
     Flag::switch("rm", "Remove the container when it ends"),
     Flag::one("restart", "string", "Start it again: no, on-failure[:TIMES], always, unless-stopped"),
     Flag::one("entrypoint", "string", "Program, instead of the image's entry point"),
@@ -31,6 +35,7 @@ const PROCESS: &[Flag] = &[
     Flag::one("stop-timeout", "seconds", "Time until stop kills (default 10)"),
     Flag::one("log-driver", "string", "How its output is kept: local (default), json-file, none"),
     Flag::many("log-opt", "list", "Option of that: max-size=, max-file=, compress=, mode=, …"),
+    Flag::one("runtime", "string", "OCI runtime: berth's own, also called runc"),
 ];
 
 /// Of the part that `create` lacks.
@@ -64,16 +69,33 @@ const NAMESPACES: &[Flag] = &[
     Flag::many("time-offset", "list", "Shift a clock: monotonic=SECONDS, boottime=SECONDS"),
 ];
 
-const RESOURCES: &[Flag] = &[
+/// Limits, which `update` can change.
+pub const LIMITS: &[Flag] = &[
     Flag::one("memory", "bytes", "Memory at most").short('m'),
     Flag::one("memory-swap", "bytes", "Memory and swap at most; -1 for no limit"),
     Flag::one("memory-reservation", "bytes", "Memory that is left to it under pressure"),
+    Flag::one("kernel-memory", "bytes", "Has no effect: no kernel has it any more"),
     Flag::one("cpus", "decimal", "Processors at most"),
+    Flag::one("cpu-period", "int", "Length of a period of processor time, in microseconds"),
+    Flag::one("cpu-quota", "int", "Processor time within a period, in microseconds"),
+    Flag::one("cpu-rt-period", "int", "Length of a real-time period, in microseconds (cgroup v1)"),
+    Flag::one("cpu-rt-runtime", "int", "Real-time within such a period, in microseconds (cgroup v1)"),
     Flag::one("cpu-shares", "int", "Weight among those that want a processor").short('c'),
     Flag::one("cpuset-cpus", "string", "Processors to run on (0-3, 0,1)"),
     Flag::one("cpuset-mems", "string", "Memory nodes to use (0-3, 0,1)"),
     Flag::one("pids-limit", "int", "Processes at most; -1 for no limit (default 4096)"),
     Flag::one("blkio-weight", "uint16", "Weight of block I/O, 10 to 1000"),
+    Flag::many("blkio-weight-device", "list", "Weight of block I/O by device, DEVICE:WEIGHT"),
+    Flag::many("device-read-bps", "list", "Bytes a second read from a device, DEVICE:RATE"),
+    Flag::many("device-write-bps", "list", "Bytes a second written to a device, DEVICE:RATE"),
+    Flag::many("device-read-iops", "list", "Reads a second from a device, DEVICE:RATE"),
+    Flag::many("device-write-iops", "list", "Writes a second to a device, DEVICE:RATE"),
+];
+
+const RESOURCES: &[Flag] = &[
+    Flag::one("memory-swappiness", "int", "Tendency to swap, 0 to 100 (cgroup v1)"),
+    Flag::switch("oom-kill-disable", "Wait for memory instead of being killed (cgroup v1)"),
+    Flag::one("cgroup-parent", "string", "Control group below which the container's is"),
     Flag::one("oom-score-adj", "int", "Preference of the OOM killer, -1000 to 1000"),
     Flag::one("shm-size", "bytes", "Size of /dev/shm (default 64m)"),
     Flag::many("ulimit", "ulimit", "Resource limit, NAME=SOFT[:HARD]"),
@@ -102,6 +124,7 @@ const FILES: &[Flag] = &[
     Flag::many("mount", "mount", "Mount, type=bind|volume|tmpfs|image,source=…,target=…"),
     Flag::many("tmpfs", "list", "Mount a tmpfs, TARGET[:size=…,mode=…]"),
     Flag::many("device", "list", "Device of the host, HOST[:CONTAINER][:rwm]"),
+    Flag::many("device-cgroup-rule", "list", "Rule of the device filter, 'c 10:200 rwm'"),
 ];
 
 /// The groups: first what only `run` has.
@@ -112,6 +135,7 @@ const GROUPS: &[(&str, &[Flag])] = &[
     ("Identity", IDENTITY),
     ("Files", FILES),
     ("Namespaces", NAMESPACES),
+    ("Limits", LIMITS),
     ("Resources", RESOURCES),
     ("Security", SECURITY),
 ];
@@ -137,4 +161,27 @@ pub static CREATE: CommandSpec = CommandSpec {
     unsupported: unsupported::RUN,
     args: (0, usize::MAX),
     trailing: true,
+};
+
+/// Of `clone` alone.
+const CLONE_ONLY: &[Flag] =
+    &[Flag::switch("with-files", "With the files that it has changed, as an image that nothing names")];
+
+/// Flags and arguments of `clone`.
+pub static CLONE: CommandSpec = CommandSpec {
+    usage: "[OPTIONS] CONTAINER [NEW_NAME]",
+    about: "Create a container like another; flags of run replace what that one has, or add to it",
+    flags: &[
+        ("Clone", CLONE_ONLY),
+        ("Process", PROCESS),
+        ("Identity", IDENTITY),
+        ("Files", FILES),
+        ("Namespaces", NAMESPACES),
+        ("Limits", LIMITS),
+        ("Resources", RESOURCES),
+        ("Security", SECURITY),
+    ],
+    unsupported: unsupported::RUN,
+    args: (1, 2),
+    trailing: false,
 };

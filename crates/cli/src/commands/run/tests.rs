@@ -78,11 +78,10 @@ fn wrong_lines_say_what_is_wrong() {
         ("--gpus all @host", "--gpus isn't supported yet"),
         ("-p 80:80 @host", "--publish isn't supported yet"),
         ("--cpu-count 1 @host", "--cpu-count is for Windows containers only"),
-        ("-m 1k @host", "invalid argument \"1k\" for --memory: less than the minimum of 6m"),
+        ("-m much @host", "invalid argument \"much\" for --memory: not a size"),
         ("-w w @host", "invalid argument \"w\" for --workdir: not an absolute path"),
         ("--stop-signal NOPE @host", "invalid argument \"NOPE\" for --stop-signal: no such signal"),
         ("-v /a:/b --tmpfs /b @host", "duplicate mount point: /b"),
-        ("--memory-swap 1g @host", "--memory-swap needs --memory as well"),
         ("-h x --uts host @host", "conflicting options: hostname and the UTS mode"),
         ("-h x --network container:y @host", "conflicting options: hostname and the network mode"),
         (

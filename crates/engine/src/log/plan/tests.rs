@@ -80,6 +80,7 @@ fn tags_and_attributes_are_resolved() {
         tasks_max: None,
         spec: types::oci::Spec { process: Some(process), ..Default::default() },
         made_first: false,
+        started_as: None,
     };
     let found: Vec<_> = attributes::of_container(&config).into_iter().collect();
     let expected = [("APP_MODE", "slow=er"), ("tag", "web/0123456789ab!"), ("tier", "db")];
