@@ -8,7 +8,9 @@ usage: cargo xtask goldens
 
 Records what docker answers, so that tests compare berth with it on machines
 that have none: the layers that `docker commit` makes of random changes
-(crates/cli/tests/commit/docker.txt). The peers themselves: `cargo xtask peers`.
+(crates/cli/tests/commit/docker.txt), and its answers to the lines of
+crates/cli/tests/differential/commands.txt (docker.txt beside them). The peers
+themselves: `cargo xtask peers`.
 ";
 
 /// Seeds of the changes that are recorded.
@@ -22,11 +24,25 @@ pub fn main(args: &[String]) -> Result {
     let version = docker.command(&["version", "--format", "{{.Server.Version}}"]).capture()?;
     let dir = cmd::target_dir().join("goldens");
     let recorded = commit::record(&docker, SEEDS, &dir)?;
-    let text = format!(
-        "# What docker {version} makes of these changes. Recorded by `cargo xtask goldens`.\n{recorded}"
-    );
-    let path = cmd::root().join("crates/cli/tests/commit/docker.txt");
+    write(
+        "crates/cli/tests/commit/docker.txt",
+        &format!(
+            "# What docker {version} makes of these changes. Recorded by `cargo xtask goldens`.\n{recorded}"
+        ),
+    )?;
+    let tests = cmd::root().join("crates/cli/tests/differential");
+    let script = [tests.join("record.sh"), tests.join("commands.txt"), dir.join("differential")];
+    let answers = docker.shell(&script).capture()?;
+    write(
+        "crates/cli/tests/differential/docker.txt",
+        &format!("# What docker {version} answers. Recorded by `cargo xtask goldens`.\n{answers}\n"),
+    )?;
+    std::fs::remove_dir_all(&dir).map_err(|e| format!("cannot remove {}: {e}", dir.display()))
+}
+
+fn write(path: &str, text: &str) -> Result {
+    let path = cmd::root().join(path);
     std::fs::write(&path, text).map_err(|e| format!("cannot write {}: {e}", path.display()))?;
     println!("{}", path.display());
-    std::fs::remove_dir_all(&dir).map_err(|e| format!("cannot remove {}: {e}", dir.display()))
+    Ok(())
 }

@@ -203,7 +203,8 @@ pub static ENTRIES: &[Entry] = &[
     container(&["stats"], &["stats"], &stats::SPEC, stats::work),
     container(&["rm"], &["rm", "remove"], &rm::SPEC, rm::work),
     container(&[], &["prune"], &system::CONTAINER_PRUNE, system::container_prune),
-    container(&["inspect"], &["inspect"], &inspect::SPEC, inspect::work),
+    container(&["inspect"], &[], &inspect::SPEC, inspect::work),
+    under(CONTAINERS, Object::Container, &["inspect"], &inspect::SPEC, inspect::container_work),
     container(&["diff"], &["diff"], &diff::SPEC, diff::work),
     container(&["cp"], &["cp"], &cp::SPEC, cp::work),
     container(&["commit"], &["commit"], &commit::SPEC, commit::work),
@@ -328,7 +329,11 @@ pub fn dispatch(words: &[OsString]) -> Result<u8, Failure> {
     let word = |at: usize| words.get(at).map(|word| word.to_string_lossy()).unwrap_or_default();
     match (&*word(0), &*word(1)) {
         ("" | "--help" | "-h", _) | ("help", "") => return print(&help::root(None)).map(|()| 0),
-        (object, "" | "--help") | ("help", object) if word(2).is_empty() && Object::of(object).is_some() => {
+        (object, "") if words.len() == 1 && Object::of(object).is_some() => {
+            eprint!("{}", help::root(Object::of(object)));
+            return Ok(0);
+        }
+        (object, "--help") | ("help", object) if word(2).is_empty() && Object::of(object).is_some() => {
             return print(&help::root(Object::of(object))).map(|()| 0);
         }
         ("--version" | "-v", _) => return print(&version::line()).map(|()| 0),

@@ -205,7 +205,11 @@ fn mounts(home: &Home, config: &Config) -> Vec<Json> {
                 shown["Name"] = name.into();
                 shown["Source"] = json!(crate::volumes::data_path(home, name));
                 shown["Driver"] = crate::volumes::DRIVER.into();
-                shown["Mode"] = volume.words.as_deref().unwrap_or(mode).into();
+                // Docker's, of a volume that was named without a word.
+                let default = if volume.anonymous { "" } else { "z" };
+                let words =
+                    volume.words.as_deref().map(|words| if words.is_empty() { default } else { words });
+                shown["Mode"] = words.unwrap_or(mode).into();
             }
             MountKind::Image { reference, layers, .. } => {
                 shown["Type"] = "image".into();

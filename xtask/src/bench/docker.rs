@@ -61,6 +61,12 @@ impl Docker {
         peers::enter(&self.root, &cmd::root()).args(["env", &host, "docker"]).args(args)
     }
 
+    /// A shell script with arguments, in which `docker` means this one.
+    pub fn shell(&self, words: &[PathBuf]) -> Cmd {
+        let host = format!("DOCKER_HOST={}", self.socket);
+        peers::enter(&self.root, &cmd::root()).args(["env", &host, "sh"]).args(words)
+    }
+
     /// Removes all images.
     pub fn clear(&self) {
         let _ = self.time(&["image", "prune", "--all", "--force"]);

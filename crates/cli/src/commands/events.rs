@@ -47,9 +47,11 @@ fn known(key: &str, value: &str) -> Result<(String, String), BadValue> {
 
 /// Prints the events as they come.
 pub fn work(parsed: &Parsed) -> Result<u8, Failure> {
+    // As docker, for whom a wrong moment is no wrong use of the command.
+    let ordinary = |failure: Failure| failure.code(1);
     let now = SystemTime::now();
-    let since = parsed.parsed("since", |text| moment::parse(text, now))?;
-    let until = parsed.parsed("until", |text| moment::parse(text, now))?;
+    let since = parsed.parsed("since", |text| moment::parse(text, now)).map_err(ordinary)?;
+    let until = parsed.parsed("until", |text| moment::parse(text, now)).map_err(ordinary)?;
     let mut chosen = Filter::default();
     for (key, value) in filter::each(parsed, known)? {
         chosen.add(&key, &value);

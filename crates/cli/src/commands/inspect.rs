@@ -88,6 +88,15 @@ pub fn work(parsed: &Parsed) -> Result<u8, Failure> {
         None => Kind::Any,
         Some(word) => kind(word).map_err(|bad| Failure::new(format!("type {word:?}: {}", bad.why)))?,
     };
+    of_kind(parsed, kind)
+}
+
+/// The same for containers alone.
+pub fn container_work(parsed: &Parsed) -> Result<u8, Failure> {
+    of_kind(parsed, Kind::Container)
+}
+
+fn of_kind(parsed: &Parsed, kind: Kind) -> Result<u8, Failure> {
     match kind {
         Kind::Image => return image_work(parsed),
         Kind::Volume => return super::volume::inspect(parsed),
@@ -177,10 +186,10 @@ const OMITTED: [(&str, &str); 4] = [
     ("/Config", "StopTimeout"),
 ];
 
-/// A document as templates see it.
-fn with_omitted(document: &Json) -> Json {
+/// A document as a template sees it.
+fn with_omitted(document: &Json, template: &str) -> Json {
     let mut document = document.clone();
-    for (parent, field) in OMITTED {
+    for (parent, field) in OMITTED.into_iter().filter(|(_, field)| template.contains(field)) {
         if let Some(Json::Object(parent)) = document.pointer_mut(parent) {
             parent.entry(field).or_insert(Json::Null);
         }
@@ -203,7 +212,7 @@ pub(super) fn show(parsed: &Parsed, outcomes: Vec<backend::Outcome<Json>>) -> Re
         Some("json") => print(&format!("{}\n", inert_json(&Json::Array(found).to_string())))?,
         Some(source) => {
             for document in &found {
-                print(&(template::one(source, &with_omitted(document))? + "\n"))?;
+                print(&(template::one(source, &with_omitted(document, source))? + "\n"))?;
             }
         }
     }

@@ -36,6 +36,8 @@ fn tail(text: &str) -> Option<u64> {
 
 /// Copies the log.
 pub fn work(parsed: &Parsed) -> Result<u8, Failure> {
+    // As docker, for whom a wrong moment is no wrong use of the command.
+    let ordinary = |failure: Failure| failure.code(1);
     let now = SystemTime::now();
     let request = LogsRequest {
         container: parsed.args().remove(0),
@@ -43,8 +45,8 @@ pub fn work(parsed: &Parsed) -> Result<u8, Failure> {
         details: parsed.switch("details"),
         timestamps: parsed.switch("timestamps"),
         tail: parsed.one("tail").and_then(tail),
-        since: parsed.parsed("since", |text| moment::parse(text, now))?,
-        until: parsed.parsed("until", |text| moment::parse(text, now))?,
+        since: parsed.parsed("since", |text| moment::parse(text, now)).map_err(ordinary)?,
+        until: parsed.parsed("until", |text| moment::parse(text, now)).map_err(ordinary)?,
     };
     backend::logs(&request).map(|()| 0)
 }

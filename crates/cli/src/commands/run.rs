@@ -27,7 +27,8 @@ pub fn work(parsed: &Parsed) -> Result<u8, Failure> {
 
 /// Makes a container.
 pub fn create(parsed: &Parsed) -> Result<u8, Failure> {
-    backend::create(&request(parsed)?, &pull_plan(parsed)?)
+    // As docker, for whom only wrong flags are worth another status.
+    backend::create(&request(parsed)?, &pull_plan(parsed)?).map_err(|failure| failure.code(1))
 }
 
 /// How the image comes here.

@@ -65,7 +65,7 @@ pub fn rows(
             let template = compile(source)?;
             let mut text = String::new();
             for row in rows {
-                text.push_str(&execute(&template, &row)?);
+                text.push_str(&execute(&template, &row).map_err(|error| failed(&error))?);
                 text.push('\n');
             }
             Ok(text)
@@ -73,9 +73,10 @@ pub fn rows(
         Format::Table(source) => {
             let template = compile(source)?;
             let titles = header.iter().map(|(field, title)| ((*field).to_owned(), Json::from(*title)));
-            let mut lines = vec![execute(&template, &Json::Object(titles.collect()))?];
+            let mut lines =
+                vec![execute(&template, &Json::Object(titles.collect())).map_err(|error| failed(&error))?];
             for row in rows {
-                lines.push(execute(&template, &row)?);
+                lines.push(execute(&template, &row).map_err(|error| failed(&error))?);
             }
             Ok(table::align(&lines))
         }
@@ -94,7 +95,11 @@ const BAD_TEMPLATE: u8 = 64;
 /// One document through a template, without a newline.
 pub fn one(source: &str, document: &Json) -> Result<String, Failure> {
     let template = compile(source).map_err(|failure| failure.code(BAD_TEMPLATE))?;
-    execute(&template, document)
+    execute(&template, document).map_err(|error| match error {
+        // Go finds that out when it parses.
+        TemplateError::UndefinedFunction(_) => failed(&error).code(BAD_TEMPLATE),
+        error => failed(&error),
+    })
 }
 
 fn failed(error: &TemplateError) -> Failure {
@@ -151,11 +156,11 @@ fn compile(source: &str) -> Result<Compiled, Failure> {
     Ok(Compiled { template, plain: plain(&source) })
 }
 
-fn execute(compiled: &Compiled, document: &Json) -> Result<String, Failure> {
+fn execute(compiled: &Compiled, document: &Json) -> Result<String, TemplateError> {
     if let Some(line) = compiled.plain.as_ref().and_then(|parts| fill(parts, document)) {
         return Ok(line);
     }
-    compiled.template.execute_to_string(&value(document)).map_err(|error| failed(&error))
+    compiled.template.execute_to_string(&value(document))
 }
 
 /// A JSON document as the template sees it.

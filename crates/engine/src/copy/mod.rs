@@ -18,7 +18,7 @@ mod tree;
 mod writer;
 
 use crate::request::{CopyEnd, CopyRequest};
-use crate::{Error, Home, output};
+use crate::{Error, Home, events, find, output};
 use end::{Access, End, Source};
 use landing::{Landing, There};
 use linux::Errno;
@@ -49,6 +49,24 @@ pub fn copy(home: &Home, request: &CopyRequest, watch: &dyn Fn(u64)) -> Result<O
     if !rustix::process::geteuid().is_root() {
         return Err(Error::NotRoot);
     }
+    let copied = between(home, request, watch)?;
+    tell(home, request);
+    Ok(copied)
+}
+
+/// Tells of a copy from or to a container, in docker's words; nobody is told of those from images.
+fn tell(home: &Home, request: &CopyRequest) {
+    let (action, name, path) = match (&request.source, &request.destination) {
+        (CopyEnd::Of { name, path }, _) => ("archive-path", name, path),
+        (_, CopyEnd::Of { name, path }) => ("extract-to-dir", name, path),
+        _ => return,
+    };
+    if let Ok(container) = find::container(home, name) {
+        events::container(home, &container.config, action, &[("path", path.as_str())]);
+    }
+}
+
+fn between(home: &Home, request: &CopyRequest, watch: &dyn Fn(u64)) -> Result<Option<Copied>, Error> {
     match (&request.source, &request.destination) {
         (CopyEnd::Of { name, path }, CopyEnd::Local(to)) => {
             let host = End::host(to)?;
