@@ -179,7 +179,8 @@ pub fn image_work(parsed: &Parsed) -> Result<u8, Failure> {
 }
 
 /// Fields that docker's documents leave out where there is nothing to say, and that templates may ask for all the same.
-const OMITTED: [(&str, &str); 4] = [
+const OMITTED: [(&str, &str); 5] = [
+    ("/HostConfig", "Annotations"),
     ("/State", "Health"),
     ("/Config", "Healthcheck"),
     ("/Config", "ExposedPorts"),

@@ -5,7 +5,8 @@ import() { docker import -c 'CMD ["sh"]' -c 'ENV PATH=/usr/local/sbin:/usr/local
 clean() {
     docker ps -aq | xargs -r docker rm -fv >/dev/null
     docker volume ls -q | xargs -r docker volume rm -f >/dev/null
-    docker images -q | sort -u | xargs -r docker rmi -f >/dev/null
+    # Images on others first, whichever those are.
+    while docker images -q | grep -q .; do docker images -aq | xargs -r docker rmi -f >/dev/null 2>&1 || true; done
 }
 mkdir -p "$dir"
 cd "$dir"

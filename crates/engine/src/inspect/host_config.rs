@@ -44,6 +44,7 @@ pub fn document(home: &Home, config: &Config) -> Json {
         "GroupAdd": some(request.group_add.clone()),
         "IpcMode": ipc(&request.ipc),
         "Cgroup": "",
+        "ConsoleSize": [0, 0],
         "Links": null,
         "OomScoreAdj": resources.oom_score_adj.unwrap_or(0),
         "PidMode": namespace(&request.pid),
