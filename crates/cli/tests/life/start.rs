@@ -44,17 +44,19 @@ fn a_created_container_waits_for_its_start() {
 #[test]
 fn what_is_wrong_with_a_container_is_told_when_it_is_created() {
     let host = Host::new();
-    for (args, says) in [
-        (&["create", "--name", "job", "--memory", "1k", "@host", "true"][..], "memory"),
-        (&["create", "--name", "job", "--restart", "sometimes", "@host", "true"], "--restart"),
+    // Only wrong use of the command is worth another status than 1, as in docker.
+    for (args, code, says) in [
+        (&["create", "--name", "job", "--memory", "1k", "@host", "true"][..], 1, "memory"),
+        (&["create", "--name", "job", "--restart", "sometimes", "@host", "true"], 125, "--restart"),
         (
             &["create", "--name", "job", "--restart", "always", "--rm", "@host", "true"],
+            125,
             "cannot specify both --restart and --rm",
         ),
-        (&["create", "--name", "job", "--user", "nobody-here", "@host", "true"], "nobody-here"),
-        (&["create", "--name", "job", "--pull", "never", "nothing-here", "true"], "nothing-here"),
+        (&["create", "--name", "job", "--user", "nobody-here", "@host", "true"], 1, "nobody-here"),
+        (&["create", "--name", "job", "--pull", "never", "nothing-here", "true"], 1, "nothing-here"),
     ] {
-        host.berth(args).run().code(125).stdout_is("").stderr_has(&[says]);
+        host.berth(args).run().code(code).stdout_is("").stderr_has(&[says]);
     }
     assert_eq!(host.berth(["ps", "-aq"]).text(), "");
     host.berth(["start", "job"]).run().code(1).stderr_has(&["no such container: job"]);
