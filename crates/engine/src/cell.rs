@@ -460,6 +460,7 @@ impl Cell {
             for entry in entries.flatten().filter(|entry| entry.file_name() != "lock") {
                 if std::fs::remove_file(entry.path()).is_err() {
                     // The journal of its log.
+                    self.set_log_aside();
                     let _ = std::fs::remove_dir_all(entry.path());
                 }
             }
@@ -467,6 +468,13 @@ impl Cell {
         let _ = unlinkat(CWD, self.path.join("lock"), AtFlags::empty());
         fault::point("lock removed");
         let _ = unlinkat(CWD, &self.path, AtFlags::REMOVEDIR);
+    }
+
+    /// For who still reads in it.
+    fn set_log_aside(&self) {
+        if let Some(aside) = self.path.ancestors().nth(2).map(|run| run.join("gone")) {
+            crate::log::hold::set_aside(&crate::log::journal_dir(self), &self.id, &aside);
+        }
     }
 
     /// Makes a FIFO that the container's user owns.

@@ -408,14 +408,18 @@ impl<'a> Keeper<'a> {
         let totals = self.log.as_ref().map_or([0; 2], Recorder::totals);
         let client_has_output = self.client.as_ref().and_then(client::Feed::first_file).is_some();
         if let Some(client) = &mut self.client {
-            let told = client.pump().is_ok()
+            let pumped = client.pump();
+            if let Some(log) = &mut self.log {
+                log.trim(client.first_file());
+            }
+            let told = pumped.is_ok()
                 && client.tell_end(code, oom_killed, totals).is_ok()
                 && client.deliver_rest().is_ok();
             if !told {
                 self.client = None;
             }
             if client_has_output && let Some(log) = &mut self.log {
-                log.trim();
+                log.trim(None);
             }
         }
         fault::point("client told");

@@ -25,11 +25,12 @@
 //!
 //! Modules: [`plan`], drivers and options; `writer` and `cursor`, the frames; [`json`] and `json_file`, docker's format;
 //! `export`, from the frames to it;
-//! [`recorder`], who puts them together for the keeper; `compress`.
+//! [`recorder`], who puts them together for the keeper; `compress`; [`hold`], for readers of what is removed.
 
 mod compress;
 mod cursor;
 mod export;
+pub mod hold;
 pub mod json;
 mod json_file;
 pub mod json_reader;
@@ -58,6 +59,8 @@ pub const FILE_BYTES_MAX: u64 = 20_000_000;
 pub const FILES_MAX: u64 = 5;
 /// Bytes of a journal's file.
 pub const JOURNAL_FILE_BYTES: u64 = 1 << 20;
+/// Files of a journal while somebody is attached, who may lag behind.
+pub const JOURNAL_FILES_HELD: u64 = 16;
 /// Files of a journal.
 pub const JOURNAL_FILES: u64 = 2;
 /// Bytes of a header.

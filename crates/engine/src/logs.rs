@@ -1,6 +1,7 @@
-//! `berth logs`: what a container wrote, read from the keeper's frames or from docker's lines, while it runs and after its end.
+//! `berth logs`: what containers wrote, read from the keeper's frames or from docker's lines, while it runs and after its end.
 
 mod follow;
+mod merge;
 mod pieces;
 mod select;
 
@@ -10,20 +11,26 @@ use crate::request::LogsRequest;
 use crate::{Error, Home};
 pub(crate) use follow::Follower;
 use pieces::{Pieces, Place, READ_BYTES};
-use select::{Lines, Shown, Starts};
+use select::{Grep, Lines, Shown, Sink, Starts};
 use std::io::{ErrorKind, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Copies a container's stdout to `out` and its stderr to `err`. That a reader of those went away is no failure.
+/// Copies containers' stdout to `out` and their stderr to `err`. That a reader of those went away is no failure.
 pub fn logs(
     home: &Home,
     request: &LogsRequest,
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> Result<(), Error> {
-    let container = find::container(home, &request.container)?;
+    let grep = request.grep.as_deref().map(|text| Grep::new(text, request.invert_match)).transpose()?;
+    let containers =
+        find::containers(home, &request.containers).into_iter().collect::<Result<Vec<_>, _>>()?;
     let mut sinks = Sinks { ends: [out, err], gathered: Vec::new(), of: Stream::Stdout };
-    match copy(home, request, &container, &mut sinks) {
+    let copied = match &containers[..] {
+        [one] if grep.is_none() => copy(home, request, one, &mut sinks),
+        several => merge::copy(home, request, several, grep.as_ref(), &mut sinks),
+    };
+    match copied {
         Err(Stop::Failed(error)) => return Err(error),
         Err(Stop::Done) | Ok(()) => {}
     }
@@ -84,36 +91,62 @@ fn copy(
     container: &Container,
     sinks: &mut Sinks<'_>,
 ) -> Result<(), Stop> {
-    let place = Place::of(home, container)?;
-    let shown = Shown {
-        since_ns: request.since.map(nanoseconds),
-        until_ns: request.until.map(nanoseconds),
-        timestamps: request.timestamps,
-        details: request.details,
-    };
-    // Watched before reading: what comes in between is then noticed.
-    let mut follower = if request.follow { Some(Follower::new(home, container)?) } else { None };
-    let starts = match request.tail {
-        Some(lines) if !place.has_quick_tail() => {
-            Starts::of_tail(&mut Pieces::new(&place, None)?, lines, &shown)?
-        }
-        _ => Starts::default(),
-    };
-    let mut pieces = Pieces::new(&place, request.tail)?;
-    let mut lines = Lines::new(shown, starts);
+    let mut log = Log::open(home, request, container)?;
     loop {
-        // Asked before reading: whatever was written before the end is then read.
-        let over = follower.as_ref().is_none_or(Follower::is_over)
-            || request.until.is_some_and(|until| SystemTime::now() >= until);
-        while let Some(piece) = pieces.next()? {
-            lines.take(&piece, &mut |stream, bytes| sinks.write(stream, bytes))?;
+        let over = log.is_over(request);
+        if over {
+            log.pieces.settle();
         }
-        match &mut follower {
+        while log.take(&mut |out| sinks.write(out.stream, out.bytes))? {}
+        match &mut log.follower {
             Some(follower) if !over => {
                 sinks.flush()?;
                 follower.wait(request.until)?;
             }
-            _ => return lines.finish(&mut |stream, bytes| sinks.write(stream, bytes)),
+            _ => return log.lines.finish(&mut |out| sinks.write(out.stream, out.bytes)),
+        }
+    }
+}
+
+/// A container's log, being read.
+struct Log {
+    follower: Option<Follower>,
+    pieces: Pieces,
+    lines: Lines,
+}
+
+impl Log {
+    fn open(home: &Home, request: &LogsRequest, container: &Container) -> Result<Log, Error> {
+        let place = Place::of(home, container)?;
+        let shown = Shown {
+            since_ns: request.since.map(nanoseconds),
+            until_ns: request.until.map(nanoseconds),
+            timestamps: request.timestamps,
+            details: request.details,
+        };
+        // Watched before reading: what comes in between is then noticed.
+        let follower = if request.follow { Some(Follower::new(home, container)?) } else { None };
+        let (starts, pieces) = match request.tail {
+            Some(lines) if !place.has_quick_tail() => {
+                let (starts, file) = Starts::of_tail(&place, lines, &shown)?;
+                (starts, Pieces::from_file(&place, file))
+            }
+            tail => (Starts::default(), Pieces::new(&place, tail)?),
+        };
+        Ok(Log { follower, pieces, lines: Lines::new(shown, starts) })
+    }
+
+    /// Whether nothing comes any more. To be asked before reading: whatever was written before the end is then read.
+    fn is_over(&self, request: &LogsRequest) -> bool {
+        self.follower.as_ref().is_none_or(Follower::is_over)
+            || request.until.is_some_and(|until| SystemTime::now() >= until)
+    }
+
+    /// Passes on a piece; `false` at the end, for now.
+    fn take(&mut self, sink: Sink<'_>) -> Result<bool, Stop> {
+        match self.pieces.next()? {
+            Some(piece) => self.lines.take(&piece, sink).map(|()| true),
+            None => Ok(false),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::cell::Cell;
 use crate::config::{Config, RootSource, UserNamespace};
-use crate::{Error, Home, host_image};
+use crate::{Error, Home, host_image, log};
 use linux::Errno;
 use linux::mount::{self, FsOpenFlags, attr};
 use runtime::Steps;
@@ -222,6 +222,7 @@ pub fn read_beneath(root: &OwnedFd, path: &str) -> Option<Vec<u8>> {
 /// Removes what [`prepare`] made, and the logs. What is gone already is no error.
 pub fn remove(home: &Home, cell: &Cell) -> Result<(), Error> {
     let dir = home.state_dir(&cell.id);
+    log::hold::set_aside(&log::dir(&dir), &cell.id, &home.root.join("tmp"));
     match remove_tree(&dir) {
         Err(errno) if errno != Errno::NOENT => Err(Error::system("remove", dir.display(), errno)),
         _ => Ok(()),

@@ -205,6 +205,21 @@ impl Host {
         dir
     }
 
+    /// Puts BERTH_ROOT on a file system of its own that holds so many bytes.
+    pub fn small_root(&self, bytes: u64) {
+        let dir = self.root_dir();
+        let options = std::ffi::CString::new(format!("mode=755,size={bytes}")).expect("no NUL in it");
+        rustix::mount::mount(
+            "berth-test",
+            &dir,
+            "tmpfs",
+            rustix::mount::MountFlags::empty(),
+            Some(&*options),
+        )
+        .unwrap_or_else(|e| panic!("mount a tmpfs on {}: {e}", dir.display()));
+        self.mounts.borrow_mut().push(dir);
+    }
+
     fn unmount_own(&self) {
         for dir in self.mounts.borrow_mut().drain(..).rev() {
             let _ = rustix::mount::unmount(&dir, rustix::mount::UnmountFlags::DETACH);

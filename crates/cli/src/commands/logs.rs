@@ -1,5 +1,6 @@
 //! `berth logs`.
 
+use std::io::IsTerminal;
 use std::time::SystemTime;
 
 use engine::request::LogsRequest;
@@ -11,13 +12,15 @@ use crate::parse::moment;
 
 /// Flags and arguments.
 pub static SPEC: CommandSpec = CommandSpec {
-    usage: "[OPTIONS] CONTAINER",
-    about: "Show what a container wrote",
+    usage: "[OPTIONS] CONTAINER [CONTAINER...]",
+    about: "Show what containers wrote, several merged by time",
     flags: &[(
         "Options",
         &[
             Flag::switch("details", "Show what --log-opt labels, env and tag add to each line"),
-            Flag::switch("follow", "Go on until the container ends").short('f'),
+            Flag::switch("follow", "Go on until the containers end").short('f'),
+            Flag::one("grep", "regex", "Only lines in which this is found"),
+            Flag::switch("invert-match", "Only lines in which --grep's isn't found"),
             Flag::one("since", "string", "Only from then on: 10m, 2026-11-25T08:00:00Z, seconds since 1970"),
             Flag::one("until", "string", "Only before then"),
             Flag::one("tail", "string", "Only so many lines from the end (default all)").short('n'),
@@ -25,7 +28,7 @@ pub static SPEC: CommandSpec = CommandSpec {
         ],
     )],
     unsupported: &[],
-    args: (1, 1),
+    args: (1, usize::MAX),
     trailing: false,
 };
 
@@ -39,8 +42,15 @@ pub fn work(parsed: &Parsed) -> Result<u8, Failure> {
     // As docker, for whom a wrong moment is no wrong use of the command.
     let ordinary = |failure: Failure| failure.code(1);
     let now = SystemTime::now();
+    let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    if parsed.switch("invert-match") && parsed.one("grep").is_none() {
+        return Err(parsed.wrong("--invert-match needs --grep"));
+    }
     let request = LogsRequest {
-        container: parsed.args().remove(0),
+        containers: parsed.args(),
+        grep: parsed.one("grep").map(str::to_owned),
+        invert_match: parsed.switch("invert-match"),
+        colour: std::io::stdout().is_terminal() && !no_colour,
         follow: parsed.switch("follow"),
         details: parsed.switch("details"),
         timestamps: parsed.switch("timestamps"),

@@ -59,7 +59,7 @@ fn wrong_use_has_dockers_status_in_every_command() {
         ("ps x", "accepts no arguments"),
         ("exec x", "requires at least 2 arguments"),
         ("rm", "requires at least 1 argument"),
-        ("logs a b", "requires 1 argument"),
+        ("logs", "requires at least 1 argument"),
         ("cp x", "requires 2 arguments"),
     ] {
         let failure = failure(line);

@@ -49,10 +49,20 @@ fn without_a_terminal_streams_stay_apart() {
 
 #[test]
 fn output_is_passed_on_whole_and_a_slow_reader_holds_nobody_up() {
+    slow_reader(&[], 30_000_000);
+}
+
+#[test]
+fn a_slow_reader_gets_all_of_what_is_removed_meanwhile() {
+    slow_reader(&["--rm"], 60_000_000);
+    slow_reader(&["--rm", "--log-driver", "none"], 12_000_000);
+}
+
+fn slow_reader(flags: &[&str], bytes: usize) {
     let host = Host::new();
-    let script = "read x; head -c 30000000 /dev/zero | tr '\\0' x; exit 4";
-    // Its log outlives it, as one's that is removed with its end doesn't.
-    host.berth(["run", "-di", "--name", "web", "@host", "sh", "-c", script]).run().ok();
+    let script = format!("read x; head -c {bytes} /dev/zero | tr '\\0' x; exit 4");
+    let run = ["run", "-di", "--name", "web"];
+    host.berth(run.iter().chain(flags).chain(&["@host", "sh", "-c", script.as_str()])).run().ok();
     // It reads nothing until the container is gone.
     let slow = testkit::Cmd::new(
         "sh",
@@ -72,9 +82,15 @@ fn output_is_passed_on_whole_and_a_slow_reader_holds_nobody_up() {
     };
     assert!(until(PATIENCE, attached));
     let output = host.berth(["attach", "web"]).stdin("go\n").run().code(4);
-    assert_eq!(output.stdout.len(), 30_000_000);
-    assert_eq!(slow.wait().text(), "30000000");
-    remove(&host, &["web"]);
+    assert_eq!(output.stdout.len(), bytes);
+    assert_eq!(slow.wait().text(), bytes.to_string());
+    // The last reader takes away what stayed for it.
+    for dir in [host.root_dir().join("tmp"), host.run_dir().join("gone")] {
+        assert!(std::fs::read_dir(&dir).map_or(0, Iterator::count) == 0, "{}", dir.display());
+    }
+    if flags.is_empty() {
+        remove(&host, &["web"]);
+    }
 }
 
 #[test]
@@ -125,9 +141,7 @@ fn it_goes_on_though_holder_and_keeper_are_killed() {
     start(&host, "web", "trap 'echo bye; exit 6' TERM; while :; do sleep 0.01; done");
     let client = host.berth(["attach", "--sig-proxy=false", "web"]).spawn();
     let holder: i32 = inspect(&host, "web", "{{.Berth.HolderPid}}").parse().unwrap();
-    let children = std::fs::read_to_string(format!("/proc/{holder}/task/{holder}/children")).unwrap();
-    let init = inspect(&host, "web", "{{.State.Pid}}");
-    let keeper: u32 = children.split_whitespace().find(|pid| **pid != init).unwrap().parse().unwrap();
+    let keeper = keeper(&host, "web");
     testkit::cmd::signal_pid(holder as u32, 9);
     testkit::cmd::signal_pid(keeper, 9);
     host.berth(["kill", "-s", "TERM", "web"]).run().ok();

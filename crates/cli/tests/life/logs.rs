@@ -152,16 +152,16 @@ fn with_none_nothing_is_kept_and_attach_shows_what_comes() {
 #[test]
 fn a_local_log_is_as_long_as_asked() {
     let host = Host::new();
-    let script = "i=0; while test $i -lt 2000; do i=$((i+1)); echo line $i; done";
+    let script = "i=0; while test $i -lt 6000; do i=$((i+1)); echo line $i; done";
     let opts = ["--log-opt", "max-size=10k", "--log-opt", "max-file=2"];
     for (name, more) in [("plain", "compress=false"), ("packed", "compress=true")] {
         job(&host, name, &[&opts[..], &["--log-opt", more]].concat(), script);
         let shown = host.berth(["logs", name]).text();
         let lines: Vec<&str> = shown.lines().collect();
-        assert_eq!(lines.last(), Some(&"line 2000"));
+        assert_eq!(lines.last(), Some(&"line 6000"));
         let first: u32 = lines[1].strip_prefix("line ").unwrap().parse().unwrap();
-        assert!(first > 500, "{first}");
-        assert_eq!(lines.len() as u32, 2002 - first);
+        assert!(first > 3000, "{first}");
+        assert_eq!(lines.len() as u32, 6002 - first);
         let dir = PathBuf::from(inspect(&host, name, "{{.Berth.LogDir}}"));
         let packed = std::fs::read_dir(&dir).unwrap().flatten();
         let packed = packed.filter(|entry| entry.file_name().to_string_lossy().ends_with(".gz")).count();
@@ -193,4 +193,131 @@ fn drivers_and_options_that_there_are_not_are_refused() {
         assert_eq!(host.berth(["logs", "--tail", tail, "web"]).text(), "one\ntwo", "{tail}");
     }
     remove(&host, &["web"]);
+}
+
+#[test]
+fn several_are_merged_by_time_with_their_names() {
+    let host = Host::new();
+    let ctl = host.path("ctl");
+    std::fs::create_dir_all(&ctl).unwrap();
+    let volume = format!("{}:/ctl", ctl.display());
+    // They write in turns.
+    let script = |own: &str, other: &str| {
+        format!(
+            "for n in 1 2 3; do until test -e /ctl/{own}$n; do sleep 0.005; done; echo {own} $n; sleep 0.01; \
+             touch /ctl/{other}$n; done; printf end >&2"
+        )
+    };
+    let run = |name: &str, flags: &[&str], script: &str| {
+        let run = ["run", "-d", "--name", name, "-v", &volume];
+        host.berth(run.iter().chain(flags).chain(&["@host", "sh", "-c", script])).run().ok();
+    };
+    run("aa", &[], &script("a", "b"));
+    run("longer", &JSON, &script("b", "c"));
+    let follower = host.berth(["logs", "-f", "aa", "longer"]).spawn();
+    for n in 1..=3 {
+        std::fs::write(ctl.join(format!("a{n}")), "").unwrap();
+        assert!(until(PATIENCE, || ctl.join(format!("c{n}")).exists()));
+    }
+    let turns: Vec<String> = (1..=3).map(|n| format!("aa     | a {n}\nlonger | b {n}")).collect();
+    let followed = follower.wait().ok();
+    assert_eq!(followed.text(), turns.join("\n"));
+    let shown = host.berth(["logs", "aa", "longer"]).run().ok();
+    assert_eq!(shown.text(), turns.join("\n"));
+    let mut ends: Vec<String> = shown.err().lines().map(str::to_owned).collect();
+    ends.sort();
+    assert_eq!(ends, ["aa     | end", "longer | end"]);
+    let grep = |flags: &[&str]| host.berth(["logs"].iter().chain(flags)).run().ok().text();
+    assert_eq!(grep(&["--grep", "[ab] 2", "aa", "longer"]), "aa     | a 2\nlonger | b 2");
+    assert_eq!(grep(&["--grep", "a [12]|end", "--invert-match", "aa"]), "a 3");
+    assert_eq!(grep(&["-n", "2", "--grep", "a", "longer", "aa"]), "aa     | a 3");
+    let colours = host.pty(["logs", "--grep", "2", "aa", "longer"]);
+    let mut colours = colours;
+    colours.expect("\x1b[36maa     |\x1b[0m a 2");
+    colours.expect("\x1b[33mlonger |\x1b[0m b 2");
+    assert_eq!(colours.wait(), 0);
+    host.berth(["logs", "--grep", "(", "aa"]).run().failed().stderr_has(&["is no regular expression"]);
+    host.berth(["logs", "aa", "nobody"])
+        .run()
+        .code(1)
+        .stdout_is("")
+        .stderr_has(&["no such container: nobody"]);
+    host.berth(["logs", "--invert-match", "aa"]).run().code(125).stderr_has(&["needs --grep"]);
+    remove(&host, &["aa", "longer"]);
+}
+
+#[test]
+fn a_full_disk_costs_whole_lines_and_leaves_a_gap() {
+    for driver in ["local", "json-file"] {
+        let host = Host::new();
+        host.small_root(6_000_000);
+        let ctl = host.path("ctl");
+        std::fs::create_dir_all(&ctl).unwrap();
+        let filler = host.root_dir().join("filler");
+        std::fs::write(&filler, vec![0; 2_000_000]).unwrap();
+        let volume = format!("{}:/ctl", ctl.display());
+        let script = "yes 0123456789012345678901234567890123456789 | head -n 200000 | cat -n; touch /ctl/full; \
+                      until test -e /ctl/go; do sleep 0.01; done; echo after; exit 3";
+        let run = ["run", "-d", "--name", "web", "--log-driver", driver, "-v", &volume];
+        host.berth(run.iter().chain(&["@host", "sh", "-c", script])).run().ok();
+        assert!(until(PATIENCE, || ctl.join("full").exists()));
+        std::fs::remove_file(&filler).unwrap();
+        std::fs::write(ctl.join("go"), "").unwrap();
+        assert_eq!(host.berth(["wait", "web"]).run().ok().text(), "3");
+        let output = host.berth(["logs", "web"]).run().ok();
+        let (shown, told) = (output.text(), output.err());
+        let lines: Vec<&str> = shown.lines().collect();
+        assert_eq!(lines.last(), Some(&"after"), "{driver}: {told}");
+        let kept = lines.len() - 1;
+        assert!((1000..199_000).contains(&kept), "{driver}: {kept}");
+        let mut numbers = Vec::new();
+        let whole = "0123456789012345678901234567890123456789";
+        let mut kept = kept;
+        for line in &lines[..kept] {
+            let (number, rest) = line.trim_start().split_once('\t').unwrap_or((line, ""));
+            if rest != whole {
+                // Its beginning was written before the disk was full.
+                assert!(driver == "local" && whole.starts_with(rest), "torn: {line:?}");
+                kept -= 1;
+                continue;
+            }
+            numbers.push(number.parse::<usize>().unwrap());
+        }
+        assert!(numbers.is_sorted(), "{driver}");
+        let lost: usize = told
+            .lines()
+            .map(|line| {
+                assert!(line.ends_with("of stdout lost here: no space left on device"), "{line}");
+                let count = line.strip_prefix("berth: ").and_then(|rest| rest.split_once(" line"));
+                count.unwrap().0.parse::<usize>().unwrap()
+            })
+            .sum();
+        assert!(kept + 2 >= lines.len());
+        assert_eq!(kept + lost, 200_000, "{driver}: {told}");
+        remove(&host, &["web"]);
+    }
+}
+
+#[test]
+fn a_gigabyte_of_logs_costs_the_keeper_little() {
+    let host = Host::new();
+    for (driver, bytes) in [("local", "1000000000"), ("json-file", "150000000")] {
+        let script = format!("yes 'a line of the log, neither long nor short' | head -c {bytes}; read x");
+        let flags = ["--log-driver", driver, "--log-opt", "max-size=10m", "--log-opt", "max-file=2"];
+        let run = [&["run", "-di", "--name", driver][..], &flags, &["@host", "sh", "-c", &script]].concat();
+        host.berth(run).run().ok();
+        let keeper = keeper(&host, driver);
+        let read = |file: &str| std::fs::read_to_string(format!("/proc/{keeper}/{file}")).unwrap();
+        let taken = || {
+            let log = host.berth(["logs", "-n", "1", driver]).run().text();
+            let reads = host.berth(["top", driver, "-o", "comm"]).run().text();
+            !log.is_empty() && !reads.contains("yes")
+        };
+        assert!(until(Duration::from_secs(60), taken), "{driver}");
+        let pss = read("smaps_rollup");
+        let pss = pss.lines().find_map(|line| line.strip_prefix("Pss:")).unwrap().trim();
+        let kib: u64 = pss.strip_suffix(" kB").unwrap().trim().parse().unwrap();
+        assert!(kib < 5_000, "{driver}: {kib} KiB");
+        remove(&host, &[driver]);
+    }
 }

@@ -32,6 +32,14 @@ fn start(host: &Host, name: &str, script: &str) {
     host.berth(["run", "-d", "--name", name, "@host", "sh", "-c", script]).run().ok();
 }
 
+/// The process that keeps a container which runs.
+fn keeper(host: &Host, name: &str) -> u32 {
+    let holder = inspect(host, name, "{{.Berth.HolderPid}}");
+    let init = inspect(host, name, "{{.State.Pid}}");
+    let children = std::fs::read_to_string(format!("/proc/{holder}/task/{holder}/children")).unwrap();
+    children.split_whitespace().find(|pid| **pid != init).unwrap().parse().unwrap()
+}
+
 /// Removes containers, whatever they do.
 fn remove(host: &Host, names: &[&str]) {
     host.berth(["rm", "-f"].iter().chain(names)).run().ok();

@@ -1,5 +1,6 @@
 //! Reading frames.
 
+use super::hold::Hold;
 use super::loss::{GAP_BYTES, Gap};
 use super::writer::read_header;
 use super::{HEADER_BYTES, Header, Stream, compress, file_numbers, open_at};
@@ -25,19 +26,97 @@ pub struct Cursor {
     gaps: [Option<Gap>; 2],
     /// Times of the gaps before which there are none to be told of.
     told: [u64; 2],
+    /// Whether a gap at the very end is told of, which may still grow.
+    settled: bool,
+    /// For who isn't the keeper: keeps the directory from being removed.
+    hold: Option<Hold>,
+    holds: bool,
+    /// For who reads in small pieces: some bytes of the file from a place on.
+    ahead: Option<(u64, Vec<u8>)>,
 }
+
+/// Bytes read ahead at once.
+const AHEAD_BYTES: usize = 128 << 10;
 
 impl Cursor {
     /// A cursor at the log's beginning, or what is left of it.
     pub fn new(dir: PathBuf) -> Cursor {
         let number = file_numbers(&dir).first().copied().unwrap_or(0);
-        Cursor { dir, number, file: None, at: 0, current: None, ends: [0; 2], gaps: [None; 2], told: [0; 2] }
+        Cursor {
+            dir,
+            number,
+            file: None,
+            at: 0,
+            current: None,
+            ends: [0; 2],
+            gaps: [None; 2],
+            told: [0; 2],
+            settled: false,
+            hold: None,
+            holds: false,
+            ahead: None,
+        }
     }
 
-    /// A cursor at the log's end: only what comes from now on.
+    /// A cursor at the beginning of the file of that number.
+    pub fn at_file(dir: PathBuf, number: u64) -> Cursor {
+        Cursor { number, ..Cursor::new(dir) }
+    }
+
+    /// Nothing is written any more.
+    pub fn settle(&mut self) {
+        self.settled = true;
+    }
+
+    /// A cursor that keeps what it reads from going with its container.
+    pub fn held(mut self) -> Cursor {
+        self.holds = true;
+        self.hold();
+        self
+    }
+
+    fn hold(&mut self) {
+        // It's made with the first output.
+        if self.holds && self.hold.is_none() {
+            self.hold = Hold::take(&self.dir);
+            self.dir = self.hold.as_ref().map_or_else(|| self.dir.clone(), Hold::dir);
+        }
+    }
+
+    /// A cursor that reads ahead, for who doesn't splice.
+    pub fn buffered(self) -> Cursor {
+        Cursor { ahead: Some((0, Vec::new())), ..self }
+    }
+
+    /// What was read ahead from `at` on.
+    fn read_ahead(&self, at: u64) -> &[u8] {
+        let Some((begin, bytes)) = &self.ahead else { return &[] };
+        at.checked_sub(*begin).and_then(|from| bytes.get(usize::try_from(from).ok()?..)).unwrap_or_default()
+    }
+
+    /// Reads ahead unless `wanted` bytes are there.
+    fn refill(&mut self, wanted: usize) -> Result<(), Errno> {
+        if self.read_ahead(self.at).len() >= wanted {
+            return Ok(());
+        }
+        let (Some((begin, bytes)), Some(file)) = (&mut self.ahead, &self.file) else { return Ok(()) };
+        bytes.resize(AHEAD_BYTES, 0);
+        let read = rustix::io::pread(file, &mut bytes[..], self.at).inspect_err(|_| bytes.clear())?;
+        bytes.truncate(read);
+        *begin = self.at;
+        Ok(())
+    }
+
+    fn forget_ahead(&mut self) {
+        if let Some((_, bytes)) = &mut self.ahead {
+            bytes.clear();
+        }
+    }
+
+    /// A cursor at the log's end, [held](Cursor::held): only what comes from now on.
     pub fn at_end(dir: PathBuf) -> Result<Cursor, Error> {
-        let number = file_numbers(&dir).last().copied().unwrap_or(0);
-        let mut cursor = Cursor { number, ..Cursor::new(dir) };
+        let mut cursor = Cursor::new(dir).held();
+        cursor.number = file_numbers(&cursor.dir).last().copied().unwrap_or(0);
         while let Some((_, there)) = cursor.next_piece()? {
             cursor.skip(there);
         }
@@ -92,6 +171,7 @@ impl Cursor {
                 return self.there(header, left);
             }
             if self.file.is_none() {
+                self.hold();
                 match self.open() {
                     Ok(file) => self.file = Some(file),
                     Err(Errno::NOENT) => {
@@ -111,10 +191,14 @@ impl Cursor {
                     return Ok(None);
                 }
                 // The last look may have been before the file was finished.
-                if !self.next_frame()? {
+                let settled = std::mem::replace(&mut self.settled, true);
+                let found = self.next_frame();
+                self.settled = settled;
+                if !found? {
                     self.number += 1;
                     self.file = None;
                     self.at = 0;
+                    self.forget_ahead();
                 }
             }
         }
@@ -122,16 +206,29 @@ impl Cursor {
 
     /// Goes on to the next frame of the file, if there is one.
     fn next_frame(&mut self) -> Result<bool, Error> {
+        self.refill(HEADER_BYTES).map_err(|errno| self.failed(errno))?;
+        if let Some(Ok(bytes)) =
+            self.read_ahead(self.at).get(..HEADER_BYTES).map(<&[u8; HEADER_BYTES]>::try_from)
+            && let Some(header) = Header::decode(bytes)
+            && !header.gap
+        {
+            self.begin_frame(header);
+            return Ok(true);
+        }
+        self.forget_ahead();
         let Some(file) = &self.file else { return Ok(false) };
         let size = rustix::fs::fstat(file).map_err(|errno| self.failed(errno))?.st_size as u64;
         let header = read_header(file.as_fd(), self.at, size).map_err(|errno| self.failed(errno))?;
         let Some(header) = header else { return Ok(false) };
-        let index = header.stream.index();
         if header.gap {
+            let index = header.stream.index();
             let mut bytes = [0; GAP_BYTES];
             let at = self.at + HEADER_BYTES as u64;
             let read = rustix::io::pread(file, &mut bytes[..], at).map_err(|errno| self.failed(errno))?;
             if read < GAP_BYTES || header.length as usize != GAP_BYTES {
+                return Ok(false);
+            }
+            if !self.settled && at + GAP_BYTES as u64 == size {
                 return Ok(false);
             }
             self.at = at + GAP_BYTES as u64;
@@ -141,17 +238,26 @@ impl Cursor {
             }
             return Ok(true);
         }
+        self.begin_frame(header);
+        Ok(true)
+    }
+
+    fn begin_frame(&mut self, header: Header) {
+        let index = header.stream.index();
         self.at += HEADER_BYTES as u64;
         let had = self.ends[index].saturating_sub(header.offset).min(header.length.into()) as u32;
         self.current = Some((header, header.length));
         self.advance(had);
         self.ends[index] = self.ends[index].max(header.offset);
-        Ok(true)
     }
 
     /// How much of the current frame is in the file: of one that is being written, the rest comes with a later look. One
     /// that was cut short and corrected since is as long as it says now.
     fn there(&mut self, header: Header, left: u32) -> Result<Option<(Header, u32)>, Error> {
+        let ahead = self.read_ahead(self.at).len();
+        if ahead > 0 {
+            return Ok(Some((header, left.min(ahead as u32))));
+        }
         let Some(file) = &self.file else { return Ok(None) };
         let size = rustix::fs::fstat(file).map_err(|errno| self.failed(errno))?.st_size as u64;
         let there = size.saturating_sub(self.at).min(left.into()) as u32;
@@ -184,8 +290,15 @@ impl Cursor {
 
     /// Reads up to `buffer`'s length of the current piece.
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Errno> {
-        let Some(file) = &self.file else { return Err(Errno::BADF) };
         let left = self.current.map_or(0, |(_, left)| left as usize).min(buffer.len());
+        let ahead = self.read_ahead(self.at);
+        if !ahead.is_empty() {
+            let read = left.min(ahead.len());
+            buffer[..read].copy_from_slice(&ahead[..read]);
+            self.advance(read as u32);
+            return Ok(read);
+        }
+        let Some(file) = &self.file else { return Err(Errno::BADF) };
         let read = rustix::io::pread(file, &mut buffer[..left], self.at)?;
         self.advance(read as u32);
         Ok(read)

@@ -77,6 +77,8 @@ impl Export {
 
     /// No more comes: lines without an end are lines.
     pub fn finish(&mut self) {
+        self.cursor.settle();
+        let _ = self.run();
         for stream in Stream::BOTH {
             self.close_line(stream);
         }
@@ -170,7 +172,7 @@ impl Export {
         }
         let mut lines = std::mem::take(&mut self.gathered);
         for stream in Stream::BOTH {
-            if let Some(gap) = self.losses[stream.index()].pending() {
+            if let Some(gap) = self.losses[stream.index()].gap() {
                 self.tell(stream, gap, crate::cell::now_ns() as u64);
             }
         }
@@ -179,7 +181,7 @@ impl Export {
         let holds = std::mem::take(&mut self.holds);
         for (loss, held) in self.losses.iter_mut().zip(holds) {
             match &written {
-                Ok(()) => loss.recorded(),
+                Ok(()) => loss.close(),
                 Err(errno) => loss.add(Gap { errno: errno.raw_os_error(), ..held }),
             }
         }

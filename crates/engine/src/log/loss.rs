@@ -50,12 +50,23 @@ impl Gap {
     }
 }
 
-/// What has been dropped of one stream and isn't on record yet.
+/// What has been dropped of one stream since something of it was written last.
 #[derive(Debug, Default)]
 pub struct Loss {
     gap: Gap,
     /// Whether the last line that was dropped goes on: so does its dropping.
     torn: bool,
+    /// What of it is on record, and where.
+    noted: Option<(GapPlace, Gap)>,
+}
+
+/// Where a gap's frame is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GapPlace {
+    /// Number of the file.
+    pub number: u64,
+    /// Place of the payload in it.
+    pub at: u64,
 }
 
 impl Loss {
@@ -69,10 +80,10 @@ impl Loss {
         self.torn = !bytes.ends_with(b"\n");
     }
 
-    /// Counts bytes without the end of a line.
-    pub fn count_part(&mut self, bytes: u64, errno: i32) {
+    /// Counts bytes in which so many lines end, and after which one goes on.
+    pub fn count_part(&mut self, bytes: u64, lines: u64, errno: i32) {
         if bytes > 0 {
-            self.gap.add(Gap { bytes, lines: 0, errno });
+            self.gap.add(Gap { bytes, lines, errno });
             self.torn = true;
         }
     }
@@ -89,13 +100,38 @@ impl Loss {
         self.torn
     }
 
-    /// What is to be put on record before anything else is written; nothing while a line is being dropped.
-    pub fn pending(&self) -> Option<Gap> {
-        (self.gap.bytes > 0 && !self.torn).then_some(self.gap)
+    /// What was dropped, if anything was.
+    pub fn gap(&self) -> Option<Gap> {
+        (self.gap.bytes > 0).then_some(self.gap)
     }
 
-    /// It's on record.
-    pub fn recorded(&mut self) {
+    /// Puts it on record by `append`, or, where that was done before, by `replace`, unless it can't be any more; whether
+    /// it's on record.
+    pub fn note(
+        &mut self,
+        append: impl FnOnce(Gap) -> Option<GapPlace>,
+        replace: impl FnOnce(GapPlace, Gap) -> bool,
+    ) -> bool {
+        match self.noted {
+            Some((_, noted)) if noted == self.gap => true,
+            None if self.gap.bytes == 0 => true,
+            Some((place, _)) if replace(place, self.gap) => {
+                self.noted = Some((place, self.gap));
+                true
+            }
+            noted => {
+                if let Some((_, noted)) = noted {
+                    self.gap.bytes -= noted.bytes;
+                    self.gap.lines -= noted.lines;
+                }
+                self.noted = append(self.gap).map(|place| (place, self.gap));
+                self.noted.is_some()
+            }
+        }
+    }
+
+    /// Something of the stream was written after it.
+    pub fn close(&mut self) {
         *self = Loss::default();
     }
 

@@ -6,8 +6,8 @@ use super::json_file::JsonFile;
 use super::loss::Loss;
 use super::plan::attributes;
 use super::{
-    Cursor, Driver, FRAME_BYTES_MAX, JOURNAL_FILE_BYTES, JOURNAL_FILES, Limits, Plan, Stream, Writer,
-    compress, dir, file_numbers, frames_dir, json, json_path,
+    Cursor, Driver, FRAME_BYTES_MAX, JOURNAL_FILE_BYTES, JOURNAL_FILES, JOURNAL_FILES_HELD, Limits, Plan,
+    Stream, Writer, compress, dir, file_numbers, frames_dir, json, json_path,
 };
 use crate::{Config, Error, Home};
 use std::os::fd::BorrowedFd;
@@ -36,10 +36,16 @@ impl Plan {
     /// How much is kept of the frames.
     pub fn limits(&self) -> Limits {
         match self.is_journalled() {
-            true => Limits { file_bytes: JOURNAL_FILE_BYTES, files: JOURNAL_FILES, compress: false },
+            true => Limits {
+                file_bytes: JOURNAL_FILE_BYTES,
+                files: JOURNAL_FILES,
+                files_held: Some(JOURNAL_FILES_HELD),
+                compress: false,
+            },
             false => Limits {
                 file_bytes: self.file_bytes.unwrap_or(u64::MAX),
                 files: self.files,
+                files_held: None,
                 compress: self.compress,
             },
         }
@@ -96,9 +102,9 @@ impl Recorder {
         self.writer.keep_from(number);
     }
 
-    /// Nobody needs more than what is kept anyway.
-    pub fn trim(&mut self) {
-        self.writer.keep_from(None);
+    /// Removes what is more than should be kept, but for files from `number` on.
+    pub fn trim(&mut self, number: Option<u64>) {
+        self.writer.keep_from(number);
         self.writer.remove_old();
     }
 
@@ -107,13 +113,17 @@ impl Recorder {
         let mut left = length;
         while left > 0 {
             self.make_room();
-            let taken = match self.losses[stream.index()].is_torn() || !self.record_losses() {
+            let taken = match self.losses[stream.index()].is_torn() || !self.note_loss(stream) {
                 true => self.take_slowly(pipe, stream, left),
                 false => match self.writer.append_from(pipe, stream, left) {
-                    Ok(taken) => taken,
+                    Ok(taken) => {
+                        self.losses[stream.index()].close();
+                        taken
+                    }
                     Err(not_kept) => {
+                        self.close_if_kept(stream, not_kept.kept);
                         let errno = not_kept.errno.raw_os_error();
-                        self.losses[stream.index()].count_part(not_kept.taken, errno);
+                        self.losses[stream.index()].count_part(not_kept.taken, not_kept.lines, errno);
                         self.drop_from(pipe, stream, left, errno);
                         0
                     }
@@ -153,10 +163,11 @@ impl Recorder {
         if bytes.is_empty() {
             return;
         }
-        let errno = match self.record_losses() {
+        let errno = match self.note_loss(stream) {
             true => match self.writer.append(bytes, stream) {
-                Ok(()) => return,
+                Ok(()) => return self.losses[stream.index()].close(),
                 Err((kept, errno)) => {
+                    self.close_if_kept(stream, kept as u64);
                     bytes = &bytes[kept..];
                     errno.raw_os_error()
                 }
@@ -164,6 +175,13 @@ impl Recorder {
             false => 0,
         };
         self.losses[stream.index()].count(bytes, errno);
+        self.note_loss(stream);
+    }
+
+    fn close_if_kept(&mut self, stream: Stream, kept: u64) {
+        if kept > 0 {
+            self.losses[stream.index()].close();
+        }
     }
 
     /// Drops up to `length` bytes.
@@ -173,24 +191,20 @@ impl Recorder {
         let mut buffer = vec![0; left.min(DROP_BYTES)];
         while left > 0 {
             let most = left.min(buffer.len());
-            let Ok(read @ 1..) = rustix::io::read(pipe, &mut buffer[..most]) else { return };
+            let Ok(read @ 1..) = rustix::io::read(pipe, &mut buffer[..most]) else { break };
             self.losses[stream.index()].count(&buffer[..read], errno);
             left -= read;
         }
+        self.note_loss(stream);
     }
 
-    /// Puts on record what was dropped; whether nothing is left of that.
-    fn record_losses(&mut self) -> bool {
-        for stream in Stream::BOTH {
-            let loss = &mut self.losses[stream.index()];
-            if let Some(gap) = loss.pending() {
-                if self.writer.append_gap(stream, gap).is_err() {
-                    return false;
-                }
-                loss.recorded();
-            }
-        }
-        true
+    /// Puts on record what was dropped of a stream; whether it is.
+    fn note_loss(&mut self, stream: Stream) -> bool {
+        let writer = std::cell::RefCell::new(&mut self.writer);
+        self.losses[stream.index()].note(
+            |gap| writer.borrow_mut().append_gap(stream, gap).ok(),
+            |place, gap| writer.borrow().replace_gap(place, gap),
+        )
     }
 
     /// Begins another file of the journal, if it's time.
@@ -212,10 +226,11 @@ impl Recorder {
 
     /// The container has ended.
     pub fn finish(&mut self) {
-        self.losses.iter_mut().for_each(Loss::end);
-        self.record_losses();
+        for stream in Stream::BOTH {
+            self.losses[stream.index()].end();
+            self.note_loss(stream);
+        }
         if let Some(export) = &mut self.export {
-            let _ = export.run();
             export.finish();
         }
         if let Some(dir) = &self.compressing {

@@ -1,7 +1,8 @@
 use super::*;
 use std::os::fd::AsFd;
 
-const LIMITS: Limits = Limits { file_bytes: FILE_BYTES_MAX, files: FILES_MAX, compress: false };
+const LIMITS: Limits =
+    Limits { file_bytes: FILE_BYTES_MAX, files: FILES_MAX, files_held: None, compress: false };
 
 fn open(dir: &Path) -> Writer {
     Writer::open(dir.to_owned(), LIMITS).unwrap()

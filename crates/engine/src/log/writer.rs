@@ -1,7 +1,7 @@
 //! Appending frames.
 
-use super::loss::{GAP_BYTES, Gap};
-use super::{FRAME_BYTES_MAX, HEADER_BYTES, Header, Stream, compress, file_numbers, open_at};
+use super::loss::{GAP_BYTES, Gap, GapPlace};
+use super::{FRAME_BYTES_MAX, HEADER_BYTES, Header, Stream, compress, file_numbers, hold, open_at};
 use crate::Error;
 use linux::Errno;
 use rustix::fs::OFlags;
@@ -16,6 +16,8 @@ pub struct Limits {
     pub file_bytes: u64,
     /// Files kept.
     pub files: u64,
+    /// Files kept while somebody reads, if that's more.
+    pub files_held: Option<u64>,
     /// Whether files that are written to no more are compressed.
     pub compress: bool,
 }
@@ -25,6 +27,10 @@ pub struct Limits {
 pub struct NotKept {
     /// Bytes that were taken from the pipe, after the last whole line, and are gone.
     pub taken: u64,
+    /// Lines that end in those.
+    pub lines: u64,
+    /// Bytes before those, that are kept.
+    pub kept: u64,
     /// Why.
     pub errno: Errno,
 }
@@ -137,7 +143,12 @@ impl Writer {
         length: usize,
     ) -> Result<usize, NotKept> {
         let length = length.min(self.frame_bytes_max());
-        self.begin(self.header(stream, length)).map_err(|errno| NotKept { taken: 0, errno })?;
+        self.begin(self.header(stream, length)).map_err(|errno| NotKept {
+            taken: 0,
+            lines: 0,
+            kept: 0,
+            errno,
+        })?;
         let mut left = length;
         while left > 0 {
             let moved = self.with_file(|file| splice(pipe, None, file, None, left, SpliceFlags::empty()));
@@ -146,8 +157,9 @@ impl Writer {
                 Ok(n) => left -= n,
                 Err(Errno::INTR) => {}
                 Err(errno) => {
-                    let taken = self.give_up(stream, length - left);
-                    return Err(NotKept { taken, errno });
+                    let (taken, lines) = self.give_up(stream, length - left);
+                    let kept = (length - left) as u64 - taken;
+                    return Err(NotKept { taken, lines, kept, errno });
                 }
             }
         }
@@ -162,7 +174,7 @@ impl Writer {
             let header = self.header(stream, part.len());
             self.begin(header).map_err(|errno| (done, errno))?;
             if let Err((written, errno)) = self.write_payload(part) {
-                let lost = self.give_up(stream, written) as usize;
+                let lost = self.give_up(stream, written).0 as usize;
                 return Err((done + written - lost, errno));
             }
             self.end(stream, part.len(), 0);
@@ -184,18 +196,24 @@ impl Writer {
     }
 
     /// Says that something is missing of `stream`.
-    pub fn append_gap(&mut self, stream: Stream, gap: Gap) -> Result<(), Errno> {
+    pub fn append_gap(&mut self, stream: Stream, gap: Gap) -> Result<GapPlace, Errno> {
         let header = Header { gap: true, ..self.header(stream, GAP_BYTES) };
         self.begin(header)?;
         match self.write_payload(&gap.encode()) {
             Ok(()) => {
-                if let Some((_, size)) = &mut self.file {
-                    *size += (HEADER_BYTES + GAP_BYTES) as u64;
-                }
-                Ok(())
+                let Some((_, size)) = &mut self.file else { return Err(Errno::BADF) };
+                let place = GapPlace { number: self.number, at: *size + HEADER_BYTES as u64 };
+                *size += (HEADER_BYTES + GAP_BYTES) as u64;
+                Ok(place)
             }
             Err((_, errno)) => Err(self.take_back(errno)),
         }
+    }
+
+    /// Says something else in the same place, which works on a full disk; whether it's still there.
+    pub fn replace_gap(&self, place: GapPlace, gap: Gap) -> bool {
+        place.number == self.number
+            && self.with_file(|file| rustix::io::pwrite(file, &gap.encode(), place.at)).is_ok()
     }
 
     fn with_file<T>(&self, f: impl FnOnce(BorrowedFd<'_>) -> Result<T, Errno>) -> Result<T, Errno> {
@@ -249,11 +267,24 @@ impl Writer {
         errno
     }
 
-    /// Cuts off a frame, of which only `written` bytes could be written, after its last whole line; how many bytes of it
-    /// are gone.
-    fn give_up(&mut self, stream: Stream, written: usize) -> u64 {
+    /// Cuts off a frame, of which only `written` bytes could be written, after a whole line; how many bytes of it are gone,
+    /// and how many lines end in them.
+    fn give_up(&mut self, stream: Stream, written: usize) -> (u64, u64) {
+        // All but those of the last few bytes are kept.
+        let last = written.min(HEADER_BYTES + GAP_BYTES);
+        let mut lines = 0;
+        if let Some((file, size)) = &self.file {
+            let mut bytes = [0; HEADER_BYTES + GAP_BYTES];
+            let at = size + (HEADER_BYTES + written - last) as u64;
+            let read = rustix::io::pread(file, &mut bytes[..last], at).unwrap_or(0);
+            lines = bytes[..read].iter().filter(|byte| **byte == b'\n').count() as u64;
+        }
         let kept = match &self.file {
-            Some((file, size)) => whole_lines(file.as_fd(), size + HEADER_BYTES as u64, written),
+            // Less by a gap's frame, which then has room where there is no more to be had.
+            Some((file, size)) => {
+                let written = written.saturating_sub(HEADER_BYTES + GAP_BYTES);
+                whole_lines(file.as_fd(), size + HEADER_BYTES as u64, written)
+            }
             None => 0,
         };
         if kept == 0 {
@@ -266,7 +297,7 @@ impl Writer {
             }
             self.end(stream, written, written - kept);
         }
-        (written - kept) as u64
+        ((written - kept) as u64, lines)
     }
 
     /// Accounts for a frame of which `left` bytes are missing.
@@ -309,8 +340,12 @@ impl Writer {
 
     /// Removes files that are more than should be kept.
     pub fn remove_old(&self) {
-        let kept = (self.number + 1).saturating_sub(self.limits.files);
+        let more = self.limits.files_held.filter(|_| hold::is_held(&self.dir));
+        let kept = (self.number + 1).saturating_sub(more.unwrap_or(self.limits.files));
         let first = self.keep_from.map_or(kept, |number| number.min(kept));
+        if first == 0 {
+            return;
+        }
         // All, not the next alone: more may have been kept for a while.
         for old in file_numbers(&self.dir).into_iter().filter(|number| *number < first) {
             let path = self.dir.join(old.to_string());

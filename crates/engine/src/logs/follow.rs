@@ -88,27 +88,40 @@ impl Follower {
 
     /// Waits until something has happened, at most until then.
     pub fn wait(&mut self, until: Option<SystemTime>) -> Result<(), Error> {
+        Follower::wait_any(&mut [self], until)
+    }
+
+    /// The same for several.
+    pub fn wait_any(followers: &mut [&mut Follower], until: Option<SystemTime>) -> Result<(), Error> {
         let left = until.map(|until| until.duration_since(SystemTime::now()).unwrap_or_default());
-        let deserted = self.alive.len() < WATCHED_PROCESSES;
-        let limit = match (left, deserted) {
+        let limit = match (left, followers.iter().any(|follower| follower.is_deserted())) {
             (Some(left), true) => Some(left.min(LOOK_AGAIN)),
             (None, true) => Some(LOOK_AGAIN),
             (left, false) => left,
         };
         let timeout = limit.and_then(|limit| Timespec::try_from(limit).ok());
-        let mut fds = vec![PollFd::new(&self.inotify, PollFlags::IN)];
-        fds.extend(self.alive.iter().map(|fd| PollFd::new(fd, PollFlags::IN)));
+        let watched =
+            followers.iter().flat_map(|follower| [&follower.inotify].into_iter().chain(&follower.alive));
+        let mut fds: Vec<PollFd<'_>> = watched.map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
         let changed = match poll(&mut fds, timeout.as_ref()) {
             Ok(changed) => changed,
             Err(Errno::INTR) => return Ok(()),
             Err(errno) => return Err(Error::system("wait for", "the log", errno)),
         };
-        if changed == 0 && deserted {
-            find::recover(&self.home, &self.cell);
+        for follower in followers {
+            if changed == 0 && follower.is_deserted() {
+                find::recover(&follower.home, &follower.cell);
+            }
+            follower.alive.retain(|fd| !has_ended(fd.as_fd()));
+            follower.drain();
+            follower.watch_log()?;
         }
-        self.alive.retain(|fd| !has_ended(fd.as_fd()));
-        self.drain();
-        self.watch_log()
+        Ok(())
+    }
+
+    /// Whether its holder or its first process is gone.
+    fn is_deserted(&self) -> bool {
+        self.alive.len() < WATCHED_PROCESSES
     }
 
     /// Takes the events away: that there were some is all that matters.

@@ -38,7 +38,7 @@ pub struct Pieces {
 
 #[derive(Debug)]
 enum Source {
-    Frames { dir: PathBuf, cursor: Cursor, buffer: Vec<u8> },
+    Frames { dir: PathBuf, cursor: Box<Cursor>, buffer: Vec<u8> },
     Json { reader: Box<JsonReader>, record: Option<log::json::Record> },
 }
 
@@ -76,6 +76,11 @@ impl Place {
         })
     }
 
+    /// Numbers of the files of frames.
+    pub fn files(&self) -> Vec<u64> {
+        log::file_numbers(&self.frames)
+    }
+
     /// Whether the last lines are found from the end.
     pub fn has_quick_tail(&self) -> bool {
         self.driver == Driver::JsonFile
@@ -94,13 +99,28 @@ impl Pieces {
                 reader: Box::new(JsonReader::new(place.json.clone(), place.state.clone())),
                 record: None,
             },
-            _ => Source::Frames {
-                dir: place.frames.clone(),
-                cursor: Cursor::new(place.frames.clone()),
-                buffer: vec![0; READ_BYTES],
-            },
+            _ => return Ok(Pieces::from_file(place, None)),
         };
         Ok(Pieces { source, ends: [0; 2] })
+    }
+
+    /// Frames from the file of that number on.
+    pub fn from_file(place: &Place, number: Option<u64>) -> Pieces {
+        let dir = place.frames.clone();
+        let cursor = match number {
+            Some(number) => Cursor::at_file(dir.clone(), number),
+            None => Cursor::new(dir.clone()),
+        };
+        let source =
+            Source::Frames { dir, cursor: Box::new(cursor.held().buffered()), buffer: vec![0; READ_BYTES] };
+        Pieces { source, ends: [0; 2] }
+    }
+
+    /// Nothing is written any more, or nobody waits for it.
+    pub fn settle(&mut self) {
+        if let Source::Frames { cursor, .. } = &mut self.source {
+            cursor.settle();
+        }
     }
 
     /// The next piece; `None` at the log's end, for now.

@@ -1,9 +1,10 @@
 //! Which lines of a log are shown, and how.
 
 use super::Stop;
-use super::pieces::{Piece, Pieces};
+use super::pieces::{Piece, Pieces, Place};
 use crate::Error;
 use crate::log::{Gap, Stream};
+use regex_lite::Regex;
 use std::collections::{BTreeMap, VecDeque};
 
 /// A line without an end is shown in parts of so many bytes, as in docker.
@@ -52,9 +53,11 @@ struct Tail {
 }
 
 impl Tail {
-    fn take(&mut self, piece: &Piece<'_>, shown: &Shown) {
+    /// How many lines end in a piece and are wanted.
+    fn take(&mut self, piece: &Piece<'_>, shown: &Shown) -> usize {
+        let mut found = 0;
         if piece.gap.is_some() {
-            return;
+            return found;
         }
         let index = piece.stream.index();
         let mut offset = piece.offset;
@@ -63,10 +66,12 @@ impl Tail {
             offset += part.len() as u64;
             if part.ends_with(b"\n") {
                 self.open[index] = None;
+                found += usize::from(shown.has(begun.time_ns));
                 self.keep(piece.stream, begun, shown);
             }
         }
         self.ends[index] = offset;
+        found
     }
 
     fn keep(&mut self, stream: Stream, line: Begun, shown: &Shown) {
@@ -95,19 +100,67 @@ impl Tail {
 }
 
 impl Starts {
-    /// The beginnings of the last `lines` lines of both streams together.
-    pub fn of_tail(pieces: &mut Pieces, lines: u64, shown: &Shown) -> Result<Starts, Error> {
+    /// The beginnings of the last `lines` lines of both streams together, and the number of the file that they are in or
+    /// after.
+    pub fn of_tail(place: &Place, lines: u64, shown: &Shown) -> Result<(Starts, Option<u64>), Error> {
         let lines_max = usize::try_from(lines).unwrap_or(usize::MAX);
-        let mut tail = Tail { lines_max, kept: VecDeque::new(), open: [None; 2], ends: [0; 2] };
-        while let Some(piece) = pieces.next()? {
-            tail.take(&piece, shown);
+        // From the last file on; from earlier ones if those don't hold as many. The first line of a file may begin in the
+        // one before.
+        let mut files = place.files().into_iter().rev().peekable();
+        loop {
+            let file = files.next();
+            let mut tail = Tail { lines_max, kept: VecDeque::new(), open: [None; 2], ends: [0; 2] };
+            let mut pieces = Pieces::from_file(place, file);
+            let mut found = 0;
+            while let Some(piece) = pieces.next()? {
+                found += tail.take(&piece, shown);
+            }
+            if files.peek().is_none() || found > lines_max.saturating_add(2) {
+                return Ok((tail.starts(shown), file));
+            }
         }
-        Ok(tail.starts(shown))
     }
 }
 
-/// Where bytes go.
-pub type Sink<'a> = &'a mut dyn FnMut(Stream, &[u8]) -> Result<(), Stop>;
+/// What is passed on.
+#[derive(Debug, Clone, Copy)]
+pub struct Out<'a> {
+    /// Of which stream.
+    pub stream: Stream,
+    /// When the line began, where lines matter.
+    pub time_ns: u64,
+    /// The bytes.
+    pub bytes: &'a [u8],
+}
+
+/// Where it goes.
+pub type Sink<'a> = &'a mut dyn FnMut(Out<'_>) -> Result<(), Stop>;
+
+/// Which lines are passed on by what they say.
+#[derive(Debug, Clone)]
+pub struct Grep {
+    pattern: Regex,
+    inverted: bool,
+}
+
+impl Grep {
+    /// Those in which `pattern` is found, or those in which it isn't.
+    pub fn new(pattern: &str, inverted: bool) -> Result<Grep, Error> {
+        match Regex::new(pattern) {
+            Ok(pattern) => Ok(Grep { pattern, inverted }),
+            Err(error) => {
+                Err(Error::invalid("--grep", format!("{pattern:?} is no regular expression: {error}")))
+            }
+        }
+    }
+
+    fn wants(&self, line: &[u8]) -> bool {
+        self.pattern.is_match(&String::from_utf8_lossy(line)) != self.inverted
+    }
+}
+
+/// A line that is passed on as a whole has so many bytes at most; the rest of a longer one is another.
+const WHOLE_LINE_BYTES_MAX: usize = 1 << 20;
 
 /// Passes on what is to be shown: byte for byte as it comes, or, where lines' times matter, line by line.
 pub struct Lines {
@@ -116,6 +169,8 @@ pub struct Lines {
     open: [Option<Open>; 2],
     /// Whether what was passed on last of a stream had no end, where lines aren't looked at.
     endless: [bool; 2],
+    /// Whether lines are passed on whole, each with an end, and which.
+    whole: Option<Option<Grep>>,
 }
 
 /// A line that isn't complete.
@@ -123,11 +178,25 @@ struct Open {
     /// What hasn't been passed on of it, its time included.
     text: Vec<u8>,
     wanted: bool,
+    time_ns: u64,
+    /// How much of the text stands before the line itself.
+    before: usize,
 }
 
 impl Lines {
     pub fn new(shown: Shown, starts: Starts) -> Lines {
-        Lines { shown, starts, open: [None, None], endless: [false; 2] }
+        Lines { shown, starts, open: [None, None], endless: [false; 2], whole: None }
+    }
+
+    /// The same, but lines are passed on whole, each with an end: those that `grep` wants.
+    pub fn whole(self, grep: Option<Grep>) -> Lines {
+        Lines { whole: Some(grep), ..self }
+    }
+
+    /// Whether nothing has to be known about lines.
+    fn is_plain(&self) -> bool {
+        let Shown { since_ns, until_ns, timestamps, details } = self.shown;
+        self.whole.is_none() && !timestamps && !details && since_ns.is_none() && until_ns.is_none()
     }
 
     /// Takes a piece. [`Stop::Done`] once the lines are later than asked for.
@@ -139,10 +208,9 @@ impl Lines {
         let before = self.starts.0[index].saturating_sub(piece.offset);
         let bytes = usize::try_from(before).ok().and_then(|before| piece.bytes.get(before..));
         let Some(bytes) = bytes.filter(|bytes| !bytes.is_empty()) else { return Ok(()) };
-        let shown = &self.shown;
-        if !shown.timestamps && !shown.details && shown.since_ns.is_none() && shown.until_ns.is_none() {
+        if self.is_plain() {
             self.endless[index] = !bytes.ends_with(b"\n");
-            return sink(piece.stream, bytes);
+            return sink(Out { stream: piece.stream, time_ns: piece.time_ns, bytes });
         }
         for part in bytes.split_inclusive(|byte| *byte == b'\n') {
             self.take_part(piece, part, sink)?;
@@ -156,14 +224,39 @@ impl Lines {
         if piece.offset < self.starts.0[index] || !self.shown.has(piece.time_ns) {
             return Ok(());
         }
-        let begun = self.open[index].take().filter(|open| open.wanted);
-        if let Some(open) = &begun {
-            sink(piece.stream, &open.text)?;
+        let (stream, time_ns) = (piece.stream, piece.time_ns);
+        let open = self.open[index].is_some();
+        self.close(stream, sink)?;
+        if (open && self.whole.is_none()) || std::mem::take(&mut self.endless[index]) {
+            sink(Out { stream, time_ns, bytes: b"\n" })?;
         }
-        if begun.is_some() || std::mem::take(&mut self.endless[index]) {
-            sink(piece.stream, b"\n")?;
+        let text = gap.text(stream) + "\n";
+        sink(Out { stream: Stream::Stderr, time_ns, bytes: text.as_bytes() })
+    }
+
+    /// Passes on what there is of a line, though it has no end.
+    fn close(&mut self, stream: Stream, sink: Sink<'_>) -> Result<(), Stop> {
+        match self.open[stream.index()].take() {
+            Some(mut open) => self.pass_on(stream, &mut open, sink),
+            None => Ok(()),
         }
-        sink(Stream::Stderr, (gap.text(piece.stream) + "\n").as_bytes())
+    }
+
+    fn pass_on(&self, stream: Stream, open: &mut Open, sink: Sink<'_>) -> Result<(), Stop> {
+        let mut text = std::mem::take(&mut open.text);
+        let mut wanted = !text.is_empty() && open.wanted;
+        if let Some(grep) = &self.whole {
+            let line = text.get(open.before..).unwrap_or_default();
+            let line = line.strip_suffix(b"\n").unwrap_or(line);
+            wanted = wanted && grep.as_ref().is_none_or(|grep| grep.wants(line));
+            if !text.ends_with(b"\n") {
+                text.push(b'\n');
+            }
+        }
+        match wanted {
+            true => sink(Out { stream, time_ns: open.time_ns, bytes: &text }),
+            false => Ok(()),
+        }
     }
 
     fn take_part(&mut self, piece: &Piece<'_>, part: &[u8], sink: Sink<'_>) -> Result<(), Stop> {
@@ -183,33 +276,28 @@ impl Lines {
                 text.extend_from_slice(piece.attributes.map(details).unwrap_or_default().as_bytes());
                 text.push(b' ');
             }
-            self.open[index] = Some(Open { text, wanted });
+            self.open[index] = Some(Open { before: text.len(), text, wanted, time_ns: piece.time_ns });
         }
-        let Some(open) = &mut self.open[index] else { return Ok(()) };
+        let Some(mut open) = self.open[index].take() else { return Ok(()) };
         if open.wanted {
             open.text.extend_from_slice(part);
         }
+        let most = if self.whole.is_some() { WHOLE_LINE_BYTES_MAX } else { LINE_BYTES_MAX };
         let complete = part.ends_with(b"\n");
-        if complete || open.text.len() >= LINE_BYTES_MAX {
-            let text = std::mem::take(&mut open.text);
-            if complete {
-                self.open[index] = None;
-            }
-            if !text.is_empty() {
-                sink(piece.stream, &text)?;
-            }
+        if complete || open.text.len() >= most {
+            self.pass_on(piece.stream, &mut open, sink)?;
+        }
+        if !complete {
+            // Of a line that is passed on in parts, only the first has something before it.
+            open.before = open.before.min(open.text.len());
+            self.open[index] = Some(open);
         }
         Ok(())
     }
 
     /// Passes on the lines that have no end.
     pub fn finish(&mut self, sink: Sink<'_>) -> Result<(), Stop> {
-        for stream in [Stream::Stdout, Stream::Stderr] {
-            if let Some(open) = self.open[stream.index()].take().filter(|open| !open.text.is_empty()) {
-                sink(stream, &open.text)?;
-            }
-        }
-        Ok(())
+        Stream::BOTH.into_iter().try_for_each(|stream| self.close(stream, sink))
     }
 }
 

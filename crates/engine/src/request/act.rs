@@ -168,10 +168,16 @@ pub struct StatsRequest {
 /// `berth logs`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogsRequest {
-    /// The container.
-    pub container: String,
-    /// Whether to wait for more until it ends.
+    /// The containers, never empty; several are merged by time.
+    pub containers: Vec<String>,
+    /// Whether to wait for more until they end.
     pub follow: bool,
+    /// Only lines in which this regular expression is found.
+    pub grep: Option<String>,
+    /// Only those in which it isn't.
+    pub invert_match: bool,
+    /// Whether the names before the lines of several are coloured.
+    pub colour: bool,
     /// Whether what `--log-opt` adds to each line stands before it.
     pub details: bool,
     /// Whether each line starts with its time.

@@ -19,12 +19,12 @@ fn pieces<'a>(log: &[(u8, &'a str)]) -> Vec<Piece<'a>> {
 fn show(log: &[(u8, &str)], shown: Shown, tail: Option<usize>) -> [String; 2] {
     let starts = tail.map_or(Starts::default(), |lines_max| {
         let mut tail = Tail { lines_max, kept: VecDeque::new(), open: [None; 2], ends: [0; 2] };
-        pieces(log).iter().for_each(|piece| tail.take(piece, &shown));
+        pieces(log).iter().for_each(|piece| _ = tail.take(piece, &shown));
         tail.starts(&shown)
     });
     let mut texts = [String::new(), String::new()];
-    let mut sink = |stream: Stream, bytes: &[u8]| {
-        texts[stream.index()] += std::str::from_utf8(bytes).unwrap();
+    let mut sink = |out: Out<'_>| {
+        texts[out.stream.index()] += std::str::from_utf8(out.bytes).unwrap();
         Ok(())
     };
     let mut lines = Lines::new(shown, starts);
@@ -100,8 +100,8 @@ fn a_gap_ends_the_line_before_it_and_is_told_on_stderr() {
         let of = Piece { gap: Some(gap), bytes: b"", offset: 4, ..log[0] };
         log.insert(1, of);
         let mut texts = [String::new(), String::new()];
-        let mut sink = |stream: Stream, bytes: &[u8]| {
-            texts[stream.index()] += std::str::from_utf8(bytes).unwrap();
+        let mut sink = |out: Out<'_>| {
+            texts[out.stream.index()] += std::str::from_utf8(out.bytes).unwrap();
             Ok(())
         };
         let mut lines = Lines::new(Shown { timestamps, ..Shown::default() }, Starts::default());
@@ -112,4 +112,29 @@ fn a_gap_ends_the_line_before_it_and_is_told_on_stderr() {
         };
         assert_eq!(texts, [out.to_owned(), told.to_owned()]);
     }
+}
+
+#[test]
+fn whole_lines_are_chosen_by_what_they_say() {
+    let log = [(1, "al"), (1, "pha\nbeta\ngam"), (2, "alert\n"), (1, "ma"), (2, "no end")];
+    let show = |pattern: &str, inverted: bool| {
+        let mut texts = [String::new(), String::new()];
+        let mut sink = |out: Out<'_>| {
+            texts[out.stream.index()] += std::str::from_utf8(out.bytes).unwrap();
+            Ok(())
+        };
+        let shown = Shown { timestamps: true, ..Shown::default() };
+        let grep = Grep::new(pattern, inverted).unwrap();
+        let mut lines = Lines::new(shown, Starts::default()).whole(Some(grep));
+        assert!(pieces(&log).iter().all(|piece| lines.take(piece, &mut sink).is_ok()));
+        assert!(lines.finish(&mut sink).is_ok());
+        texts.map(|text| {
+            text.lines().map(|line| line.split_once(' ').unwrap().1.to_owned()).collect::<Vec<_>>()
+        })
+    };
+    assert_eq!(show("^al", false), [vec!["alpha"], vec!["alert"]]);
+    // The time before a line isn't looked at.
+    assert_eq!(show("1970|T00", false), [Vec::<&str>::new(), vec![]]);
+    assert_eq!(show("^al", true), [vec!["beta", "gamma"], vec!["no end"]]);
+    assert!(Grep::new("(", false).is_err());
 }
