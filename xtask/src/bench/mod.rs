@@ -6,7 +6,9 @@
 mod bundle;
 pub mod docker;
 pub mod images;
+mod lifecycle;
 mod measure;
+mod processes;
 pub mod registry;
 mod report;
 mod start;
@@ -17,10 +19,12 @@ use report::Report;
 use std::path::PathBuf;
 
 pub const HELP: &str = "
-usage: cargo xtask bench start|images [--rounds N] [--only PART,PART] [--no-peers] [--berth FILE]
+usage: cargo xtask bench start|images|lifecycle
+                         [--rounds N] [--only PART,PART] [--no-peers] [--berth FILE]
 
 Measures, each thing against something else in the same run, and writes
-benches/results/start.md or images.md. Nothing else should be running.
+benches/results/start.md, images.md or lifecycle.md. Nothing else should be
+running.
 
   --only PART,PART   only these parts
   --rounds N         rounds of each comparison (40; for images 5)
@@ -47,16 +51,29 @@ Parts of images, pulling, keeping and using them:
   run         `berth run IMAGE true` against @host, 20 containers of one image
   archive     save, load and push of the same image against docker
   memory      peak memory of pull and load
+
+Parts of lifecycle, the commands on containers, against docker:
+
+  rest        PSS of an idle keeper, of one with a health check and logs, and
+              wake-ups
+  quick       `exec C true`, `inspect`
+  turn        start, stop and rm of a container
+  tail        `logs -n 10` of a log of 1 GB
+  throughput  500 MB of lines into the log, by berth's drivers and json-file
+  list        `ps` with 200 running
+  thousand    1,000 containers: started, with the curve of what each start
+              takes, listed, stopped, removed; without docker
 ";
 
 pub fn main(args: &[String]) -> Result {
     let Some((name, rest)) = args.split_first() else {
-        return Err("name a benchmark: start or images".into());
+        return Err("name a benchmark: start, images or lifecycle".into());
     };
     match name.as_str() {
         "start" => start::main(rest),
         "images" => images::main(rest),
-        _ => Err(format!("no benchmark {name}; there are: start, images")),
+        "lifecycle" => lifecycle::main(rest),
+        _ => Err(format!("no benchmark {name}; there are: start, images, lifecycle")),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::bundle::{self, Fixtures};
 use super::measure::{Plan, Sample, Side, interleave};
+use super::processes::{pss_mb, wakeups};
 use super::report::{self, Report};
 use super::worker::{self, Worker};
 use crate::cmd::{self, Cmd};
@@ -241,28 +242,6 @@ fn memory(bench: &Bench, report: &mut Report) -> Result {
     bench.host.remove("rest", COUNT - 1)?;
     bench.host.remove("alone", 1)?;
     Ok(())
-}
-
-/// Proportional set size, summed, in megabytes of a million bytes. Source: proc_pid_smaps_rollup, `Pss` in KiB.
-fn pss_mb(pids: &[u32]) -> Result<f64> {
-    let mut kib = 0;
-    for pid in pids {
-        kib += field(&format!("/proc/{pid}/smaps_rollup"), "Pss:")?;
-    }
-    Ok(kib as f64 * 1024.0 / 1e6)
-}
-
-fn wakeups(pids: &[u32]) -> Result<u64> {
-    pids.iter().map(|pid| field(&format!("/proc/{pid}/status"), "voluntary_ctxt_switches:")).sum()
-}
-
-fn field(path: &str, name: &str) -> Result<u64> {
-    let text = std::fs::read_to_string(path).map_err(|e| format!("cannot read {path}: {e}"))?;
-    text.lines()
-        .find_map(|line| line.strip_prefix(name))
-        .and_then(|rest| rest.split_whitespace().next())
-        .and_then(|number| number.parse().ok())
-        .ok_or_else(|| format!("{path} has no {name}"))
 }
 
 fn crowd(bench: &Bench, report: &mut Report) -> Result {
