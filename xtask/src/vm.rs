@@ -13,11 +13,12 @@ use std::time::Instant;
 pub const HELP: &str = "
 usage: cargo xtask test-vm
 
-Runs the tests of control groups and device filters in a virtual machine with
-cgroup v2 and systemd (Debian trixie, Linux 6.12, emulated by QEMU). Its disk
-is built once, from this machine's own Debian mirror, into the cache
-(/var/cache/berth, or BERTH_CACHE; about 1.5 GB). Not part of `cargo xtask
-test`: emulation is ten to twenty times slower than the host.
+Runs the tests of control groups and device filters, and of what systemd does
+to containers, in a virtual machine with cgroup v2 and systemd (Debian's next
+release, emulated by QEMU). Its disk is built once, from this machine's own
+Debian mirror, into the cache (/var/cache/berth, or BERTH_CACHE; about 1.5 GB).
+Not part of `cargo xtask test`: emulation is ten to twenty times slower than
+the host.
 ";
 
 const SUITE: &str = "forky";
@@ -39,6 +40,9 @@ const TESTS: &[(&str, &[&str])] = &[
     ("life", &["a_paused_container_stands", "figures_are"]),
     ("run_flags", &["memory", "cpu", "pids_limit", "device", "cgroupns", "oom_score"]),
 ];
+
+/// What needs systemd itself.
+const SYSTEMD_SCRIPT: &str = include_str!("vm/systemd.sh");
 
 /// Unpacks the payload, runs it, writes the result, and leaves by sysrq: an orderly end may hang under emulation.
 const SERVICE_SCRIPT: &str = r#"#!/bin/sh
@@ -165,6 +169,8 @@ fn pack(dir: &Path) -> Result {
         let filters = filters.join(" ");
         script.push_str(&format!("./{name}.test --test-threads=1 {filters} || failed=1\n"));
     }
+    write(&payload.join("systemd.sh"), SYSTEMD_SCRIPT)?;
+    script.push_str("sh ./systemd.sh || failed=1\n");
     script.push_str("cat /result/skips\nexit $failed\n");
     write(&payload.join("run"), &script)?;
     Cmd::new("chmod").arg("755").arg(payload.join("run")).run()?;
@@ -197,7 +203,7 @@ fn boot(image: &Path, dir: &Path) -> Result<(i32, String)> {
         .args([
             "-append",
             "console=ttyS0 root=/dev/nvme0n1 rootwait rw quiet panic=-1 systemd.show_status=0 mitigations=off \
-             nokaslr random.trust_cpu=on",
+             nokaslr random.trust_cpu=on systemd.firstboot=no systemd.mask=systemd-firstboot.service",
         ])
         .capture();
     let log = dir.join("console.log");

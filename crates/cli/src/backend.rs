@@ -5,9 +5,10 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use engine::request::{
-    AttachRequest, EnterRequest, ExecRequest, ImportRequest, ImportSource, InspectRequest, KillRequest,
-    LogsRequest, PsRequest, RmRequest, RunRequest, Source, StartRequest, StatsRequest, StopRequest,
-    TreeRequest, UnshareRequest, UpdateRequest, VolumeCreateRequest, VolumeFilter, VolumePruneRequest,
+    AttachRequest, DebugRequest, EnterRequest, ExecRequest, ImportRequest, ImportSource, InspectRequest,
+    KillRequest, LogsRequest, PsRequest, RmRequest, RunRequest, Source, StartRequest, StatsRequest,
+    StopRequest, TreeRequest, UnshareRequest, UpdateRequest, VolumeCreateRequest, VolumeFilter,
+    VolumePruneRequest,
 };
 use serde_json::Value as Json;
 
@@ -141,6 +142,19 @@ pub fn run(request: &RunRequest, plan: &PullPlan) -> Result<u8, Failure> {
     }
 }
 
+/// Runs tools beside a container; answers the status to leave with.
+pub fn debug(request: &DebugRequest, plan: &PullPlan) -> Result<u8, Failure> {
+    let home = home()?;
+    let request = engine::debug::plan(&home, request).map_err(failure)?;
+    let ran = with_image(&home, &request, plan, engine::run::run).map_err(of_run)?;
+    ran.outcome.map_or(Ok(0), |outcome| status_of(outcome, &ran.name))
+}
+
+/// Whether whoever calls types and reads at a terminal.
+pub fn at_terminal() -> bool {
+    std::io::stdin().is_terminal() && std::io::stdout().is_terminal()
+}
+
 /// A failure to run something, with docker's status.
 fn of_run(error: engine::Error) -> Failure {
     Failure::of_run(error.kind(), error.to_string(), error.hint())
@@ -178,6 +192,27 @@ pub fn restart(request: &StopRequest) -> Result<Vec<Outcome>, Failure> {
 /// Starts what should run after a boot.
 pub fn boot() -> Result<Vec<Outcome>, Failure> {
     Ok(failures(engine::start::boot(&home()?).map_err(failure)?))
+}
+
+/// Stops all containers, because the machine goes down.
+pub fn shutdown(timeout_secs: Option<i64>) -> Result<Vec<Outcome>, Failure> {
+    Ok(failures(engine::shutdown::shutdown(&home()?, timeout_secs).map_err(failure)?))
+}
+
+/// The unit that `install` writes.
+pub fn unit() -> Result<String, Failure> {
+    engine::unit::text(&home()?).map_err(failure)
+}
+
+/// Writes the unit and enables it.
+pub fn install(root: &Path) -> Result<engine::unit::Installed, Failure> {
+    engine::unit::install(&home()?, root).map_err(failure)
+}
+
+/// Removes the unit.
+pub fn uninstall(root: &Path) -> Result<(), Failure> {
+    home()?;
+    engine::unit::uninstall(root).map_err(failure)
 }
 
 /// The status to leave with after having stayed with container `name`.
@@ -438,6 +473,11 @@ pub fn tree(request: &TreeRequest) -> Result<String, Failure> {
     }
     let locale = ["LC_ALL", "LC_CTYPE", "LANG"].map(|name| std::env::var(name).ok());
     Ok(tree::text(&found, tree::Lines::of(std::io::stdout().is_terminal(), locale)))
+}
+
+/// What the kernel offers, and whether the state is sound.
+pub fn doctor() -> Result<engine::doctor::Diagnosis, Failure> {
+    engine::doctor::doctor(&home()?).map_err(failure)
 }
 
 /// What this host offers, and which features fall back.

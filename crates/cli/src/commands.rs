@@ -13,9 +13,12 @@ mod attach;
 mod boot;
 mod clone;
 mod commit;
+mod completion;
 mod copy;
 mod cp;
+mod debug;
 mod diff;
+mod doctor;
 mod enter;
 mod events;
 mod exec;
@@ -189,6 +192,7 @@ pub static ENTRIES: &[Entry] = &[
     container(&["restart"], &["restart"], &start::RESTART, start::restart),
     container(&["ps"], &["ls", "ps", "list"], &ps::SPEC, ps::work),
     container(&["exec"], &["exec"], &exec::SPEC, exec::work),
+    container(&["debug"], &["debug"], &debug::SPEC, debug::work),
     container(&["attach"], &["attach"], &attach::SPEC, attach::work),
     container(&["logs"], &["logs"], &logs::SPEC, logs::work),
     container(&["stop"], &["stop"], &stop::SPEC, stop::work),
@@ -243,8 +247,19 @@ pub static ENTRIES: &[Entry] = &[
         work: events::work,
     },
     under(HOST, Object::System, &["boot"], &boot::SPEC, boot::work),
+    under(HOST, Object::System, &["shutdown"], &boot::SHUTDOWN, boot::shutdown),
+    under(HOST, Object::System, &["install"], &boot::INSTALL, boot::install),
+    under(HOST, Object::System, &["uninstall"], &boot::UNINSTALL, boot::uninstall),
     under(HOST, Object::System, &["df"], &system::DF, system::df),
     under(HOST, Object::System, &["prune"], &system::PRUNE, system::prune),
+    Entry {
+        names: &["doctor"],
+        under: Some((Object::System, &["check"])),
+        group: HOST,
+        spec: &doctor::SPEC,
+        work: doctor::work,
+    },
+    other(HOST, &["completion"], &completion::SPEC, completion::work),
     other(HOST, &["info"], &info::SPEC, info::work),
     other(HOST, &["version"], &version::SPEC, version::work),
 ];
@@ -336,6 +351,8 @@ pub fn dispatch(words: &[OsString]) -> Result<u8, Failure> {
         (object, "--help") | ("help", object) if word(2).is_empty() && Object::of(object).is_some() => {
             return print(&help::root(Object::of(object))).map(|()| 0);
         }
+        // What the scripts of `completion` ask; no command of a user's.
+        ("__complete", _) => return completion::complete(&words[1..]),
         ("--version" | "-v", _) => return print(&version::line()).map(|()| 0),
         ("help", _) => {
             let (entry, name, _) = find(&words[1..])?;

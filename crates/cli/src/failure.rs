@@ -4,6 +4,8 @@ use std::io::IsTerminal;
 
 use types::kind::Kind;
 
+use crate::format::colour;
+
 /// Why a command ends without doing its work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
@@ -73,8 +75,7 @@ impl Failure {
 
 /// Prints `failure` to standard error; coloured on a terminal, unless `NO_COLOR` is set (<https://no-color.org>).
 pub fn report(failure: &Failure) {
-    let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    eprint!("{}", failure.text(!no_colour && std::io::stderr().is_terminal()));
+    eprint!("{}", failure.text(colour::are_allowed() && std::io::stderr().is_terminal()));
 }
 
 /// Why the value of a flag is wrong; the caller adds the flag.

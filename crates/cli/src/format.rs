@@ -1,5 +1,6 @@
 //! How results are printed: docker's tables, templates and words.
 
+pub mod colour;
 pub mod compose;
 pub mod events;
 pub mod glob;

@@ -14,7 +14,7 @@
 //!   renaming    what `rename` is at
 //!   updating    what `update` is at
 //!   remove      whoever sees the end removes the container too
-//!   stopped     a user stopped it: it isn't started again
+//!   stopped     a user stopped it, or if it says so, the machine's shutdown did: it isn't started again
 //!   name        the link of `names/` that it had, once it's given back
 //!   log/        what it wrote last, where its log is kept in another form, or not at all: see `log`
 //! ```
@@ -37,6 +37,9 @@ use std::path::{Path, PathBuf};
 
 /// The file that a name's link becomes.
 pub(crate) const NAME: &str = "name";
+
+/// What the file `stopped` says when it wasn't a user.
+const SHUTDOWN: &[u8] = b"shutdown";
 
 /// The file of what health checks say.
 pub(crate) const HEALTH: &str = "health.json";
@@ -421,9 +424,31 @@ impl Cell {
         }
     }
 
-    /// Whether a user did.
+    /// Says that it's stopped because the machine goes down: it isn't started again before the next boot. What a user said
+    /// before stays. No failure if it's gone.
+    pub fn request_shutdown(&self) -> Result<(), Error> {
+        if self.stop_requested() {
+            return Ok(());
+        }
+        let (new, path) = (self.path.join(".stopped.new"), self.path.join("stopped"));
+        let written = std::fs::write(&new, SHUTDOWN)
+            .and_then(|()| rustix::fs::renameat(CWD, &new, CWD, &path).map_err(std::io::Error::from));
+        match written {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::io("write", path.display(), &error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether it's stopped, by a user or for the machine's end, and so isn't started again.
     pub fn stop_requested(&self) -> bool {
         self.path.join("stopped").exists()
+    }
+
+    /// Whether a user has stopped it.
+    pub fn stopped_by_user(&self) -> bool {
+        std::fs::read(self.path.join("stopped")).is_ok_and(|by| by != SHUTDOWN)
     }
 
     /// Between two starts by the restart policy: what of the directory belonged to the one that ended.

@@ -18,7 +18,7 @@ mod log;
 mod read;
 
 pub use filter::Filter;
-pub use read::Reader;
+pub use read::{Reader, check};
 
 use crate::cell::{Cell, now_ns};
 use crate::request::{MountKind, MountRequest};

@@ -25,6 +25,19 @@ pub struct Home {
     pub ranges: u32,
 }
 
+impl Default for Home {
+    /// The host's own, where the environment says nothing.
+    fn default() -> Home {
+        Home {
+            root: "/var/lib/berth".into(),
+            run: "/run/berth".into(),
+            cgroup_parent: "/berth".to_owned(),
+            ids_base: IDS_BASE,
+            ranges: IDS_COUNT / RANGE_IDS,
+        }
+    }
+}
+
 impl Home {
     /// The home that the environment names: `BERTH_ROOT`, `BERTH_RUN`, `BERTH_CGROUP`, `BERTH_IDS=base:count`.
     pub fn from_env() -> Result<Home, Error> {
@@ -90,6 +103,11 @@ impl Home {
             Some(parent) => format!("/{}/{id}", parent.trim_matches('/')),
             None => self.cgroup(id),
         }
+    }
+
+    /// Number of ids in all ranges.
+    pub fn ids(&self) -> u64 {
+        u64::from(self.ranges) * u64::from(RANGE_IDS)
     }
 
     /// First id of range `slot`.

@@ -373,7 +373,7 @@ impl<'a> Keeper<'a> {
             error: code
                 .is_none()
                 .then(|| "its holder was killed and the kernel can't tell how it ended".to_owned()),
-            stopped: task.cell.stop_requested(),
+            stopped: task.cell.stopped_by_user(),
             restarts: task.running.restarts.count,
             next: if rm {
                 None

@@ -22,9 +22,9 @@ pub mod run;
 pub mod security;
 
 pub use act::{
-    AttachRequest, ExecRequest, ImportFrom, ImportRequest, ImportSource, InspectRequest, KillRequest,
-    LogsRequest, PsFilter, PsRequest, RmRequest, StartRequest, StatsRequest, StopRequest, UpdateRequest,
-    VolumeCreateRequest, VolumeFilter, VolumePruneRequest,
+    AttachRequest, DebugRequest, ExecRequest, ImportFrom, ImportRequest, ImportSource, InspectRequest,
+    KillRequest, LogsRequest, PsFilter, PsRequest, RmRequest, StartRequest, StatsRequest, StopRequest,
+    UpdateRequest, VolumeCreateRequest, VolumeFilter, VolumePruneRequest,
 };
 pub use copy::{CopyEnd, CopyRequest};
 pub use health::{Endpoint, HealthRequest, HealthTest, OnUnhealthy};

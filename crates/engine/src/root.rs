@@ -28,6 +28,11 @@ pub fn prepare(home: &Home, config: &Config) -> Result<(), Error> {
     if !matches!(config.root, RootSource::Directory(_)) {
         made(&dir.join("upper"), 0o755)?;
         made(&dir.join("work"), 0o755)?;
+        for (name, target) in &config.request.root_links {
+            let link = dir.join("upper").join(name);
+            rustix::fs::symlink(target.as_str(), &link)
+                .map_err(|errno| Error::system("make", link.display(), errno))?;
+        }
     }
     if let RootSource::Layers(layers) = &config.root
         && let Some(top) = layers.last()

@@ -200,7 +200,7 @@ fn is_wanted(container: &Container) -> bool {
 }
 
 /// Whether `one` joins namespaces of `other`.
-fn needs(one: &Container, other: &Container) -> bool {
+pub(crate) fn needs(one: &Container, other: &Container) -> bool {
     let Config { id, name, .. } = &other.config;
     let names = crate::spec::container_names(&one.config.request);
     names.into_iter().any(|given| given == *name || id.starts_with(&given))

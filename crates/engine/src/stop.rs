@@ -21,10 +21,33 @@ pub(crate) const SIGKILL: i32 = 9;
 /// Stops containers, all at once: the signal, then after a while SIGKILL. Returns when their ends are recorded. One that
 /// doesn't run is stopped already.
 pub fn stop(home: &Home, request: &StopRequest) -> Outcomes {
+    stop_by(home, request, By::User)
+}
+
+/// Who stops containers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum By {
+    /// A user, who wants that they stay so.
+    User,
+    /// The machine that goes down: what should run after a boot isn't to be told from what would have run on.
+    Shutdown,
+}
+
+impl By {
+    fn request(self, cell: &Cell) -> Result<(), Error> {
+        match self {
+            By::User => cell.request_stop(),
+            By::Shutdown => cell.request_shutdown(),
+        }
+    }
+}
+
+/// The same, by whoever it is.
+pub(crate) fn stop_by(home: &Home, request: &StopRequest, by: By) -> Outcomes {
     let found = find::containers(home, &request.containers);
     let mut stopping = Vec::new();
     let outcomes = request.containers.iter().zip(found).enumerate().map(|(at, (given, found))| {
-        let begun = found.and_then(|container| begin(home, request, &container));
+        let begun = found.and_then(|container| begin(home, request, by, &container));
         let result = begun.map(|begun| stopping.extend(begun.map(|begun| (at, begun))));
         (given.clone(), result)
     });
@@ -50,13 +73,18 @@ struct Stopping {
 }
 
 /// Sends the signal; `None` if the container doesn't run.
-fn begin(home: &Home, request: &StopRequest, container: &find::Container) -> Result<Option<Stopping>, Error> {
+fn begin(
+    home: &Home,
+    request: &StopRequest,
+    by: By,
+    container: &find::Container,
+) -> Result<Option<Stopping>, Error> {
     let config = &container.config;
     let cell = container.cell(home);
     let running = match &container.state {
         State::Running(running) => running.clone(),
         State::Restarting(_) => {
-            cell.request_stop()?;
+            by.request(&cell)?;
             match leave_restart(&cell)? {
                 Some(running) => running,
                 None => return Ok(None),
@@ -66,7 +94,7 @@ fn begin(home: &Home, request: &StopRequest, container: &find::Container) -> Res
     };
     let Some(init) = running.init.open() else { return Ok(None) };
     if config.request.restart != RestartPolicy::No {
-        cell.request_stop()?;
+        by.request(&cell)?;
     }
     let signal = request.signal.unwrap_or(config.stop_signal);
     let timeout = request

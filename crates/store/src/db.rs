@@ -20,6 +20,9 @@ use std::time::Duration;
 /// a second; a disk that stalls may take seconds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// Faults of each kind that a check tells.
+const FAULTS_MAX: usize = 5;
+
 /// Bytes of the log, 128 pages, at which a commit copies it into the database and empties it: two fsyncs every few dozen
 /// changes. The first process after all others have ended reads the whole log, 2 µs a page.
 const LOG_BYTES_MAX: u64 = 128 * (4096 + 24);
@@ -113,6 +116,30 @@ impl Db {
 
     pub fn paths(&self) -> &Paths {
         &self.paths
+    }
+
+    /// The schema's number, and what is wrong with tables, indices, and rows that name others.
+    pub fn check(&self) -> Result<(i64, Vec<String>), Error> {
+        self.read("check the store", |tx| {
+            let mut faults = Vec::new();
+            let mut whole = tx.prepare(&format!("PRAGMA integrity_check({FAULTS_MAX})"))?;
+            let lines = whole.query_map([], |row| row.get::<_, String>(0))?;
+            for line in lines {
+                let line = line?;
+                if line != "ok" {
+                    faults.push(line);
+                }
+            }
+            let mut strays = tx.prepare("PRAGMA foreign_key_check")?;
+            let rows = strays.query_map([], |row| {
+                Ok((row.get::<_, String>(0)?, row.get::<_, Option<i64>>(1)?, row.get::<_, String>(2)?))
+            })?;
+            for row in rows.take(FAULTS_MAX) {
+                let (table, _, parent) = row?;
+                faults.push(format!("a row of {table} names one of {parent} that isn't there"));
+            }
+            Ok((schema::NEWEST, faults))
+        })
     }
 
     /// Runs `work` on one consistent state of the database.

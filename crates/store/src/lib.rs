@@ -110,6 +110,11 @@ impl Store {
         db::Db::open_read_only(root).map(|db| Store { db })
     }
 
+    /// The schema's number, and what SQLite finds wrong with the database; nothing is changed.
+    pub fn check_database(&self) -> Result<(i64, Vec<String>), Error> {
+        self.db.check()
+    }
+
     /// Where things lie.
     pub fn paths(&self) -> &Paths {
         self.db.paths()

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use super::print;
 use crate::failure::Failure;
 use crate::flags::{CommandSpec, Flag, Parsed};
-use crate::format::{Format, images};
+use crate::format::{Format, colour, images};
 use crate::{backend, unsupported};
 
 /// Flags and arguments.
@@ -37,6 +37,7 @@ pub fn work(parsed: &Parsed) -> Result<u8, Failure> {
         human: parsed.switch_or("human", true),
         digests: false,
     };
-    print(&images::history_text(&steps, &format, &how, SystemTime::now())?)?;
+    let text = images::history_text(&steps, &format, &how, SystemTime::now())?;
+    print(&colour::with_titles(text, &format.or_quiet(how.quiet, "")))?;
     Ok(0)
 }

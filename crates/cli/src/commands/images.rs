@@ -6,9 +6,9 @@ use super::print;
 use crate::backend;
 use crate::failure::{BadValue, Failure};
 use crate::flags::{CommandSpec, Flag, Parsed};
-use crate::format::Format;
 use crate::format::images::{self, ImageFilter};
 use crate::format::usage;
+use crate::format::{Format, colour};
 use crate::parse::filter;
 use crate::suggest;
 
@@ -38,7 +38,8 @@ pub static SPEC: CommandSpec = CommandSpec {
     trailing: false,
 };
 
-const KEYS: [&str; 6] = ["reference", "dangling", "label", "before", "since", "until"];
+/// What images are filtered by.
+pub const KEYS: [&str; 6] = ["reference", "dangling", "label", "before", "since", "until"];
 
 fn filter(key: &str, value: &str) -> Result<ImageFilter, BadValue> {
     Ok(match key {
@@ -79,7 +80,8 @@ pub fn work(parsed: &Parsed) -> Result<u8, Failure> {
     let listed = backend::images(by_label)?;
     let default = if how.digests { images::DIGESTS_DEFAULT } else { images::DEFAULT };
     let format = Format::parse(parsed.one("format").unwrap_or_default(), default);
-    print(&images::text(&listed, &filters, &format, &how, SystemTime::now())?)?;
+    let text = images::text(&listed, &filters, &format, &how, SystemTime::now())?;
+    print(&colour::with_titles(text, &format.or_quiet(how.quiet, "")))?;
     Ok(0)
 }
 

@@ -8,7 +8,7 @@ use super::print;
 use crate::backend;
 use crate::failure::{BadValue, Failure};
 use crate::flags::{CommandSpec, Flag, Parsed, parse_bool};
-use crate::format::{Format, ps};
+use crate::format::{Format, colour, ps};
 use crate::parse::{filter, number};
 use crate::{failure::report, suggest};
 
@@ -39,12 +39,15 @@ pub static SPEC: CommandSpec = CommandSpec {
     trailing: false,
 };
 
-const STATES: [&str; 7] = ["created", "running", "paused", "restarting", "exited", "removing", "dead"];
-const KEYS: [&str; 14] = [
+/// Docker's words for states.
+pub const STATES: [&str; 7] = ["created", "running", "paused", "restarting", "exited", "removing", "dead"];
+/// What containers are filtered by.
+pub const KEYS: [&str; 14] = [
     "id", "name", "label", "status", "exited", "ancestor", "volume", "before", "since", "network", "publish",
     "expose", "health", "is-task",
 ];
-const HEALTHS: [&str; 4] = ["none", "starting", "healthy", "unhealthy"];
+/// What health checks say.
+pub const HEALTHS: [&str; 4] = ["none", "starting", "healthy", "unhealthy"];
 
 /// `80`, `80/udp`, `8000-8010/tcp`.
 fn ports(key: &str, value: &str) -> Result<PsFilter, BadValue> {
@@ -123,7 +126,14 @@ pub fn work(parsed: &Parsed) -> Result<u8, Failure> {
     }
     let default = if request.sizes { ps::WITH_SIZES } else { ps::DEFAULT };
     let format = Format::parse(given.filter(|_| !quiet).unwrap_or_default(), default);
-    print(&ps::text(&rows, &format, quiet, full, SystemTime::now())?)?;
+    // In a table of the user's own, columns are compared and cut: they stay as they are.
+    let is_default = matches!(&format, Format::Table(columns) if columns == default);
+    let text = match is_default && !quiet && colour::of_results() {
+        true => ps::coloured(&rows, &format, full, SystemTime::now())?,
+        false => ps::text(&rows, &format, quiet, full, SystemTime::now())?,
+    };
+    let format = format.or_quiet(quiet, "");
+    print(&colour::with_titles(text, &format))?;
     Ok(0)
 }
 

@@ -7,7 +7,7 @@ use super::{image_prune, print};
 use crate::backend;
 use crate::failure::Failure;
 use crate::flags::{CommandSpec, Flag, Parsed};
-use crate::format::{Format, size, usage};
+use crate::format::{Format, colour, size, usage};
 use crate::parse::filter;
 
 /// Flags and arguments of `df`.
@@ -79,7 +79,10 @@ pub fn df(parsed: &Parsed) -> Result<u8, Failure> {
     let measured = backend::usage()?;
     let text = match parsed.switch("verbose") {
         true => usage::verbose(&measured, given, SystemTime::now())?,
-        false => usage::text(&measured, &Format::parse(given, usage::DEFAULT))?,
+        false => {
+            let format = Format::parse(given, usage::DEFAULT);
+            colour::with_titles(usage::text(&measured, &format)?, &format)
+        }
     };
     print(&text)?;
     Ok(0)

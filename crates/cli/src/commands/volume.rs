@@ -5,7 +5,7 @@ use engine::request::{VolumeCreateRequest, VolumeFilter, VolumePruneRequest};
 use super::{inspect, print, print_outcomes, system};
 use crate::failure::{BadValue, Failure};
 use crate::flags::{CommandSpec, Flag, Parsed, parse_bool};
-use crate::format::{Format, volumes};
+use crate::format::{Format, colour, volumes};
 use crate::parse::{env, filter};
 use crate::{backend, suggest, unsupported};
 
@@ -84,8 +84,10 @@ pub static PRUNE: CommandSpec = CommandSpec {
     trailing: false,
 };
 
-const LIST_KEYS: [&str; 4] = ["dangling", "driver", "label", "name"];
-const PRUNE_KEYS: [&str; 3] = ["label", "label!", "all"];
+/// What volumes are filtered by.
+pub const LIST_KEYS: [&str; 4] = ["dangling", "driver", "label", "name"];
+/// The same for a `prune`.
+pub const PRUNE_KEYS: [&str; 3] = ["label", "label!", "all"];
 
 /// Makes a volume and prints its name.
 pub fn create(parsed: &Parsed) -> Result<u8, Failure> {
@@ -130,7 +132,9 @@ fn unknown<const N: usize>(key: &str, keys: [&'static str; N]) -> BadValue {
 pub fn list(parsed: &Parsed) -> Result<u8, Failure> {
     let listed = backend::volumes(&filter::each(parsed, list_filter)?)?;
     let format = Format::parse(parsed.one("format").unwrap_or_default(), volumes::DEFAULT);
-    print(&volumes::text(&listed, &format, parsed.switch("quiet"))?)?;
+    let quiet = parsed.switch("quiet");
+    let text = volumes::text(&listed, &format, quiet)?;
+    print(&colour::with_titles(text, &format.or_quiet(quiet, "")))?;
     Ok(0)
 }
 

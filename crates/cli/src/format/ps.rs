@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use engine::system::Sizes;
 use serde_json::{Value as Json, json};
 
+use super::colour::Colour;
 use super::template::{self, Format};
 use super::{size, table, time};
 use crate::failure::Failure;
@@ -146,6 +147,30 @@ pub fn fields(row: &PsRow, full: bool, now: SystemTime) -> Json {
         "Networks": row.networks.join(","),
         "Size": row.sizes.map_or("0B".to_owned(), size_words),
     })
+}
+
+/// What the colour of a state is.
+fn colour(state: PsState, health: &str) -> Colour {
+    match state {
+        PsState::Running(_) if health == "unhealthy" => Colour::Bad,
+        PsState::Running(_) if health == "starting" => Colour::Watch,
+        PsState::Running(_) => Colour::Good,
+        PsState::Paused(_) | PsState::Restarting(..) | PsState::Removing => Colour::Watch,
+        PsState::Created | PsState::Exited(Some(0), _) => Colour::Past,
+        PsState::Exited(..) | PsState::Dead => Colour::Bad,
+    }
+}
+
+/// The list as docker's default table, with the states in colour.
+pub fn coloured(rows: &[PsRow], format: &Format, full: bool, now: SystemTime) -> Result<String, Failure> {
+    let rows = rows.iter().map(|row| {
+        let mut fields = fields(row, full, now);
+        if let Some(status) = fields["Status"].as_str() {
+            fields["Status"] = colour(row.state, row.health).paint(status).into();
+        }
+        fields
+    });
+    template::rows(format, &HEADER, rows)
 }
 
 /// The list as text. `full` shows ids and commands whole; `quiet` shows ids only.

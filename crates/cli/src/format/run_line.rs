@@ -49,6 +49,8 @@ pub fn flags(request: &RunRequest) -> Vec<String> {
         domainname,
         init,
         read_only,
+        // Only `debug` makes links, and no flag does.
+        root_links: _,
         mounts,
         volumes_from,
         security,

@@ -1,5 +1,7 @@
 //! Aligned columns, as docker's tabwriter makes them: at least ten wide, three spaces apart.
 
+use super::colour::shown_chars;
+
 /// Least width of a column with its gap.
 const COLUMN_CHARS_MIN: usize = 10;
 /// Spaces between columns.
@@ -15,7 +17,7 @@ pub fn align_wide(lines: &[String], least: usize) -> String {
     let rows: Vec<Vec<&str>> = lines.iter().map(|line| line.split('\t').collect()).collect();
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
-        let cells = rows.iter().filter(|row| column + 1 < row.len()).map(|row| row[column].chars().count());
+        let cells = rows.iter().filter(|row| column + 1 < row.len()).map(|row| shown_chars(row[column]));
         cells.max().map_or(0, |most| (most + GAP_CHARS).max(least))
     };
     let widths: Vec<usize> = (0..columns).map(width).collect();
@@ -24,7 +26,7 @@ pub fn align_wide(lines: &[String], least: usize) -> String {
         for (column, cell) in row.iter().enumerate() {
             text += cell;
             if column + 1 < row.len() {
-                text.extend(std::iter::repeat_n(' ', widths[column] - cell.chars().count()));
+                text.extend(std::iter::repeat_n(' ', widths[column] - shown_chars(cell)));
             }
         }
         text.push('\n');

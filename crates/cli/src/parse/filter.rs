@@ -66,7 +66,8 @@ enum Change {
     Dangling(bool),
 }
 
-const PRUNE_KEYS: [&str; 4] = ["until", "label", "label!", "dangling"];
+/// What a `prune` can be limited by.
+pub const PRUNE_KEYS: [&str; 4] = ["until", "label", "label!", "dangling"];
 
 fn change(key: &str, value: &str, knows_dangling: bool) -> Result<Change, BadValue> {
     let (name, of_label) = label(value);

@@ -37,7 +37,7 @@ const KEYS: [&str; 22] = [
 ];
 
 /// The types, for a did-you-mean.
-const TYPES: [&str; 4] = ["bind", "volume", "tmpfs", "image"];
+pub const TYPES: [&str; 4] = ["bind", "volume", "tmpfs", "image"];
 
 #[derive(Default)]
 struct Keys<'a> {

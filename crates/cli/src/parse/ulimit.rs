@@ -6,7 +6,7 @@ use crate::failure::BadValue;
 use crate::suggest;
 
 /// Names of limits. Source: setrlimit(2), docker/go-units ulimit.go.
-const NAMES: [&str; 16] = [
+pub const NAMES: [&str; 16] = [
     "as",
     "core",
     "cpu",

@@ -219,6 +219,44 @@ impl Reader {
     }
 }
 
+/// How many events there are that can be read, and how many whole lines that can't.
+pub fn check(home: &Home) -> Result<(usize, usize), Error> {
+    let log = Log::of(home);
+    let older = log.older().into_iter().map(|number| log.older_path(number));
+    let (mut events, mut torn) = (0, 0);
+    for path in older.chain([log.path()]) {
+        let failed = |errno| Error::system("read", path.display(), errno);
+        let file = match open_for_reading(&path) {
+            Ok(file) => file,
+            // Put by meanwhile, or there was nothing to tell yet.
+            Err(Errno::NOENT) => continue,
+            Err(errno) => return Err(failed(errno)),
+        };
+        let len = fstat(&file).map_err(failed)?.st_size as u64;
+        let whole = whole_bytes(&file, len).map_err(failed)?;
+        let (mut offset, mut begun) = (0, Vec::new());
+        while offset < whole {
+            let count = READ_BYTES.min((whole - offset) as usize);
+            let bytes = read_at(&file, offset, count).map_err(failed)?;
+            if bytes.is_empty() {
+                break;
+            }
+            offset += bytes.len() as u64;
+            begun.extend(bytes);
+            let end = begun.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+            for line in
+                begun.drain(..end).as_slice().split(|byte| *byte == b'\n').filter(|line| !line.is_empty())
+            {
+                match serde_json::from_slice::<Event>(line) {
+                    Ok(_) => events += 1,
+                    Err(_) => torn += 1,
+                }
+            }
+        }
+    }
+    Ok((events, torn))
+}
+
 fn nanos(at: SystemTime) -> i64 {
     i64::try_from(at.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos()).unwrap_or(i64::MAX)
 }

@@ -66,7 +66,11 @@ pub(super) fn start(
     if cell.removal_requested() || cell.stop_requested() {
         let rm = cell.removal_requested();
         if !rm && let Some(ended) = cell.ended() {
-            let _ = cell::write_ended(home, &config.id, &Ended { stopped: true, next: None, ..ended });
+            let _ = cell::write_ended(
+                home,
+                &config.id,
+                &Ended { stopped: cell.stopped_by_user(), next: None, ..ended },
+            );
         }
         teardown::ended(home, config, cell, None, rm);
         process::exit(0);

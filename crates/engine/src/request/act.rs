@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use super::EnvChange;
+use super::{EnvChange, Source};
 
 /// `berth exec`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +30,31 @@ pub struct ExecRequest {
     /// Working directory; else the container's.
     pub workdir: Option<String>,
     /// Whether the process has all capabilities.
+    pub privileged: bool,
+}
+
+/// `berth debug`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DebugRequest {
+    /// The container that is looked at.
+    pub container: String,
+    /// Program and arguments; a shell if it's empty.
+    pub command: Vec<String>,
+    /// Where the tools are; this host's own files if nothing is named.
+    pub source: Option<Source>,
+    /// Whether stdin stays open.
+    pub interactive: bool,
+    /// Whether the tools have a terminal.
+    pub tty: bool,
+    /// Bytes that leave the terminal; empty means none do.
+    pub detach_keys: Vec<u8>,
+    /// Changes to the tools' environment.
+    pub env: Vec<EnvChange>,
+    /// `user[:group]`; else the container's root.
+    pub user: Option<String>,
+    /// Working directory among the tools.
+    pub workdir: Option<String>,
+    /// Whether the tools have all capabilities in the container's user namespace.
     pub privileged: bool,
 }
 

@@ -188,6 +188,10 @@ pub struct RunRequest {
     pub init: bool,
     /// Whether the root file system is mounted read-only.
     pub read_only: bool,
+    /// Symbolic links at the top of its root that are there when it starts: names, and where they lead. Only a root that is
+    /// copied on write gets them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub root_links: Vec<(String, String)>,
     /// Mounts, in the order given; targets are distinct.
     pub mounts: Vec<MountRequest>,
     /// Containers whose binds and volumes it gets as well, at the same targets unless those are taken.
@@ -279,6 +283,7 @@ impl RunRequest {
             domainname: None,
             init: false,
             read_only: false,
+            root_links: Vec::new(),
             mounts: Vec::new(),
             volumes_from: Vec::new(),
             security: Security::default(),
