@@ -545,7 +545,7 @@ fn to_json<T: Serialize>(value: &T) -> Vec<u8> {
 /// Nanoseconds since the epoch.
 pub fn now_ns() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX).saturating_add(fault::clock_skew_ns())
 }
 
 /// Whether the process behind a pidfd has ended.

@@ -283,6 +283,16 @@ pub(crate) fn destroyed_unseen(home: &Home, id: &str) {
     });
 }
 
+/// Whether anything was told of a container's life.
+pub(crate) fn are_told_of(home: &Home, id: &str) -> bool {
+    let mut told = false;
+    Log::of(home).append_after(id, &LIFE, 0, |last| {
+        told = last.is_some();
+        Vec::new()
+    });
+    told
+}
+
 fn destroyed_after(home: &Home, id: &str, since_ns: i64, event: impl FnOnce(&Event) -> Event) {
     Log::of(home).append_after(id, &LIFE, since_ns, |last| match last {
         Some(last) if last.action != "destroy" => vec![event(last)],

@@ -4,6 +4,7 @@
 use crate::cell::{self, Cell, CellLock, Ended, Intent, now_ns};
 use crate::claims::Claims;
 use crate::health::{Check, Health};
+use crate::images::look_at_store;
 use crate::keeper::{self, Streams, Task};
 use crate::request::RestartPolicy;
 use crate::{Config, Error, Home, events, log, pause, rename, root, teardown, update};
@@ -110,10 +111,9 @@ pub fn present(home: &Home) -> Vec<Container> {
 /// All containers, those that have ended too, the newest first.
 pub fn all(home: &Home) -> Result<Vec<Container>, Error> {
     let mut containers = present(home);
-    let records = match store::Store::open_read_only(&home.root) {
-        Ok(store) => store.containers()?,
-        Err(store::Error::NoStore { .. }) => Vec::new(),
-        Err(error) => return Err(error.into()),
+    let records = match look_at_store(home)? {
+        Some(store) => store.containers()?,
+        None => Vec::new(),
     };
     for record in records {
         if containers.iter().any(|c| c.config.id == record.id.as_str()) {
@@ -126,7 +126,7 @@ pub fn all(home: &Home) -> Result<Vec<Container>, Error> {
 }
 
 fn recorded(home: &Home, id: &str) -> Option<Container> {
-    let store = store::Store::open_read_only(&home.root).ok()?;
+    let store = look_at_store(home).ok()??;
     let record = store.container(&types::id::ContainerId::parse(id)?).ok()??;
     from_record(home, &record)
 }
@@ -255,25 +255,27 @@ pub(crate) fn reap_claimed(home: &Home, claims: &Claims<'_>, name: &str) {
         && !Cell::of(home, &id).path.is_dir()
         && !is_recorded(home, &id, Some(name))
     {
+        // By whoever was killed when its files were gone.
+        events::destroyed_unseen(home, &id);
         claims.release_name(name, &id);
     }
 }
 
 /// Whether the store has a record of a container, by this name if one is given, or can't tell.
-fn is_recorded(home: &Home, id: &str, name: Option<&str>) -> bool {
-    match store::Store::open_read_only(&home.root) {
-        Ok(store) => types::id::ContainerId::parse(id).is_none_or(|id| match store.container(&id) {
+pub(crate) fn is_recorded(home: &Home, id: &str, name: Option<&str>) -> bool {
+    match look_at_store(home) {
+        Ok(Some(store)) => types::id::ContainerId::parse(id).is_none_or(|id| match store.container(&id) {
             Ok(record) => record.is_some_and(|record| name.is_none_or(|name| record.name == name)),
             Err(_) => true,
         }),
-        Err(store::Error::NoStore { .. }) => false,
+        Ok(None) => false,
         Err(_) => true,
     }
 }
 
 /// Finishes the removal of the container `name` that was cut short when its record was gone, its files weren't, and its
-/// keeper had looked for such a wish before it was there; whether there was one. A container that is being made has no
-/// files before it has a directory of this boot.
+/// keeper had looked for such a wish before it was there; or when only its name was left. Whether there was one. A
+/// container that is being made has no files, and nothing is told of it, before it has a directory of this boot.
 pub fn finish_removal(home: &Home, name: &str) -> bool {
     if !types::id::is_name(name) || !Claims::exist(home) {
         return false;
@@ -281,12 +283,16 @@ pub fn finish_removal(home: &Home, name: &str) -> bool {
     let claims = Claims::of(home);
     let Some(id) = claims.id_of_name(name) else { return false };
     let cell = Cell::of(home, &id);
-    if !home.state_dir(&id).is_dir() || cell.path.exists() || is_recorded(home, &id, None) {
+    if cell.path.exists() || is_recorded(home, &id, None) {
         return false;
     }
-    let _ = root::remove(home, &cell);
-    claims.release_name(name, &id);
+    if home.state_dir(&id).is_dir() {
+        let _ = root::remove(home, &cell);
+    } else if !events::are_told_of(home, &id) {
+        return false;
+    }
     events::destroyed_unseen(home, &id);
+    claims.release_name(name, &id);
     true
 }
 

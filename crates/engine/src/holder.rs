@@ -13,7 +13,7 @@ use crate::cell::{self, Cell, CellLock, Ended, ProcessName, Restarts, Running, n
 use crate::config::RootSource;
 use crate::keeper::{self, Streams, Task};
 use crate::wire::{self, FromClient, InitEnded, ToClient};
-use crate::{Config, Error, Home, events, inherited, log, root, shm, teardown, volumes};
+use crate::{Config, Error, Home, events, find, inherited, log, root, shm, teardown, volumes};
 use linux::fault::{self, Role};
 use linux::process::{self, Exit, Fork};
 use runtime::cgroup::{self, Cgroup, Hierarchy};
@@ -93,6 +93,10 @@ impl Setup {
     /// After a start that failed: a new container goes, one that was there before keeps why it didn't start.
     fn undo(&self, error: &Error) {
         if !self.again {
+            if self.await_record {
+                // By a creator that may have been killed right after.
+                find::forget_record(&self.home, &self.config.id);
+            }
             return teardown::failed_start(&self.home, &self.config, &self.cell);
         }
         let now = now_ns();

@@ -15,10 +15,9 @@ pub fn info(home: &Home) -> Result<Json, Error> {
     let running = containers.iter().filter(is_running).count();
     let is_paused = |c: &&find::Container| matches!(&c.state, State::Running(running) if crate::pause::is_paused(running));
     let paused = containers.iter().filter(is_paused).count();
-    let images = match store::Store::open_read_only(&home.root) {
-        Ok(store) => store.images()?.len(),
-        Err(store::Error::NoStore { .. }) => 0,
-        Err(error) => return Err(error.into()),
+    let images = match crate::images::look_at_store(home)? {
+        Some(store) => store.images()?.len(),
+        None => 0,
     };
     let uname = rustix::system::uname();
     let hierarchy = Hierarchy::detect().map_err(|error| Error::Runtime(error.into()));

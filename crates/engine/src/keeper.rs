@@ -15,7 +15,7 @@ pub use sources::{Staging, Streams};
 use crate::cell::{self, Cell, CellLock, Ended, Running, now_ns};
 use crate::log::{self, Plan, Recorder};
 use crate::wire::InitEnded;
-use crate::{Config, Home, events, find, last_use, teardown, volumes};
+use crate::{Config, Home, events, last_use, teardown, volumes};
 use checks::Checks;
 use linux::fault::{self, Role};
 use linux::{Errno, process};
@@ -383,9 +383,7 @@ impl<'a> Keeper<'a> {
             health,
         };
         if rm {
-            if task.config.rm() && task.config.made_first {
-                find::forget_record(&task.home, &task.config.id);
-            }
+            again::forget_row(&task.home, &task.cell, &task.config);
             crate::claims::Claims::open(&task.home)
                 .map(|claims| claims.release_name(&task.cell.name_now(&task.config), &task.config.id))
                 .unwrap_or_default();

@@ -187,11 +187,13 @@ impl Doomed {
         fault::point("keeper gone");
         root::remove(home, &self.cell)?;
         fault::point("files removed");
+        // While the name's link still leads whoever finishes this to the container.
+        events::destroyed(home, &self.container.config);
+        fault::point("removal told");
         if Claims::exist(home) {
             Claims::of(home).release_name(&self.container.config.name, &self.container.config.id);
             fault::point("name released");
         }
-        events::destroyed(home, &self.container.config);
         if matches!(self.doom, Doom::Ended { .. }) {
             self.cell.remove();
         }

@@ -3,6 +3,8 @@
 //! `BERTH_FAULT=holder:7` kills the holder at the seventh point that it comes to. With `BERTH_FAULT_LIST=FILE` each
 //! process appends a line for each point: `holder:7 config written`. Numbers are counted for each role by itself, and
 //! the same command comes to the same points in the same order.
+//!
+//! `BERTH_CLOCK=FILE` moves the clock by as many seconds as the file says, at any time.
 
 /// What part a process plays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,8 +33,14 @@ pub fn play(_role: Role) {}
 #[cfg(not(debug_assertions))]
 pub fn point(_done: &str) {}
 
+/// How far the clock is to be wrong, in nanoseconds.
+#[cfg(not(debug_assertions))]
+pub fn clock_skew_ns() -> i64 {
+    0
+}
+
 #[cfg(debug_assertions)]
-pub use armed::{play, point};
+pub use armed::{clock_skew_ns, play, point};
 
 #[cfg(debug_assertions)]
 mod armed {
@@ -52,6 +60,13 @@ mod armed {
         }
         ROLE.store(role as u8, Relaxed);
         PASSED.store(0, Relaxed);
+    }
+
+    /// How far the clock is to be wrong, in nanoseconds.
+    pub fn clock_skew_ns() -> i64 {
+        let text = std::env::var_os("BERTH_CLOCK").and_then(|file| std::fs::read_to_string(file).ok());
+        let seconds: i64 = text.and_then(|text| text.trim().parse().ok()).unwrap_or(0);
+        seconds.saturating_mul(1_000_000_000)
     }
 
     /// A point between two steps, the first of which is `done`.

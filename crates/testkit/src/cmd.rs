@@ -328,6 +328,14 @@ pub fn signal_pid(pid: u32, signal: i32) {
     rustix::process::kill_process(pid, signal).unwrap_or_else(|e| panic!("kill {pid:?}: {e}"));
 }
 
+/// Kills process `pid` if it's still the one that `is_meant` says it is, once no other can get its number; whether it was
+/// sent the signal.
+pub fn kill_if(pid: u32, is_meant: impl FnOnce() -> bool) -> bool {
+    let Some(pid) = Pid::from_raw(pid as i32) else { return false };
+    let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) else { return false };
+    is_meant() && rustix::process::pidfd_send_signal(&pidfd, rustix::process::Signal::KILL).is_ok()
+}
+
 /// A shell's number for how a process ended.
 pub(crate) fn code(status: ExitStatus) -> i32 {
     status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
@@ -348,6 +356,11 @@ pub struct Output {
 }
 
 impl Output {
+    /// The command as one would type it.
+    pub fn line(&self) -> &str {
+        &self.line
+    }
+
     /// Fails the test, showing everything.
     #[track_caller]
     pub fn fail(&self, why: &str) -> ! {

@@ -9,6 +9,7 @@ mod again;
 mod attach;
 mod events;
 mod exec;
+mod faults;
 mod health;
 mod logs;
 mod mounts;

@@ -65,6 +65,9 @@ pub(super) fn start(
     fault::point("earlier holder dismissed");
     if cell.removal_requested() || cell.stop_requested() {
         let rm = cell.removal_requested();
+        if rm {
+            forget_row(home, cell, config);
+        }
         if !rm && let Some(ended) = cell.ended() {
             let _ = cell::write_ended(
                 home,
@@ -177,11 +180,22 @@ pub fn take_over(home: &Home, cell: &Cell, config: Config, running: &Running, lo
     }
     crate::log::recorder::settle(home, &config);
     let _ = cell.write("exit.json", &Ended { next: Some(next), ..ended.clone() });
+    // While it's still written down which run this was the end of.
+    events::ended_unseen(home, cell, &config);
     let _ = cell::write_ended(home, &config.id, &ended);
     volumes::container_ended(home, &config);
     release_ids(home, &config);
     cell.clear_run();
     adopt(home, cell, config, lock);
+}
+
+/// Of a container that goes: its row, if it has one. Whoever wished that it goes removes the row himself, unless he was
+/// killed right after the wish.
+pub(super) fn forget_row(home: &Home, cell: &Cell, config: &Config) {
+    let has_row = config.rm() && config.made_first;
+    if has_row || cell.removal_requested() && find::is_recorded(home, &config.id, None) {
+        find::forget_record(home, &config.id);
+    }
 }
 
 /// Gives back the ids of a container that will get others with its next start.

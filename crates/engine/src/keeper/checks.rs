@@ -87,6 +87,8 @@ impl<'a> Checks<'a> {
             }
         }
         self.wait();
+        // Until the next one, which may be long: 2 MB of code that only probes need.
+        process::release_program();
     }
 
     /// Does what was asked for with a container that doesn't work any more.
