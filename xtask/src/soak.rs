@@ -9,13 +9,19 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 pub const HELP: &str = "
-usage: cargo xtask soak [images] [--rounds N] [--seed S] [--berth FILE] [--only PART,PART]
+usage: cargo xtask soak [images|storm] [--rounds N] [--seconds N] [--seed S] [--berth FILE] [--only PART,PART]
 
 N rounds (200), each of which starts a container and one more command on it
 (run -d, run, exec, stop, rm), kills one of berth's processes (client, holder,
 keeper, at random) at a random moment, and then asks: do `ps` and `inspect`
 answer, does `rm -f` remove it, and is nothing left? Prints the seed first; the
 same seed makes the same choices, though the kernel's timing differs.
+
+`soak storm` starts, uses, stops, restarts and removes 50 containers by 8
+workers for N seconds (600), kills clients, holders, keepers, `logs -f` and
+`exec` meanwhile, and then asks: is every state true, has every start one end
+among the events, are all lines in the logs, is nothing left? It's the test
+`alone_a_storm…` of crates/cli/tests/storm, which nothing else runs yet.
 
 `soak images` has parts:
   kills   N rounds (100) of pull, load, rmi and image prune, killed at a random
@@ -39,11 +45,19 @@ const COMMAND_MAX: Duration = Duration::from_secs(20);
 /// How long teardown may go on behind the last command.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long a storm goes on.
+const STORM_SECONDS: u32 = 600;
+
 pub fn main(args: &[String]) -> Result {
     if let Some((name, rest)) = args.split_first()
         && name == "images"
     {
         return images::main(&Options::parse(100, rest)?);
+    }
+    if let Some((name, rest)) = args.split_first()
+        && name == "storm"
+    {
+        return storm(&Options::parse(0, rest)?);
     }
     let options = Options::parse(200, args)?;
     let berth = options.berth(Profile::Dev)?;
@@ -71,8 +85,36 @@ pub fn main(args: &[String]) -> Result {
     }
 }
 
+/// The test of the same name, for longer.
+fn storm(options: &Options) -> Result {
+    setup::all()?;
+    println!("seed {}", options.seed);
+    let mut test = cmd::cargo()
+        .args([
+            "test",
+            "--quiet",
+            "--package",
+            "cli",
+            "--target",
+            cmd::MUSL,
+            "--test",
+            "storm",
+            "--",
+            "--nocapture",
+            "--include-ignored",
+        ])
+        .env("BERTH_STORM_SECONDS", options.seconds.to_string())
+        .env("BERTH_STORM_SEED", options.seed.to_string());
+    if let Some(berth) = &options.berth {
+        let berth = std::fs::canonicalize(berth).map_err(|e| format!("cannot find {berth}: {e}"))?;
+        test = test.env("BERTH_BIN", berth);
+    }
+    test.run()
+}
+
 struct Options {
     rounds: u32,
+    seconds: u32,
     seed: u64,
     berth: Option<String>,
     only: Vec<String>,
@@ -82,13 +124,14 @@ impl Options {
     fn parse(rounds: u32, args: &[String]) -> Result<Self> {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         let seed = now.map_or(1, |now| now.as_nanos() as u64);
-        let mut options = Self { rounds, seed, berth: None, only: Vec::new() };
+        let mut options = Self { rounds, seconds: STORM_SECONDS, seed, berth: None, only: Vec::new() };
         let mut args = args.iter();
         while let Some(arg) = args.next() {
             let value = args.next().ok_or_else(|| format!("{arg} needs a value"))?;
             let odd = |_| format!("{arg} needs a number, not {value}");
             match arg.as_str() {
                 "--rounds" => options.rounds = value.parse().map_err(odd)?,
+                "--seconds" => options.seconds = value.parse().map_err(odd)?,
                 "--seed" => options.seed = value.parse().map_err(odd)?,
                 "--berth" => options.berth = Some(value.clone()),
                 "--only" => options.only = value.split(',').map(str::to_owned).collect(),
