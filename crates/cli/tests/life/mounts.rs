@@ -132,6 +132,27 @@ fn what_cannot_be_mounted_changes_nothing() {
 }
 
 #[test]
+fn what_was_taken_away_comes_back_if_the_rest_is_refused() {
+    if testkit::facts::v1_controller("cpuset").is_none() {
+        testkit::skip!("no cpuset controller of version 1")
+    }
+    let host = Host::new();
+    let dir = source(&host, "hello");
+    let volumes = ["-v", "kept:/kept", "-v", "/own", "-v", &format!("{}:/in", dir.display())];
+    let run = ["run", "-d", "--name", "web"].iter().chain(&volumes).chain(&["@host", "sleep", "1000"]);
+    host.berth(run).run().ok();
+    exec(&host, "echo x > /kept/file; echo y > /own/file").ok();
+    update(&host, &["--mount-rm=/kept", "--mount-rm=/own", "--mount-rm=/in", "--cpuset-mems", "63"])
+        .code(1)
+        .stdout_is("");
+    exec(&host, "cat /kept/file /own/file /in/said").ok().stdout_is("x\ny\nhello");
+    host.berth(["restart", "-t", "0", "web"]).run().ok();
+    exec(&host, "cat /kept/file /own/file /in/said").ok().stdout_is("x\ny\nhello");
+    host.berth(["rm", "-f", "-v", "web"]).run().ok();
+    host.berth(["volume", "rm", "kept"]).run().ok();
+}
+
+#[test]
 fn one_that_does_not_run_gets_them_with_its_next_start() {
     let host = Host::new();
     let dir = source(&host, "hello");

@@ -14,8 +14,9 @@ use std::path::{Path, PathBuf};
 use store::VolumePin;
 
 /// What is changed of a container's mounts.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Changed<'a> {
+    home: &'a Home,
     /// What is new: as the container has it, and its volume if it's one.
     added: Vec<(MountRequest, Attached<'a>)>,
     /// What goes.
@@ -33,7 +34,7 @@ pub(super) fn plan<'a>(
     running: bool,
 ) -> Result<Changed<'a>, Error> {
     let refused = |flag: &str, why: String| Err(Error::invalid(flag, why));
-    let mut changed = Changed::default();
+    let mut changed = Changed { home, added: Vec::new(), removed: Vec::new() };
     for target in &request.mount_rm {
         let Some(at) = new.mounts.iter().position(|mount| mount.target == *target) else {
             return refused(
@@ -72,15 +73,15 @@ impl Changed<'_> {
     pub(super) fn apply(&self, config: &Config, running: &Running) -> Result<Vec<String>, Error> {
         let mut warnings = Vec::new();
         let Some(entered) = Entered::of(config, running)? else { return Ok(warnings) };
-        for mount in &self.removed {
-            entered.detach(config, &mount.target)?;
+        for (n, mount) in self.removed.iter().enumerate() {
+            entered.detach(config, &mount.target).inspect_err(|_| self.take_back(config, &entered, n, 0))?;
             fault::point("mount removed");
         }
         for (n, (mount, attached)) in self.added.iter().enumerate() {
             match entered.attach(config, mount, &attached.sources) {
                 Ok(more) => warnings.extend(more),
                 Err(error) => {
-                    self.take_back(config, &entered, n);
+                    self.take_back(config, &entered, self.removed.len(), n);
                     return Err(error);
                 }
             }
@@ -89,20 +90,28 @@ impl Changed<'_> {
         Ok(warnings)
     }
 
-    fn take_back(&self, config: &Config, entered: &Entered, count: usize) {
-        for (mount, _) in self.added.iter().take(count).rev() {
+    fn take_back(&self, config: &Config, entered: &Entered, removed: usize, added: usize) {
+        for (mount, _) in self.added.iter().take(added).rev() {
             let _ = entered.detach(config, &mount.target);
         }
-        // The sources of what was taken away are found anew.
-        for mount in &self.removed {
-            let _ = entered.attach(config, mount, &BTreeMap::new());
+        for mount in self.removed.iter().take(removed) {
+            let mut again = mount.clone();
+            if let MountKind::Volume(volume) = &mut again.kind {
+                // It had its first content.
+                volume.nocopy = true;
+            }
+            if let Ok(attached) = attach::attach_one(self.home, config, &again) {
+                let _ = entered.attach(config, mount, &attached.sources);
+                // It's the container's, and stays.
+                drop(attached.keep());
+            }
         }
     }
 
     /// Undoes it all.
     pub(super) fn undo(&self, config: &Config, running: &Running) {
         if let Ok(Some(entered)) = Entered::of(config, running) {
-            self.take_back(config, &entered, self.added.len());
+            self.take_back(config, &entered, self.removed.len(), self.added.len());
         }
     }
 
