@@ -338,8 +338,9 @@ pub fn reap(home: &Home, cell: &Cell) {
                 "nobody saw it end: its holder and its keeper were killed",
             )
         });
-        if cell::read_ended(home, &cell.id).is_none() {
-            let _ = cell::write_ended(home, &cell.id, &ended);
+        if cell::read_ended(home, &cell.id).is_none() && cell::write_ended(home, &cell.id, &ended).is_err() {
+            // The next command tries again.
+            return;
         }
     } else if config.recorded() {
         forget_record(home, &cell.id);

@@ -74,6 +74,9 @@ const JOURNAL_LAG_BYTES_MAX: u64 = 4 << 20;
 /// kernel, and every exit and fork waits with it, so it's kept away from containers that end at once.
 const SETTLE_AFTER: Duration = Duration::from_millis(200);
 
+/// How long whoever is the first process's parent may take to reap it, where the holder was killed.
+const REAP_PATIENCE: Duration = Duration::from_secs(5);
+
 /// What an epoll event is about.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Token {
@@ -130,6 +133,8 @@ struct Keeper<'a> {
     throttled: bool,
     settle_at: Option<Instant>,
     checks: Option<Checks<'a>>,
+    /// How long it's waited until somebody has reaped the first process, which has ended.
+    reaped_by: Option<Instant>,
 }
 
 impl<'a> Keeper<'a> {
@@ -151,6 +156,7 @@ impl<'a> Keeper<'a> {
             throttled: false,
             settle_at: (task.generation == 0).then(|| Instant::now() + SETTLE_AFTER),
             checks: Checks::of(task),
+            reaped_by: None,
         };
         if task.generation > 0 {
             let log = &mut keeper.log;
@@ -186,17 +192,30 @@ impl<'a> Keeper<'a> {
     }
 
     /// Without a holder, who is the first process's parent, only its reaping by whoever is now can tell the status: that
-    /// shows as a hang-up of the pidfd.
+    /// shows as a hang-up of the pidfd. That may take that one a while, and isn't waited for without end.
     fn watch_init(&self) -> Result<(), Errno> {
         let data = epoll::EventData::new_u64(Token::Init as u64);
-        epoll::add(&self.epoll, &self.task.init_fd, data, epoll::EventFlags::HUP)
+        epoll::add(&self.epoll, &self.task.init_fd, data, epoll::EventFlags::IN | epoll::EventFlags::HUP)
+    }
+
+    /// The first process has ended, and may have been reaped.
+    fn hear_init(&mut self) {
+        if let Some(exit) = process::pidfd_exit(self.task.init_fd.as_fd()) {
+            self.end = Some(End::Code(exit.shell_code()));
+        } else if self.reaped_by.is_some() {
+            self.end = Some(End::Unknown);
+        } else {
+            self.reaped_by = Some(Instant::now() + REAP_PATIENCE);
+            let data = epoll::EventData::new_u64(Token::Init as u64);
+            let _ = epoll::modify(&self.epoll, &self.task.init_fd, data, epoll::EventFlags::HUP);
+        }
     }
 
     fn run(mut self) -> ! {
         let mut events = Vec::with_capacity(8);
         while self.end.is_none() {
             let check_at = self.checks.as_ref().and_then(Checks::due);
-            let at = [self.settle_at, check_at].into_iter().flatten().min();
+            let at = [self.settle_at, check_at, self.reaped_by].into_iter().flatten().min();
             let timeout = at.map(|at| at.saturating_duration_since(Instant::now()));
             let timeout = timeout.and_then(|t| Timespec::try_from(t).ok());
             events.clear();
@@ -211,6 +230,9 @@ impl<'a> Keeper<'a> {
                 process::release_program();
             }
             self.begin_check();
+            if self.reaped_by.is_some_and(|by| Instant::now() >= by) {
+                self.hear_init();
+            }
             let tokens: Vec<Token> = events.iter().filter_map(|event| Token::of(event.data.u64())).collect();
             for token in tokens {
                 self.handle(token);
@@ -234,10 +256,7 @@ impl<'a> Keeper<'a> {
             Token::Pipe => self.feed(),
             Token::Holder => self.hear_holder(),
             Token::Probe => self.checks.iter_mut().for_each(Checks::hear),
-            Token::Init => {
-                let exit = process::pidfd_exit(self.task.init_fd.as_fd());
-                self.end = Some(exit.map_or(End::Unknown, |exit| End::Code(exit.shell_code())));
-            }
+            Token::Init => self.hear_init(),
         }
     }
 
@@ -423,15 +442,20 @@ impl<'a> Keeper<'a> {
         fault::point("client told");
         drop(self.client.take());
         last_use::note(&task.home, &config);
-        if !rm {
-            let _ = cell::write_ended(&task.home, &task.config.id, &Ended { next: None, ..ended.clone() });
-        }
+        let record =
+            || cell::write_ended(&task.home, &task.config.id, &Ended { next: None, ..ended.clone() });
+        let is_recorded = rm || record().is_ok();
         fault::point("end recorded");
         if let Some(next) = ended.next {
             if let Ok(group) = group {
                 let _ = group.remove();
             }
             self.start_again(lock, next);
+        }
+        if !is_recorded {
+            // The disk is full, say. What is in its directory of this boot tells how it ended; the next command that
+            // touches the container tries again.
+            process::exit(0)
         }
         teardown::ended(&task.home, &config, &task.cell, group.ok(), rm);
         process::exit(0)
