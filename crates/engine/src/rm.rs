@@ -16,7 +16,7 @@ use crate::claims::Claims;
 use crate::find::{self, Container, State};
 use crate::request::RmRequest;
 use crate::stop::{Outcomes, SIGKILL, kill_hard, leave_restart, settle, told_kill};
-use crate::{Error, Home, cell, events, pause, root, system, volumes};
+use crate::{Error, Home, cell, events, log, pause, root, system, volumes};
 use linux::{Errno, fault};
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
@@ -50,7 +50,17 @@ pub fn rm(home: &Home, request: &RmRequest) -> Outcomes {
         outcomes.push((given.clone(), result));
     }
     fault::point("removal marked");
-    if let Err(error) = forget_rows(home, &doomed) {
+    let mut forgotten = forget_rows(home, &doomed);
+    if matches!(&forgotten, Err(Error::Store(error)) if error.is_disk_full()) {
+        // Who has no room left removes containers to get some: what they have written goes first.
+        let ended = doomed.iter().filter(|(_, one)| !matches!(one.doom, Doom::Running { .. }));
+        ended.for_each(|(_, one)| {
+            let log = log::dir(&home.state_dir(&one.container.config.id));
+            let _ = std::fs::remove_dir_all(log);
+        });
+        forgotten = forget_rows(home, &doomed);
+    }
+    if let Err(error) = forgotten {
         let error = std::rc::Rc::new(error);
         for (at, one) in doomed {
             one.spare();

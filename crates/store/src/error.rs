@@ -316,6 +316,12 @@ impl Error {
         }
     }
 
+    /// Whether the database found no room on its disk.
+    pub fn is_disk_full(&self) -> bool {
+        let full = Some(rusqlite::ErrorCode::DiskFull);
+        matches!(self, Error::Database { source, .. } if source.sqlite_error_code() == full)
+    }
+
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         let text = match self {
