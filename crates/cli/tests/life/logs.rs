@@ -163,9 +163,12 @@ fn a_local_log_is_as_long_as_asked() {
         assert!(first > 3000, "{first}");
         assert_eq!(lines.len() as u32, 6002 - first);
         let dir = PathBuf::from(inspect(&host, name, "{{.Berth.LogDir}}"));
-        let packed = std::fs::read_dir(&dir).unwrap().flatten();
-        let packed = packed.filter(|entry| entry.file_name().to_string_lossy().ends_with(".gz")).count();
-        assert_eq!(packed, usize::from(name == "packed"));
+        let packed = || {
+            let entries = std::fs::read_dir(&dir).unwrap().flatten();
+            entries.filter(|entry| entry.file_name().to_string_lossy().ends_with(".gz")).count()
+        };
+        // It's packed by a process that takes its time.
+        assert!(until(PATIENCE, || packed() == usize::from(name == "packed")), "{name}: {}", packed());
     }
     remove(&host, &["plain", "packed"]);
 }
