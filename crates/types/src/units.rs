@@ -1,57 +1,36 @@
 //! Sizes as docker writes them.
 
-/// Parses a size as docker's `--memory` does: a decimal number, then `b`, `k`, `m`, `g`, `t` or `p`, also as `kb` or
-/// `KiB`, all powers of 1,024. `None` for anything else, and for what doesn't fit.
-pub fn parse_bytes(text: &str) -> Option<i64> {
+/// A number as it's written, and which power of the unit's base it's to be multiplied by: `64` and 2 for `64m`.
+fn split(text: &str) -> Option<(&str, u32)> {
     let text = text.trim();
     let at = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
     let (number, unit) = text.split_at(at);
     let unit = unit.trim_start().to_ascii_lowercase();
     let letter = unit.strip_suffix("ib").or_else(|| unit.strip_suffix('b')).unwrap_or(&unit);
-    let shift = match letter {
-        "" => 0,
-        "k" => 10,
-        "m" => 20,
-        "g" => 30,
-        "t" => 40,
-        "p" => 50,
-        _ => return None,
-    };
-    if unit == "ib" || number.is_empty() {
-        return None;
-    }
+    let power = ["", "k", "m", "g", "t", "p"].iter().position(|known| *known == letter)?;
+    (unit != "ib" && !number.is_empty()).then_some((number, power as u32))
+}
+
+fn parse(text: &str, base: i64) -> Option<i64> {
+    let (number, power) = split(text)?;
+    let factor = base.pow(power);
     if let Ok(whole) = number.parse::<i64>() {
-        return whole.checked_mul(1 << shift);
+        return whole.checked_mul(factor);
     }
-    let value = number.parse::<f64>().ok()? * (1i64 << shift) as f64;
+    let value = number.parse::<f64>().ok()? * factor as f64;
     (value.is_finite() && value < i64::MAX as f64).then_some(value as i64)
+}
+
+/// Parses a size as docker's `--memory` does: a decimal number, then `b`, `k`, `m`, `g`, `t` or `p`, also as `kb` or
+/// `KiB`, all powers of 1,024. `None` for anything else, and for what doesn't fit.
+pub fn parse_bytes(text: &str) -> Option<i64> {
+    parse(text, 1024)
 }
 
 /// Parses a size as docker's `max-size` of logs does: like [`parse_bytes`], in powers of 1,000.
 /// Source: docker/go-units, FromHumanSize.
 pub fn parse_decimal_bytes(text: &str) -> Option<u64> {
-    let text = text.trim();
-    let at = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
-    let (number, unit) = text.split_at(at);
-    let unit = unit.trim_start().to_ascii_lowercase();
-    let letter = unit.strip_suffix("ib").or_else(|| unit.strip_suffix('b')).unwrap_or(&unit);
-    let factor = match letter {
-        "" => 1,
-        "k" => 1_000,
-        "m" => 1_000_000,
-        "g" => 1_000_000_000,
-        "t" => 1_000_000_000_000,
-        "p" => 1_000_000_000_000_000,
-        _ => return None,
-    };
-    if unit == "ib" || number.is_empty() {
-        return None;
-    }
-    if let Ok(whole) = number.parse::<u64>() {
-        return whole.checked_mul(factor).filter(|bytes| *bytes <= i64::MAX as u64);
-    }
-    let value = number.parse::<f64>().ok()? * factor as f64;
-    (value.is_finite() && value < i64::MAX as f64).then_some(value as u64)
+    parse(text, 1000).map(i64::unsigned_abs)
 }
 
 #[cfg(test)]
