@@ -9,8 +9,7 @@ use engine::inert;
 use engine::request::{
     AppArmor, BindRecursion, DeviceRequest, EnvChange, HealthRequest, HealthTest, IpcMode, Isolation,
     MountKind, MountRequest, NamespaceMode, NetworkMode, OnUnhealthy, Propagation, Resources, RestartPolicy,
-    RunRequest, Seccomp, Security, Source, StdStream, TimeOffset, TmpfsOption, UlimitRequest, VolumeRequest,
-    VolumesFrom,
+    RunRequest, Seccomp, Security, Source, StdStream, TimeOffset, UlimitRequest, VolumeRequest, VolumesFrom,
 };
 
 /// Words of a command line.
@@ -448,44 +447,17 @@ pub fn mount_word(mount: &MountRequest) -> (&'static str, String) {
         MountKind::Bind { source, recursion: BindRecursion::Enabled, create_source: true, .. }
             if !has(source, ':') && !has(&mount.target, ':') =>
         {
-            ("volume", format!("{}:{target}{}", source.display(), bind_words(mount)))
+            ("volume", format!("{}:{target}{}", source.display(), mount.short_ending()))
         }
-        MountKind::Volume(VolumeRequest { name, words: Some(words), .. }) => {
+        MountKind::Volume(VolumeRequest { name, words: Some(_), .. }) => {
             let name = name.as_ref().map(|name| format!("{name}:")).unwrap_or_default();
-            let words = if words.is_empty() { String::new() } else { format!(":{words}") };
-            ("volume", format!("{name}{target}{words}"))
+            ("volume", format!("{name}{target}{}", mount.short_ending()))
         }
         MountKind::Tmpfs { options, .. } if !options.is_empty() || !has(&mount.target, ':') => {
-            let words = tmpfs_words(mount);
-            ("tmpfs", if words.is_empty() { target.to_string() } else { format!("{target}:{words}") })
+            ("tmpfs", format!("{target}{}", mount.short_ending()))
         }
         _ => ("mount", mount_fields(mount)),
     }
-}
-
-fn bind_words(mount: &MountRequest) -> String {
-    let MountKind::Bind { propagation, noidmap, relabel_shared, .. } = &mount.kind else {
-        return String::new();
-    };
-    let mut words = Vec::new();
-    words.extend(mount.read_only.then_some("ro"));
-    words.extend((*propagation != Propagation::RPrivate).then(|| propagation.word()));
-    words.extend(noidmap.then_some("noidmap"));
-    words.extend(relabel_shared.map(|shared| if shared { "z" } else { "Z" }));
-    if words.is_empty() { String::new() } else { format!(":{}", words.join(",")) }
-}
-
-fn tmpfs_words(mount: &MountRequest) -> String {
-    let MountKind::Tmpfs { size_bytes, mode, options } = &mount.kind else { return String::new() };
-    let mut words: Vec<String> = Vec::new();
-    words.extend(mount.read_only.then(|| "ro".to_owned()));
-    words.extend(size_bytes.map(|bytes| format!("size={bytes}")));
-    words.extend(mode.map(|mode| format!("mode={mode:o}")));
-    words.extend(options.iter().map(|option| match option {
-        TmpfsOption::Flag(word) => word.clone(),
-        TmpfsOption::Value(key, value) => format!("{key}={value}"),
-    }));
-    words.join(",")
 }
 
 /// The value of `--mount`.

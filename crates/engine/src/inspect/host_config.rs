@@ -2,8 +2,8 @@
 
 use crate::log::Driver;
 use crate::request::{
-    AppArmor, BindRecursion, DeviceRate, IpcMode, MountKind, MountRequest, NamespaceMode, Propagation,
-    RestartPolicy, Seccomp, Security, TmpfsOption, VolumeRequest, VolumesFrom,
+    AppArmor, DeviceRate, IpcMode, MountKind, MountRequest, NamespaceMode, RestartPolicy, Seccomp, Security,
+    VolumeRequest, VolumesFrom,
 };
 use crate::{Config, Home};
 use serde_json::{Map, Value as Json, json};
@@ -150,23 +150,12 @@ fn volumes_from(from: &VolumesFrom) -> String {
 
 /// A bind or a named volume of `-v`, in its words.
 fn bind(mount: &MountRequest) -> Option<String> {
-    if let MountKind::Volume(VolumeRequest { name: Some(name), words: Some(words), .. }) = &mount.kind {
-        let options = if words.is_empty() { String::new() } else { format!(":{words}") };
-        return Some(format!("{name}:{}{options}", mount.target.display()));
-    }
-    let MountKind::Bind { source, recursion, propagation, create_source: true, noidmap, relabel_shared } =
-        &mount.kind
-    else {
-        return None;
+    let source = match &mount.kind {
+        MountKind::Volume(VolumeRequest { name: Some(name), words: Some(_), .. }) => name.clone(),
+        MountKind::Bind { source, create_source: true, .. } => source.display().to_string(),
+        _ => return None,
     };
-    let mut words = Vec::new();
-    words.extend(mount.read_only.then_some("ro"));
-    words.extend((*propagation != Propagation::RPrivate).then_some(propagation.word()));
-    words.extend((*recursion == BindRecursion::Disabled).then_some("bind-nonrecursive"));
-    words.extend(noidmap.then_some("noidmap"));
-    words.extend(relabel_shared.map(|shared| if shared { "z" } else { "Z" }));
-    let options = if words.is_empty() { String::new() } else { format!(":{}", words.join(",")) };
-    Some(format!("{}:{}{options}", source.display(), mount.target.display()))
+    Some(format!("{source}:{}{}", mount.target.display(), mount.short_ending()))
 }
 
 /// What was asked for by `--mount`, apart from tmpfs.
@@ -215,16 +204,8 @@ fn volume_options(volume: &VolumeRequest) -> Json {
 }
 
 fn tmpfs(mount: &MountRequest) -> Option<(String, Json)> {
-    let MountKind::Tmpfs { size_bytes, mode, options } = &mount.kind else { return None };
-    let mut words: Vec<String> = Vec::new();
-    words.extend(mount.read_only.then(|| "ro".to_owned()));
-    words.extend(size_bytes.map(|bytes| format!("size={bytes}")));
-    words.extend(mode.map(|mode| format!("mode={mode:o}")));
-    words.extend(options.iter().map(|option| match option {
-        TmpfsOption::Flag(word) => word.clone(),
-        TmpfsOption::Value(key, value) => format!("{key}={value}"),
-    }));
-    Some((mount.target.to_string_lossy().into_owned(), words.join(",").into()))
+    let MountKind::Tmpfs { .. } = &mount.kind else { return None };
+    Some((mount.target.to_string_lossy().into_owned(), mount.short_words().into()))
 }
 
 fn security_options(security: &Security) -> Vec<String> {
@@ -269,6 +250,7 @@ fn retries(policy: RestartPolicy) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::request::{BindRecursion, Propagation};
 
     #[test]
     fn binds_read_as_they_were_typed() {

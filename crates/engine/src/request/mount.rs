@@ -130,6 +130,42 @@ pub struct MountRequest {
     pub read_only: bool,
 }
 
+impl MountRequest {
+    /// The words after the target in docker's short forms, `-v` and `--tmpfs`, separated by commas; of volumes there are
+    /// those that were given.
+    pub fn short_words(&self) -> String {
+        let mut words: Vec<String> = Vec::new();
+        let mut add = |word: Option<&str>| words.extend(word.map(str::to_owned));
+        match &self.kind {
+            MountKind::Bind { recursion, propagation, noidmap, relabel_shared, .. } => {
+                add(self.read_only.then_some("ro"));
+                add((*propagation != Propagation::RPrivate).then_some(propagation.word()));
+                add((*recursion == BindRecursion::Disabled).then_some("bind-nonrecursive"));
+                add(noidmap.then_some("noidmap"));
+                add(relabel_shared.map(|shared| if shared { "z" } else { "Z" }));
+            }
+            MountKind::Tmpfs { size_bytes, mode, options } => {
+                add(self.read_only.then_some("ro"));
+                words.extend(size_bytes.map(|bytes| format!("size={bytes}")));
+                words.extend(mode.map(|mode| format!("mode={mode:o}")));
+                words.extend(options.iter().map(|option| match option {
+                    TmpfsOption::Flag(word) => word.clone(),
+                    TmpfsOption::Value(key, value) => format!("{key}={value}"),
+                }));
+            }
+            MountKind::Volume(volume) => add(volume.words.as_deref().filter(|words| !words.is_empty())),
+            MountKind::Image { .. } => {}
+        }
+        words.join(",")
+    }
+
+    /// The same with the colon that stands before them, if there are any.
+    pub fn short_ending(&self) -> String {
+        let words = self.short_words();
+        if words.is_empty() { words } else { format!(":{words}") }
+    }
+}
+
 /// A target as [`MountRequest::target`] wants it; `None` for `/`.
 pub fn clean_target(text: &str) -> Option<PathBuf> {
     let mut clean = PathBuf::from("/");
