@@ -23,7 +23,8 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("runtime", &["types", "linux"]),
     ("store", &["types", "linux"]),
     ("registry", &["types", "linux"]),
-    ("engine", &["types", "linux", "runtime", "store", "registry"]),
+    ("net", &["types", "linux"]),
+    ("engine", &["types", "linux", "runtime", "store", "registry", "net"]),
     // `berth-runtime` is dispatched before anything else exists: cli reaches past engine.
     ("cli", &["types", "linux", "runtime", "engine"]),
     ("testkit", &["types", "linux"]),

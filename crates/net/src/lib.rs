@@ -1,0 +1,10 @@
+//! Networks of containers: links, addresses, routes, the nftables table, names. All by netlink; nothing is executed.
+//!
+//! This crate knows no containers, no store and no files of berth's but those whose paths it is given. It runs in the
+//! network namespace of whoever calls; those who want another one enter it first.
+//!
+//! - [`netlink`]: the messages that links, routes and nftables share
+
+#![forbid(unsafe_code)]
+
+pub mod netlink;
