@@ -3,8 +3,13 @@
 //! This crate knows no containers, no store and no files of berth's but those whose paths it is given. It runs in the
 //! network namespace of whoever calls; those who want another one enter it first.
 //!
+//! - [`subnet`], [`ipam`]: addresses, and who gets which
+//! - [`route`]: links, addresses, routes, rules
 //! - [`netlink`]: the messages that links, routes and nftables share
 
 #![forbid(unsafe_code)]
 
+pub mod ipam;
 pub mod netlink;
+pub mod route;
+pub mod subnet;

@@ -27,6 +27,7 @@ pub mod http;
 mod ids;
 pub mod image;
 pub mod leaks;
+pub mod netns;
 pub mod program;
 pub mod pty;
 pub mod registry;
