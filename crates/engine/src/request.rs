@@ -5,6 +5,7 @@
 //!
 //! - [`run`]: a new container
 //! - [`mount`]: what is mounted into it
+//! - [`network`]: which networks it's on; commands on networks
 //! - [`security`]: what it may do
 //! - [`resources`]: how much it may use
 //! - [`act`]: commands on existing containers
@@ -16,6 +17,7 @@ pub mod act;
 pub mod copy;
 pub mod health;
 pub mod mount;
+pub mod network;
 pub mod pieces;
 pub mod resources;
 pub mod run;
@@ -29,6 +31,10 @@ pub use act::{
 pub use copy::{CopyEnd, CopyRequest};
 pub use health::{Endpoint, HealthRequest, HealthTest, OnUnhealthy};
 pub use mount::{BindRecursion, MountKind, MountRequest, Propagation, TmpfsOption, VolumeRequest};
+pub use network::{
+    EndpointRequest, HostAddress, NetRequest, NetworkCreateRequest, NetworkFilter, NetworkPruneRequest,
+    PoolRequest, Protocol, PublishRequest,
+};
 pub use pieces::{EnterRequest, EnterTarget, MapOne, MapRange, TreeRequest, UnshareRequest};
 pub use resources::{DeviceRate, DeviceRequest, DeviceWeight, Resources, UlimitRequest};
 pub use run::{

@@ -4,11 +4,13 @@
 //! network namespace of whoever calls; those who want another one enter it first.
 //!
 //! - [`subnet`], [`ipam`]: addresses, and who gets which
+//! - [`bridge`]: a network's bridge, up and down
 //! - [`route`]: links, addresses, routes, rules
 //! - [`netlink`]: the messages that links, routes and nftables share
 
 #![forbid(unsafe_code)]
 
+pub mod bridge;
 pub mod ipam;
 pub mod netlink;
 pub mod route;

@@ -94,6 +94,8 @@ pub struct Link {
     pub master: Option<u32>,
     /// The kernel's word for virtual ones: `bridge`, `veth`.
     pub kind: Option<String>,
+    /// What somebody noted on it.
+    pub alias: Option<String>,
 }
 
 /// A pair of links: one end is a port of a bridge, the other in a container.
@@ -221,7 +223,7 @@ impl Links {
     }
 
     /// Makes a bridge, down and without addresses, which forwards at once. EEXIST if there is a link with its name.
-    pub fn add_bridge(&mut self, name: &str, mac: [u8; 6], mtu: u32, alias: &str) -> Result<(), Errno> {
+    pub fn add_bridge(&mut self, name: &str, mac: [u8; 6], mtu: u32) -> Result<(), Errno> {
         let mut batch = Batch::new();
         batch.message(RTM_NEWLINK, ACK | CREATE | EXCL, |body| {
             body.raw(&ifinfomsg(0, 0, 0))
@@ -234,9 +236,9 @@ impl Links {
                     });
                 });
         });
-        // An alias isn't taken from the message that makes the link.
+        // Not taken from the message that makes the link.
         batch.message(RTM_NEWLINK, ACK, |body| {
-            body.raw(&ifinfomsg(0, 0, 0)).string(IFLA_IFNAME, name).string(IFLA_IFALIAS, alias);
+            body.raw(&ifinfomsg(0, 0, 0)).string(IFLA_IFNAME, name);
             without_link_local(body);
         });
         self.change(&batch)
@@ -320,6 +322,15 @@ impl Links {
         let mut batch = Batch::new();
         batch.message(RTM_NEWLINK, ACK, |body| {
             body.raw(&ifinfomsg(index, IFF_UP, IFF_UP));
+        });
+        self.change(&batch)
+    }
+
+    /// Notes something on a link, which `ip link` shows.
+    pub fn note(&mut self, index: u32, alias: &str) -> Result<(), Errno> {
+        let mut batch = Batch::new();
+        batch.message(RTM_NEWLINK, ACK, |body| {
+            body.raw(&ifinfomsg(index, 0, 0)).string(IFLA_IFALIAS, alias);
         });
         self.change(&batch)
     }
@@ -473,6 +484,7 @@ fn link_of(payload: &[u8]) -> Option<Link> {
         up: number(payload.get(8..12)?)? & IFF_UP != 0,
         master: attributes.find_kind(IFLA_MASTER).and_then(number),
         kind: info.and_then(|info| info.find_kind(IFLA_INFO_KIND)).map(text),
+        alias: attributes.find_kind(IFLA_IFALIAS).map(text),
     })
 }
 
@@ -509,7 +521,7 @@ mod tests {
 
     /// A bridge `b0` in this thread's namespace.
     fn bridge(links: &mut Links, addresses: &[&str]) -> u32 {
-        links.add_bridge("b0", [2, 0, 0, 0, 0, 1], 1500, "of a test").unwrap();
+        links.add_bridge("b0", [2, 0, 0, 0, 0, 1], 1500).unwrap();
         let index = links.link("b0").unwrap().unwrap().index;
         addresses.iter().for_each(|address| links.add_address(index, subnet(address)).unwrap());
         links.up(index).unwrap();
@@ -592,7 +604,7 @@ mod tests {
         netns::own();
         let mut links = Links::open().unwrap();
         let index = bridge(&mut links, &["10.9.0.1/24"]);
-        assert_eq!(links.add_bridge("b0", [2, 0, 0, 0, 0, 2], 1500, "").unwrap_err(), Errno::EXIST);
+        assert_eq!(links.add_bridge("b0", [2, 0, 0, 0, 0, 2], 1500).unwrap_err(), Errno::EXIST);
         assert_eq!(links.add_address(index, subnet("10.9.0.1/24")).unwrap_err(), Errno::EXIST);
         assert_eq!(links.link("b1").unwrap(), None);
         links.add_closed_rule("b0", 0xb0_0000, 90).unwrap();

@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 /// A subnet of IPv4 or IPv6. Bits beyond the prefix may be set: then it's also an address in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Subnet {
     address: IpAddr,
     prefix: u8,
@@ -119,6 +120,20 @@ impl FromStr for Subnet {
             Subnet::new(address.parse().ok()?, prefix.parse().ok()?)
         };
         parse().ok_or_else(|| NoSubnet { text: text.to_owned() })
+    }
+}
+
+impl TryFrom<String> for Subnet {
+    type Error = NoSubnet;
+
+    fn try_from(text: String) -> Result<Subnet, NoSubnet> {
+        text.parse()
+    }
+}
+
+impl From<Subnet> for String {
+    fn from(subnet: Subnet) -> String {
+        subnet.to_string()
     }
 }
 

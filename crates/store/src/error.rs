@@ -40,6 +40,18 @@ pub enum Error {
         /// What SQLite said.
         source: rusqlite::Error,
     },
+    /// A name that no network may have.
+    #[error("invalid network name {name:?}: only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")]
+    NetworkName {
+        /// The name.
+        name: String,
+    },
+    /// There is a network of that name.
+    #[error("network with name {name} already exists")]
+    NetworkExists {
+        /// The name.
+        name: String,
+    },
     /// The database was written by a newer berth.
     #[error("the store at {} has schema {found}, this berth knows up to {known}", path.display())]
     NewerSchema {
@@ -299,12 +311,13 @@ impl Error {
             | Error::ImageInUse { .. }
             | Error::ImageHasNames { .. } => Kind::Conflict,
             Error::NoArchive { .. } | Error::NoVolume { .. } => Kind::NotFound,
-            Error::VolumeBusy { .. } => Kind::Conflict,
+            Error::VolumeBusy { .. } | Error::NetworkExists { .. } => Kind::Conflict,
             Error::NoStore { .. } | Error::NoContainer { .. } | Error::NoImage { .. } => Kind::NotFound,
             Error::Archive(tar::Error { fault: tar::Fault::Unsupported(_), .. })
             | Error::Unarchivable { .. } => Kind::Unsupported,
             Error::ContainerName { .. }
             | Error::VolumeName { .. }
+            | Error::NetworkName { .. }
             | Error::Ambiguous { .. }
             | Error::Reference(_)
             | Error::WrongDigest { .. }
@@ -344,6 +357,9 @@ impl Error {
             Error::NoContainer { .. } => "berth ps -a lists containers",
             Error::NoImage { .. } => "berth images lists images; berth import makes one from an archive",
             Error::NoVolume { .. } => "berth volume ls lists volumes",
+            Error::NetworkExists { .. } => {
+                "take another name, or use that one: berth network inspect shows it"
+            }
             Error::VolumeBusy { .. } => "a container with it is being started or removed: try again",
             Error::Ambiguous { .. } => "give more digits",
             Error::ImageInUse { container, .. } => return Some(format!("berth rm {container}")),
@@ -352,6 +368,7 @@ impl Error {
             Error::ContainerExists { .. }
             | Error::ContainerName { .. }
             | Error::VolumeName { .. }
+            | Error::NetworkName { .. }
             | Error::Reference(_)
             | Error::WrongDigest { .. }
             | Error::BlobSize { .. }

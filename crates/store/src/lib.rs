@@ -53,6 +53,7 @@ mod import;
 mod ingest;
 mod inside;
 mod locked;
+mod networks;
 mod overlay;
 pub mod pack;
 mod paths;
@@ -74,6 +75,7 @@ pub use import::architecture;
 pub use ingest::{
     Blob, Configuration, Input, LayerState, ManifestBytes, NewLayer, Recipe, Watcher, decompress,
 };
+pub use networks::NetworkRecord;
 pub use paths::Paths;
 pub use sweep::Swept;
 pub use types::digest::{ChainId, DiffId, ImageId, Sha256};

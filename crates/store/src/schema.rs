@@ -76,6 +76,13 @@ pub const MIGRATIONS: &[&str] = &[
     "ALTER TABLE layers ADD COLUMN id_blocks TEXT;  -- as JSON, if files belong to ids above 65535: those ids / 65536",
     // 5: containers that wait for their first start.
     "ALTER TABLE containers ADD COLUMN started INTEGER NOT NULL DEFAULT 1;  -- 0: it was made, and never started",
+    // 6: networks.
+    "CREATE TABLE networks (
+         id          TEXT PRIMARY KEY,
+         name        TEXT NOT NULL UNIQUE,
+         created_ns  INTEGER NOT NULL,
+         config_json TEXT NOT NULL
+     ) STRICT;",
 ];
 
 /// The newest schema this program knows.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use types::oci::TimeOffset;
 
+use super::network::{EndpointRequest, NetRequest};
 use super::{DeviceRequest, HealthRequest, MountRequest, Resources, Security};
 
 /// Where a container's root file system comes from.
@@ -76,9 +77,11 @@ pub enum IpcMode {
 /// Which network a container gets.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NetworkMode {
-    /// Nothing was asked for: a private namespace with loopback only, until networks arrive.
+    /// Nothing was asked for: the default network, `bridge`.
     #[default]
     Unset,
+    /// These networks, never none.
+    Networks(Vec<EndpointRequest>),
     /// A private namespace with loopback only.
     None,
     /// The host's.
@@ -217,6 +220,9 @@ pub struct RunRequest {
     pub cgroupns: NamespaceMode,
     /// Network namespace.
     pub network: NetworkMode,
+    /// Ports and names.
+    #[serde(default)]
+    pub net: NetRequest,
     /// Offsets of the clocks; both absent means no time namespace.
     pub time_offsets: TimeOffsets,
     /// How far the container is kept from the host.
@@ -296,6 +302,7 @@ impl RunRequest {
             uts: NamespaceMode::Unset,
             cgroupns: NamespaceMode::Unset,
             network: NetworkMode::Unset,
+            net: NetRequest::default(),
             time_offsets: TimeOffsets::default(),
             isolation: Isolation::Process,
             stop_signal: None,
