@@ -35,6 +35,11 @@ impl<'a> Claims<'a> {
         Ok(claims)
     }
 
+    /// The home.
+    pub(crate) fn home(&self) -> &'a Home {
+        self.home
+    }
+
     /// The claims of a home where [`Claims::exist`].
     pub(crate) fn of(home: &'a Home) -> Claims<'a> {
         Claims { home }
@@ -57,7 +62,7 @@ impl<'a> Claims<'a> {
             return Ok(());
         }
         // Locks and processes of another boot are gone with it; this is only files.
-        for name in ["names", "ranges", "containers"] {
+        for name in ["names", "ranges", "containers", "networks"] {
             let path = run.join(name);
             match std::fs::remove_dir_all(&path) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

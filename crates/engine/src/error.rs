@@ -109,6 +109,20 @@ pub enum Error {
         /// The containers' ids.
         by: Vec<String>,
     },
+    /// No such network.
+    #[error("network {given} not found")]
+    NoNetwork {
+        /// As the user gave it.
+        given: String,
+    },
+    /// A network that containers are on.
+    #[error("error while removing network: network {name} has active endpoints: {}", by.join(", "))]
+    NetworkInUse {
+        /// The network.
+        name: String,
+        /// The containers' names.
+        by: Vec<String>,
+    },
     /// A failure that another process of berth reported: message, hint, kind.
     #[error("{message}")]
     Reported {
@@ -221,9 +235,11 @@ impl Error {
             | Error::State { .. }
             | Error::Refused { .. }
             | Error::VolumeInUse { .. }
+            | Error::NetworkInUse { .. }
             | Error::Ambiguous { .. } => Kind::Conflict,
             Error::NoContainer { .. }
             | Error::NoExec { .. }
+            | Error::NoNetwork { .. }
             | Error::NoManifest { .. }
             | Error::NoTag { .. } => Kind::NotFound,
             // As docker: a directory that isn't there counts as a program that isn't.
@@ -252,6 +268,13 @@ impl Error {
                 "remove the containers first, though they be stopped: berth rm {}",
                 by.join(" ")
             )),
+            Error::NetworkInUse { by, name } => Some(format!(
+                "stop the containers first, or take them off: berth network disconnect {name} {}",
+                by.first().map_or("", String::as_str)
+            )),
+            Error::NoNetwork { .. } => {
+                Some("`berth network ls` lists networks; `berth network create` makes one".to_owned())
+            }
             Error::NoContainer { .. } => Some("`berth ps -a` lists all containers".to_owned()),
             Error::NoExec { .. } => {
                 Some("`berth inspect -f '{{.ExecIDs}}' CONTAINER` shows what runs in one".to_owned())

@@ -169,6 +169,13 @@ pub(crate) fn volume(home: &Home, action: &str, name: &str) {
     Log::of(home).append(Event::new("volume", action, name, attributes));
 }
 
+/// Tells what was done to a network.
+pub(crate) fn network(home: &Home, action: &str, id: &str, name: &str) {
+    let attributes = [("name", name), ("type", "bridge")];
+    let attributes = attributes.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+    Log::of(home).append(Event::new("network", action, id, attributes));
+}
+
 /// How a container's run ended.
 #[derive(Debug)]
 pub(crate) struct Death {

@@ -7,7 +7,7 @@ use crate::health::{Check, Health};
 use crate::images::look_at_store;
 use crate::keeper::{self, Streams, Task};
 use crate::request::RestartPolicy;
-use crate::{Config, Error, Home, events, log, pause, rename, root, teardown, update};
+use crate::{Config, Error, Home, events, log, network, pause, rename, root, teardown, update};
 use linux::process::{self, Fork};
 
 /// A container as it is now.
@@ -317,6 +317,7 @@ pub fn reap(home: &Home, cell: &Cell) {
         if let Some(group) = group {
             let _ = group.remove();
         }
+        network::detach(home, cell);
         let _ = root::remove(home, cell);
         if let (Ok(claims), Some(intent)) = (Claims::open(home), intent) {
             claims.release_name(&intent.name, &cell.id);

@@ -13,7 +13,7 @@ use crate::cell::{self, Cell, CellLock, Ended, ProcessName, Restarts, Running, n
 use crate::config::RootSource;
 use crate::keeper::{self, Streams, Task};
 use crate::wire::{self, FromClient, InitEnded, ToClient};
-use crate::{Config, Error, Home, events, find, inherited, log, root, shm, teardown, volumes};
+use crate::{Config, Error, Home, events, find, inherited, log, network, root, shm, teardown, volumes};
 use linux::fault::{self, Role};
 use linux::process::{self, Exit, Fork};
 use runtime::cgroup::{self, Cgroup, Hierarchy};
@@ -43,6 +43,8 @@ pub struct Setup {
     pub stdin_writer: Option<OwnedFd>,
     /// Keep its volumes from being removed until its configuration is written down.
     pub pins: Vec<store::VolumePin>,
+    /// What it has of networks; the sockets keep its ports.
+    pub reserved: network::Reserved,
     /// Whether the creator records the container in the store meanwhile.
     pub await_record: bool,
     /// How often its restart policy has started it.
@@ -115,6 +117,7 @@ impl Setup {
         keep.extend(self.client_pipes.iter().flatten().map(AsRawFd::as_raw_fd));
         keep.extend(self.stdin.iter().chain(&self.stdin_writer).map(AsRawFd::as_raw_fd));
         keep.extend(self.sources());
+        keep.extend(self.reserved.sockets.iter().map(AsRawFd::as_raw_fd));
         keep.extend(self.pins.iter().map(|pin| pin.descriptor().as_raw_fd()));
         process::close_others(&keep);
     }
@@ -177,9 +180,16 @@ fn start(setup: &mut Setup) -> Result<Live, Error> {
 
     fault::point("control group made");
     let (home, client, await_record) = (&setup.home, &setup.client, setup.await_record);
+    let reserved = &setup.reserved;
     let starting = runtime::launch(Launch {
         plan: &setup.plan,
-        root: Root::Made(Box::new(|userns, _, _, steps| {
+        root: Root::Made(Box::new(|pid, userns, steps| {
+            if !reserved.attached.endpoints.is_empty() {
+                steps.group("netlink", "links and rules", "put it on its networks", || {
+                    network::attach(home, &reserved.attached, pid)
+                        .map_err(|error| runtime::Error::field("network", error.to_string()))
+                })?;
+            }
             let mask = match config.root {
                 RootSource::Host => await_mask(client, steps)?,
                 _ => None,

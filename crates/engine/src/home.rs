@@ -82,6 +82,23 @@ impl Home {
             && self.ids_base == IDS_BASE
     }
 
+    /// Tells this berth's links and tables from those of the host's own and of others that the environment moved elsewhere:
+    /// six hexadecimal digits.
+    pub fn tag(&self) -> String {
+        let of = self.run.as_os_str().as_encoded_bytes();
+        store::Sha256::of(of).hex()[..6].to_owned()
+    }
+
+    /// Name of berth's nftables table.
+    pub fn table(&self) -> String {
+        if self.is_default() { "berth".to_owned() } else { format!("berth-{}", self.tag()) }
+    }
+
+    /// What the names of containers' links on this host begin with.
+    pub fn link_prefix(&self) -> String {
+        if self.is_default() { "bth".to_owned() } else { format!("b{}", &self.tag()[..5]) }
+    }
+
     /// Path of a container's directory of this boot.
     pub fn run_dir(&self, id: &str) -> PathBuf {
         self.run.join("containers").join(id)

@@ -39,6 +39,7 @@ mod last_use;
 pub mod log;
 pub mod logs;
 mod names;
+pub mod network;
 pub mod output;
 pub mod pause;
 pub mod pieces;

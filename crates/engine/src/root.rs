@@ -192,6 +192,13 @@ fn overlay(
     })
 }
 
+/// Whether a directory that is used in place as a root has a file at `path`; true for all other roots.
+pub fn has_file(source: &RootSource, path: &str) -> bool {
+    let RootSource::Directory(root) = source else { return true };
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    openat(CWD, root, flags, Mode::empty()).is_ok_and(|root| read_beneath(&root, path).is_some())
+}
+
 /// Reads a small file of the container's root before it's mounted, for the user database: the topmost layer that has
 /// it. Links are followed within the layer only.
 pub fn read_file(source: &RootSource, path: &str) -> Vec<u8> {

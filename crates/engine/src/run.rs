@@ -7,17 +7,17 @@ use crate::config::{IdBlock, RootSource, UserNamespace};
 use crate::health::Check;
 use crate::holder::{self, Setup};
 use crate::home::RANGE_IDS;
-use crate::request::{OnUnhealthy, RunRequest, Source};
+use crate::request::{NetworkMode, OnUnhealthy, RunRequest, Source};
 use crate::shm::Shm;
 use crate::spec::{self, Given, Neighbour, WantedUserns};
 use crate::wire::{self, FromClient, ToClient};
-use crate::{Config, Error, Home, events, find, host_image, names, root, teardown, volumes};
+use crate::{Config, Error, Home, events, find, host_image, names, network, root, teardown, volumes};
 use linux::fault;
 use runtime::Step;
 use runtime::cgroup::{self, Hierarchy};
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use types::id::ContainerId;
 use types::image::ImageConfig;
 use types::image::config::Execution;
@@ -126,7 +126,7 @@ pub(crate) fn launch(
     hold_stdin: bool,
     record: Option<&store::ContainerRecord>,
 ) -> Result<Launched, Error> {
-    let Claimed { config, plan, cell, lock, pins, restarts, again, .. } = claimed;
+    let Claimed { config, plan, cell, lock, pins, reserved, restarts, again, .. } = claimed;
     let of_host = config.root == RootSource::Host;
     let setup = Setup {
         home: home.clone(),
@@ -140,6 +140,7 @@ pub(crate) fn launch(
         stdin_writer: if hold_stdin { ready.client.take_stdin_writer() } else { None },
         await_record: record.is_some(),
         pins,
+        reserved,
         restarts,
         again,
     };
@@ -174,6 +175,8 @@ pub(crate) struct Claimed {
     image: Option<store::ImageId>,
     /// Keep its volumes until its configuration is written down.
     pins: Vec<store::VolumePin>,
+    /// What it has of networks.
+    reserved: network::Reserved,
     /// How often its restart policy has started it.
     pub restarts: Restarts,
     /// Whether it was there before.
@@ -251,11 +254,11 @@ pub(crate) fn claim(home: &Home, request: RunRequest) -> Result<Claimed, Error> 
     let claiming =
         Claiming { claims: &claims, name: &name, id: &id, slots: Vec::new(), cell: &cell, again: None };
     let image = found.image;
-    let (config, plan, pins) = claiming.fill(home, request, found, neighbours, |slots| {
+    let Filled { config, plan, pins, reserved } = claiming.fill(home, request, found, neighbours, |slots| {
         intent.slots = slots.to_vec();
         lock.intend(&intent).map_err(|errno| Error::system("write to", cell.path.display(), errno))
     })?;
-    Ok(Claimed { config, plan, cell, lock, image, pins, restarts: Restarts::default(), again: false })
+    Ok(Claimed { config, plan, cell, lock, image, pins, reserved, restarts: Restarts::default(), again: false })
 }
 
 /// Claims ids for a container that there is, in a directory of this boot that the caller has made, and decides anew
@@ -301,13 +304,13 @@ pub(crate) fn claim_again(
         }
     };
     let made = config;
-    let (mut config, plan, pins) = claiming.fill(home, asked, found, neighbours?, |slots| {
+    let Filled { mut config, plan, pins, reserved } = claiming.fill(home, asked, found, neighbours?, |slots| {
         intent.slots = slots.to_vec();
         lock.intend(&intent).map_err(|errno| Error::system("write to", cell.path.display(), errno))
     })?;
     config.request = made.request.clone();
     config.started_as = instead.map(<[String]>::to_vec);
-    Ok(Claimed { config, plan, cell: cell.clone(), lock, image, pins, restarts, again: true })
+    Ok(Claimed { config, plan, cell: cell.clone(), lock, image, pins, reserved, restarts, again: true })
 }
 
 /// The control group of a container that is to have it elsewhere than below berth's own parent.
@@ -389,6 +392,7 @@ fn find_neighbours(home: &Home, request: &RunRequest) -> Result<BTreeMap<String,
             ids: config.user_namespace.joined(),
             hostname: config.spec.hostname.clone(),
             shm: Shm::of(&config, &running),
+            net_files: network::of_neighbour(&cell),
         };
         neighbours.insert(name, neighbour);
     }
@@ -441,6 +445,7 @@ impl Drop for Claiming<'_> {
         if self.again.is_none() {
             self.claims.release_name(self.name, self.id);
         }
+        network::detach(self.claims.home(), self.cell);
         self.cell.remove();
     }
 }
@@ -487,7 +492,7 @@ impl Claiming<'_> {
         found: Found,
         neighbours: BTreeMap<String, Neighbour>,
         mut intend: impl FnMut(&[u32]) -> Result<(), Error>,
-    ) -> Result<(Config, runtime::Plan, Vec<store::VolumePin>), Error> {
+    ) -> Result<Filled, Error> {
         let identity = spec::identity(&request, &found.root, &found.config)?;
         let user_namespace = match spec::wanted_userns(&request)? {
             WantedUserns::Host => UserNamespace::Host,
@@ -506,7 +511,12 @@ impl Claiming<'_> {
             None => volumes::attach::attach(home, self.id, &request, &found.root, &found.config)?,
             Some(config) => volumes::attach::attach_again(home, config)?,
         };
+        let exposed: BTreeSet<String> =
+            found.config.exposed_ports.iter().chain(&request.expose).cloned().collect();
+        let reserved = network::claim(home, self.cell, &request, &exposed)?;
+        let net_files = self.net_files(&request, &found, &neighbours, &reserved, &user_namespace)?;
         let given = Given {
+            net_files,
             id: self.id.to_owned(),
             name: self.name.to_owned(),
             created_ns: self.again.map_or_else(now_ns, |config| config.created_ns),
@@ -533,8 +543,49 @@ impl Claiming<'_> {
         let pins = attached.keep();
         // From here on the directory stands for the claims.
         std::mem::forget(self);
-        Ok((config, plan, pins))
+        Ok(Filled { config, plan, pins, reserved })
     }
+
+    /// The files of names and addresses that are bound into the container.
+    fn net_files(
+        &self,
+        request: &RunRequest,
+        found: &Found,
+        neighbours: &BTreeMap<String, Neighbour>,
+        reserved: &network::Reserved,
+        ids: &UserNamespace,
+    ) -> Result<Vec<(String, PathBuf)>, Error> {
+        let mut files = match &request.network {
+            NetworkMode::Container(name) => {
+                neighbours.get(name).map(|neighbour| neighbour.net_files.clone()).unwrap_or_default()
+            }
+            _ => {
+                let hostname = spec::hostname(request, self.id, neighbours);
+                let about = network::About {
+                    request,
+                    attached: &reserved.attached,
+                    hostname: &hostname.unwrap_or_else(|| {
+                        rustix::system::uname().nodename().to_string_lossy().into_owned()
+                    }),
+                    owner: ids.base(),
+                };
+                network::write_files(self.cell, &about)?
+            }
+        };
+        if let RootSource::Directory(_) = &found.root {
+            // It's used in place: nothing is made in it.
+            files.retain(|(target, _)| root::has_file(&found.root, target));
+        }
+        Ok(files)
+    }
+}
+
+/// What [`Claiming::fill`] decided and took.
+struct Filled {
+    config: Config,
+    plan: runtime::Plan,
+    pins: Vec<store::VolumePin>,
+    reserved: network::Reserved,
 }
 
 fn await_start(socket: &OwnedFd) -> Result<Launched, Error> {

@@ -3,7 +3,7 @@
 
 use crate::cell::Cell;
 use crate::claims::Claims;
-use crate::{Config, Home, events, root, volumes};
+use crate::{Config, Home, events, network, root, volumes};
 use linux::fault;
 use runtime::cgroup::{Cgroup, Hierarchy};
 
@@ -14,6 +14,8 @@ pub fn ended(home: &Home, config: &Config, cell: &Cell, group: Option<Cgroup>, r
         let _ = group.remove();
         fault::point("control group removed");
     }
+    network::detach(home, cell);
+    fault::point("network left");
     volumes::container_ended(home, config);
     if rm {
         let _ = root::remove(home, cell);
@@ -49,6 +51,7 @@ pub fn attempt(home: &Home, cell: &Cell, group: Option<Cgroup>) {
         let _ = group.wait_empty(std::time::Duration::from_secs(5));
         let _ = group.remove();
     }
+    network::detach(home, cell);
     if let (Ok(claims), Some(intent)) = (Claims::open(home), cell.intent()) {
         intent.slots.iter().for_each(|slot| claims.release_range(*slot, &cell.id));
     }

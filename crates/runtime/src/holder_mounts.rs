@@ -39,12 +39,13 @@ impl Ids<'_> {
 pub(crate) fn make(
     plan: &Plan,
     root: Root<'_>,
+    pid: i32,
     ids: &Ids<'_>,
     idmap_optional: bool,
     steps: &mut Steps,
     warnings: &mut Vec<String>,
 ) -> Result<Vec<OwnedFd>, Error> {
-    let mut made = vec![make_root(plan, root, ids, steps)?];
+    let mut made = vec![make_root(plan, root, pid, ids, steps)?];
     let mut dev_made = false;
     for mount in &plan.mounts {
         match &mount.kind {
@@ -103,9 +104,9 @@ impl DeviceNode {
     }
 }
 
-fn make_root(plan: &Plan, root: Root<'_>, ids: &Ids<'_>, steps: &mut Steps) -> Result<OwnedFd, Error> {
+fn make_root(plan: &Plan, root: Root<'_>, pid: i32, ids: &Ids<'_>, steps: &mut Steps) -> Result<OwnedFd, Error> {
     match root {
-        Root::Made(make) => make(ids.userns, ids.uid, ids.gid, steps),
+        Root::Made(make) => make(pid, ids.userns, steps),
         Root::Directory(path) => {
             let what = "take the root file system";
             let fd = steps.run("open_tree", path.display(), what, || mount::clone_tree(CWD, &path, true))?;

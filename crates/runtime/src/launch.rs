@@ -19,10 +19,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use types::oci::IdMapping;
 
-/// Makes the container's root as a detached mount, given the container's user namespace (`None` if it's the caller's)
-/// and its maps of user and group ids.
+/// Makes the container's root as a detached mount, given its first process, which waits for it, and its user namespace
+/// (`None` if that is the caller's).
 pub type MakeRoot<'a> =
-    dyn FnOnce(Option<BorrowedFd<'_>>, &[IdMapping], &[IdMapping], &mut Steps) -> Result<OwnedFd, Error> + 'a;
+    dyn FnOnce(i32, Option<BorrowedFd<'_>>, &mut Steps) -> Result<OwnedFd, Error> + 'a;
 
 /// Where the container's root comes from.
 pub enum Root<'a> {
@@ -441,7 +441,7 @@ impl Starting {
         self.go(&[])?;
         let steps = &mut self.steps;
         let ids = holder_mounts::Ids { userns: userns.as_ref().map(|fd| fd.as_fd()), uid: &uid, gid: &gid };
-        let made = holder_mounts::make(plan, root, &ids, idmap_optional, steps, &mut self.warnings)?;
+        let made = holder_mounts::make(plan, root, pid, &ids, idmap_optional, steps, &mut self.warnings)?;
         let fds: Vec<BorrowedFd<'_>> = made.iter().map(|fd| fd.as_fd()).collect();
         self.go(&fds)
     }

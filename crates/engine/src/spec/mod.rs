@@ -50,6 +50,8 @@ pub struct Given<'a> {
     pub identity: Identity,
     /// Containers whose namespaces it joins, by the name given.
     pub neighbours: BTreeMap<String, Neighbour>,
+    /// Files of names and addresses that are bound into it: targets and sources.
+    pub net_files: Vec<(String, PathBuf)>,
     /// Control group path.
     pub cgroup: String,
     /// Size of the caller's terminal: rows, columns.
@@ -119,7 +121,7 @@ pub fn resolve(request: RunRequest, given: Given<'_>) -> Result<(Config, Plan), 
         return Err(Error::invalid("--user", format!("id {id} isn't one of the container's")));
     }
     let caps = defaults::capabilities(&request.security)?;
-    let hostname = hostname(&request, &given);
+    let hostname = hostname(&request, &given.id, &given.neighbours);
     let env = environment(&request, image, hostname.as_deref(), &given);
     let workdir =
         request.workdir.clone().or_else(|| Some(image.working_dir.clone())).filter(|w| !w.is_empty());
@@ -144,7 +146,7 @@ pub fn resolve(request: RunRequest, given: Given<'_>) -> Result<(Config, Plan), 
         selinux_label: defaults::selinux_label(&request.security.label)?,
         ..Process::default()
     };
-    let private_net = matches!(request.network, NetworkMode::Unset | NetworkMode::None);
+    let private_net = matches!(request.network, NetworkMode::Unset | NetworkMode::None | NetworkMode::Networks(_));
     let device_set = devices::plan(&request, &given.user_namespace)?;
     let tasks = resources::tasks(&request, &given.user_namespace);
     let linux = Linux {
@@ -231,14 +233,19 @@ fn command(request: &RunRequest, image: &Execution) -> Result<Vec<String>, Error
     Ok(args)
 }
 
-fn hostname(request: &RunRequest, given: &Given<'_>) -> Option<String> {
+/// Its host name; `None` where that is another's.
+pub(crate) fn hostname(
+    request: &RunRequest,
+    id: &str,
+    neighbours: &BTreeMap<String, Neighbour>,
+) -> Option<String> {
     let own = matches!(request.uts, NamespaceMode::Unset | NamespaceMode::Private);
     // With another container's network comes its name, as with docker.
     let joined = match &request.network {
-        NetworkMode::Container(name) => given.neighbours.get(name).and_then(|n| n.hostname.clone()),
+        NetworkMode::Container(name) => neighbours.get(name).and_then(|n| n.hostname.clone()),
         _ => None,
     };
-    own.then(|| request.hostname.clone().or(joined).unwrap_or_else(|| given.id[..12].to_owned()))
+    own.then(|| request.hostname.clone().or(joined).unwrap_or_else(|| id[..12].to_owned()))
 }
 
 fn environment(

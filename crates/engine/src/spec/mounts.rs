@@ -15,6 +15,13 @@ const SHM_BYTES: u64 = 64 << 20;
 pub fn plan(request: &RunRequest, given: &Given<'_>, process: (u32, u32)) -> Result<Vec<Mount>, Error> {
     let mut mounts = kernel_mounts(request);
     mounts.extend(ipc_mounts(request, given)?);
+    mounts.extend(given.net_files.iter().map(|(target, source)| Mount {
+        destination: target.clone(),
+        typ: Some("bind".to_owned()),
+        source: Some(source.to_string_lossy().into_owned()),
+        options: ["bind", "rprivate", "nosuid", "nodev"].map(str::to_owned).to_vec(),
+        ..Mount::default()
+    }));
     // Whoever asks for a mount on one of the default places gets only that.
     mounts.retain(|mount| !given.mounts.iter().any(|own| own.target == Path::new(&mount.destination)));
     let mut own: Vec<&MountRequest> = given.mounts.iter().collect();

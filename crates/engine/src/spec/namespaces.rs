@@ -18,6 +18,8 @@ pub struct Neighbour {
     pub hostname: Option<String>,
     /// Its `/dev/shm`.
     pub shm: Shm,
+    /// Its files of names and addresses: targets and sources.
+    pub net_files: Vec<(String, std::path::PathBuf)>,
 }
 
 /// What becomes of one namespace.
@@ -48,7 +50,7 @@ fn of_ipc(mode: &IpcMode) -> Choice<'_> {
 
 fn of_network(mode: &NetworkMode) -> Choice<'_> {
     match mode {
-        NetworkMode::Unset | NetworkMode::None => Choice::New,
+        NetworkMode::Unset | NetworkMode::None | NetworkMode::Networks(_) => Choice::New,
         NetworkMode::Host => Choice::Host,
         NetworkMode::Container(name) => Choice::Of(name),
         NetworkMode::Path(path) => Choice::Path(path),

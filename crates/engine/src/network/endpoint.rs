@@ -1,0 +1,374 @@
+//! A container's part of its networks: addresses, links, published ports.
+//!
+//! ```text
+//! claim    addresses and ports are taken and written into the container's directory   by whoever starts it
+//! attach   links and rules are made, while its first process mounts                   by its holder
+//! detach   rules, addresses and names go; the links go with its namespace             by whoever sees its end
+//! ```
+
+use super::{Network, files, lease, ports, rules, up};
+use crate::cell::Cell;
+use crate::request::{EndpointRequest, NetworkMode, RunRequest};
+use crate::{Error, Home};
+use linux::process::{self, ns};
+use linux::{Errno, fault};
+use net::ipam;
+use net::route::{Inner, Links, Veth};
+use net::subnet::Subnet;
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, unlinkat};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+pub use super::ports::PublishedPort;
+
+/// The file in a container's directory.
+pub(crate) const FILE: &str = "network.json";
+
+/// Number of a container's first link but loopback.
+const FIRST_INDEX: u32 = 2;
+
+/// Most networks of one container.
+const ENDPOINTS_MAX: usize = 64;
+
+/// What a container has of networks.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attached {
+    /// One for each network, in the order of its links.
+    pub endpoints: Vec<Endpoint>,
+    /// Its published ports.
+    pub ports: Vec<PublishedPort>,
+}
+
+/// A container's link to a network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Endpoint {
+    /// Its id: 64 hexadecimal digits.
+    pub id: String,
+    /// Id of the network.
+    pub network_id: String,
+    /// Name of the network.
+    pub network: String,
+    /// Name of the bridge.
+    pub bridge: String,
+    /// Name of the link's end on the bridge.
+    pub link: String,
+    /// Name of its end in the container.
+    pub inner: String,
+    /// Number of that end.
+    pub inner_index: u32,
+    /// Hardware address of that end.
+    pub mac: [u8; 6],
+    /// Longest packet, in bytes.
+    pub mtu: u32,
+    /// Whether other containers on the network reach it.
+    pub icc: bool,
+    /// Address of IPv4, with the network's prefix.
+    pub ipv4: Option<Subnet>,
+    /// Address of IPv6, with the network's prefix.
+    pub ipv6: Option<Subnet>,
+    /// The host's addresses on the network.
+    pub gateways: Vec<IpAddr>,
+    /// Whether its default routes lead over these.
+    pub is_default: bool,
+    /// Whether the network has no way out.
+    pub internal: bool,
+    /// Whether containers on the network find each other by name.
+    pub has_names: bool,
+    /// What it is called there, beside its name.
+    pub aliases: Vec<String>,
+}
+
+impl Endpoint {
+    /// Its addresses with their prefixes.
+    pub fn addresses(&self) -> impl Iterator<Item = Subnet> {
+        self.ipv4.into_iter().chain(self.ipv6)
+    }
+
+    /// The host's address of a family on the network.
+    pub fn gateway(&self, v6: bool) -> Option<IpAddr> {
+        self.gateways.iter().copied().find(|gateway| gateway.is_ipv6() == v6)
+    }
+
+    /// Its hardware address as docker writes it.
+    pub fn mac_text(&self) -> String {
+        let pairs: Vec<String> = self.mac.iter().map(|byte| format!("{byte:02x}")).collect();
+        pairs.join(":")
+    }
+}
+
+/// What a container has of networks, and what keeps others from taking its ports.
+#[derive(Debug, Default)]
+pub(crate) struct Reserved {
+    /// What it has.
+    pub attached: Attached,
+    /// Bound sockets, to be held for as long as it runs.
+    pub sockets: Vec<OwnedFd>,
+}
+
+/// The networks that a request asks for.
+fn wanted(request: &RunRequest) -> Vec<EndpointRequest> {
+    match &request.network {
+        NetworkMode::Unset => {
+            vec![EndpointRequest { network: super::DEFAULT.to_owned(), ..EndpointRequest::default() }]
+        }
+        NetworkMode::Networks(networks) => networks.clone(),
+        _ => Vec::new(),
+    }
+}
+
+/// Takes addresses and ports for a container that is about to start, and writes them into its directory. `exposed` are the
+/// ports that its image and its request name, each as `80/tcp`.
+pub(crate) fn claim(
+    home: &Home,
+    cell: &Cell,
+    request: &RunRequest,
+    exposed: &BTreeSet<String>,
+) -> Result<Reserved, Error> {
+    let wanted = wanted(request);
+    if wanted.is_empty() {
+        return Ok(Reserved::default());
+    }
+    if wanted.len() > ENDPOINTS_MAX {
+        return Err(Error::invalid("--network", format!("a container can be on {ENDPOINTS_MAX} networks")));
+    }
+    let mut reserved = Reserved::default();
+    let claimed = claim_into(home, cell, request, &wanted, exposed, &mut reserved);
+    if let Err(error) = claimed {
+        release_leases(home, cell, &reserved.attached);
+        return Err(error);
+    }
+    Ok(reserved)
+}
+
+fn claim_into(
+    home: &Home,
+    cell: &Cell,
+    request: &RunRequest,
+    wanted: &[EndpointRequest],
+    exposed: &BTreeSet<String>,
+    reserved: &mut Reserved,
+) -> Result<(), Error> {
+    let mut links = Links::open().map_err(|errno| Error::system("open", "a netlink socket", errno))?;
+    let attached = &mut reserved.attached;
+    // They keep the networks from being removed until the addresses are taken.
+    let mut networks = Vec::new();
+    for wanted in wanted {
+        let up = up::ensure(home, &wanted.network, &mut links)?;
+        if networks.iter().any(|known: &up::Up| known.network.id == up.network.id) {
+            return Err(Error::invalid("--network", format!("{} is named twice", up.network.name)));
+        }
+        claim_endpoint(home, cell, &up.network, wanted, attached)?;
+        networks.push(up);
+    }
+    let default = networks
+        .iter()
+        .zip(wanted)
+        .enumerate()
+        .filter(|(_, (up, _))| !up.network.internal)
+        // Of equals the first by name, as docker's documentation says.
+        .min_by_key(|(_, (up, wanted))| (-wanted.gateway_priority, up.network.name.clone()));
+    if let Some((index, _)) = default {
+        attached.endpoints[index].is_default = true;
+    }
+    let (published, sockets) = ports::reserve(home, request, exposed, attached, &networks)?;
+    attached.ports = published;
+    reserved.sockets = sockets;
+    cell.write(FILE, &reserved.attached)?;
+    fault::point("endpoints written down");
+    Ok(())
+}
+
+/// Takes the addresses of one endpoint, and adds it.
+pub(super) fn claim_endpoint(
+    home: &Home,
+    cell: &Cell,
+    network: &Network,
+    wanted: &EndpointRequest,
+    attached: &mut Attached,
+) -> Result<(), Error> {
+    let number = (0..).find(|number| attached.endpoints.iter().all(|e| e.inner_index != FIRST_INDEX + number));
+    let number = number.unwrap_or_default();
+    let prefix = network.options.get(super::option::INNER_PREFIX).map_or("eth", String::as_str);
+    let inner = wanted
+        .options
+        .get("com.docker.network.endpoint.ifname")
+        .cloned()
+        .unwrap_or_else(|| format!("{prefix}{number}"));
+    if inner.is_empty() || inner.len() > net::route::LINK_NAME_BYTES_MAX || inner.contains(['/', ' ', ':']) {
+        return Err(Error::invalid("interface name", format!("{inner:?} is none that Linux takes")));
+    }
+    attached.endpoints.push(Endpoint {
+        id: up::new_id()?,
+        network_id: network.id.clone(),
+        network: network.name.clone(),
+        bridge: network.bridge(home),
+        link: link_name(home, &cell.id, number),
+        inner,
+        inner_index: FIRST_INDEX + number,
+        mac: [0; 6],
+        mtu: network.mtu(),
+        icc: network.icc(),
+        ipv4: None,
+        ipv6: None,
+        gateways: network.pools.iter().map(|pool| pool.gateway).collect(),
+        is_default: false,
+        internal: network.internal,
+        has_names: network.has_names(),
+        aliases: wanted.aliases.clone(),
+    });
+    let Some(endpoint) = attached.endpoints.last_mut() else { unreachable!() };
+    for (v6, address) in [(false, wanted.ipv4), (true, wanted.ipv6)] {
+        let pool = network.pools.iter().find(|pool| pool.subnet.is_v6() == v6);
+        let claimed = match (pool, address) {
+            (None, None) => continue,
+            (None, Some(address)) => {
+                return Err(Error::invalid(
+                    format!("address {address}"),
+                    format!("no configured subnet contains it: network {} has none of its family", network.name),
+                ));
+            }
+            (Some(pool), address) => {
+                let address = lease::claim(home, network, pool, &cell.id, address)?;
+                Subnet::new(address, pool.subnet.prefix())
+            }
+        };
+        if v6 {
+            endpoint.ipv6 = claimed;
+        } else {
+            endpoint.ipv4 = claimed;
+        }
+    }
+    let first = endpoint.addresses().next().map_or(IpAddr::from([0, 0, 0, 0]), Subnet::address);
+    endpoint.mac = wanted.mac.unwrap_or_else(|| ipam::mac_of(first));
+    Ok(())
+}
+
+/// Name of a link's end on this host.
+fn link_name(home: &Home, id: &str, number: u32) -> String {
+    let prefix = home.link_prefix();
+    let digits = net::route::LINK_NAME_BYTES_MAX - prefix.len() - 2;
+    format!("{prefix}{}{number:02x}", &id[..digits.min(id.len())])
+}
+
+/// What a container has of networks; `None` if nothing, or not any more.
+pub(crate) fn attached(cell: &Cell) -> Option<Attached> {
+    serde_json::from_slice(&std::fs::read(cell.path.join(FILE)).ok()?).ok()
+}
+
+/// Makes the links and rules of a container whose first process is `pid`, and waits to be given its root.
+pub(crate) fn attach(home: &Home, attached: &Attached, pid: i32) -> Result<(), Error> {
+    if attached.endpoints.is_empty() {
+        return Ok(());
+    }
+    let inside = netns(pid)?;
+    let mut links = Links::open().map_err(|errno| Error::system("open", "a netlink socket", errno))?;
+    let mut inner = within(&inside, Links::open)?
+        .map_err(|errno| Error::system("open", "a netlink socket in the container", errno))?;
+    for endpoint in &attached.endpoints {
+        join(home, endpoint, inside.as_fd(), &mut links, &mut inner)?;
+        fault::point("link made");
+    }
+    rules::publish(home, &attached.ports)?;
+    fault::point("ports published");
+    Ok(())
+}
+
+/// Makes one link.
+pub(super) fn join(
+    home: &Home,
+    endpoint: &Endpoint,
+    inside: BorrowedFd<'_>,
+    links: &mut Links,
+    inner: &mut Links,
+) -> Result<(), Error> {
+    let failed = |errno| Error::system("put the container on", format!("network {}", endpoint.network), errno);
+    rules::add_endpoint(home, endpoint)?;
+    let bridge = match links.link(&endpoint.bridge).map_err(failed)? {
+        Some(link) => link.index,
+        // Somebody has just taken it away.
+        None => up::ensure(home, &endpoint.network, links)?.bridge,
+    };
+    let veth = Veth {
+        name: &endpoint.link,
+        bridge,
+        netns: inside,
+        inner_name: &endpoint.inner,
+        inner_index: endpoint.inner_index,
+        mac: endpoint.mac,
+        mtu: endpoint.mtu,
+        isolated: !endpoint.icc,
+    };
+    let mut made = links.add_veth(&veth);
+    if made == Err(Errno::EXIST) {
+        // Of a start that was cut short: its namespace is about to go.
+        if let Some(old) = links.link(&endpoint.link).map_err(failed)? {
+            links.remove(old.index).map_err(failed)?;
+        }
+        made = links.add_veth(&veth);
+    }
+    made.map_err(|errno| match errno {
+        Errno::XFULL => Error::Refused {
+            what: format!("put the container on network {}", endpoint.network),
+            why: "its bridge has 1,023 containers, and takes no more".to_owned(),
+            hint: "make another network for further containers: berth network create".to_owned(),
+        },
+        errno => failed(errno),
+    })?;
+    let gateways = match endpoint.is_default {
+        true => endpoint.gateways.clone(),
+        false => Vec::new(),
+    };
+    let addresses = endpoint.addresses().collect();
+    inner.configure(&Inner { index: endpoint.inner_index, addresses, gateways }).map_err(failed)
+}
+
+/// The network namespace of a process.
+pub(super) fn netns(pid: i32) -> Result<OwnedFd, Error> {
+    let path = format!("/proc/{pid}/ns/net");
+    openat(CWD, &path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|errno| Error::system("open", &path, errno))
+}
+
+/// Does something in another network namespace, by this process, which has one thread.
+pub(super) fn within<T>(inside: &OwnedFd, work: impl FnOnce() -> T) -> Result<T, Error> {
+    let failed = |errno| Error::system("enter", "the container's network namespace", errno);
+    let own = openat(CWD, "/proc/self/ns/net", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|errno| Error::system("open", "/proc/self/ns/net", errno))?;
+    process::setns(inside.as_fd(), ns::NET).map_err(failed)?;
+    let done = work();
+    process::setns(own.as_fd(), ns::NET).map_err(failed)?;
+    Ok(done)
+}
+
+/// Gives back all that a container has of networks, but its links, which go with its namespace. What is gone is no error.
+pub(crate) fn detach(home: &Home, cell: &Cell) {
+    match attached(cell) {
+        Some(attached) => {
+            rules::unpublish(home, &attached.ports);
+            for endpoint in &attached.endpoints {
+                rules::remove_endpoint(home, endpoint);
+                files::unname(home, &endpoint.network, &cell.id);
+            }
+            release_leases(home, cell, &attached);
+            let _ = unlinkat(CWD, cell.path.join(FILE), AtFlags::empty());
+        }
+        // Somebody was killed between taking addresses and writing them down.
+        None if cell.config().is_none() && up::any(home) => lease::release_all(home, &cell.id),
+        None => {}
+    }
+}
+
+fn release_leases(home: &Home, cell: &Cell, attached: &Attached) {
+    for endpoint in &attached.endpoints {
+        for address in endpoint.addresses() {
+            lease::release(home, &endpoint.network, address.address(), &cell.id);
+        }
+    }
+}
+
+/// All containers' parts, by the containers' ids.
+pub(super) fn all(home: &Home) -> BTreeMap<String, Attached> {
+    Cell::all(home).into_iter().filter_map(|cell| Some((cell.id.clone(), attached(&cell)?))).collect()
+}
