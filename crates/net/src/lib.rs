@@ -6,11 +6,13 @@
 //! - [`subnet`], [`ipam`]: addresses, and who gets which
 //! - [`bridge`]: a network's bridge, up and down
 //! - [`route`]: links, addresses, routes, rules
+//! - [`dns`]: the server of names that each container has
 //! - [`netlink`]: the messages that links, routes and nftables share
 
 #![forbid(unsafe_code)]
 
 pub mod bridge;
+pub mod dns;
 pub mod ipam;
 pub mod netlink;
 pub mod route;
