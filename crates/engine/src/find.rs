@@ -361,6 +361,7 @@ pub(crate) fn forget_record(home: &Home, id: &str) {
 /// Gives a running container a keeper, by a process that stays behind.
 fn adopt(home: &Home, cell: &Cell, config: Config, running: cell::Running, lock: CellLock) {
     let Some(init_fd) = running.init.open() else { return };
+    let init_pid = running.init.pid;
     let (out, err) = (cell.open_fifo_reader("stdout"), cell.open_fifo_reader("stderr"));
     let streams = match (config.request.tty, out, err, keeper::Staging::new()) {
         (false, Ok(out), Ok(err), Ok(staging)) => Streams::Pipes(out, err, staging),
@@ -379,6 +380,7 @@ fn adopt(home: &Home, cell: &Cell, config: Config, running: cell::Running, lock:
         lock_fd: lock.raw(),
         shm: None,
         stdin_writer: None,
+        name_server: network::reopen_server(cell, init_pid),
         log_begin: [0; 2],
         generation: 1,
     };

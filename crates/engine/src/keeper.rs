@@ -15,6 +15,7 @@ pub use sources::{Staging, Streams};
 use crate::cell::{self, Cell, CellLock, Ended, Running, now_ns};
 use crate::log::{self, Plan, Recorder};
 use crate::wire::InitEnded;
+use crate::network::{self, ServerSockets};
 use crate::{Config, Home, events, last_use, teardown, volumes};
 use checks::Checks;
 use linux::fault::{self, Role};
@@ -49,6 +50,8 @@ pub struct Task {
     pub shm: Option<OwnedFd>,
     /// The writing end of its stdin, held for who attaches later.
     pub stdin_writer: Option<OwnedFd>,
+    /// The sockets of its name server, if it has one.
+    pub name_server: Option<ServerSockets>,
     /// Bytes of each stream that the log had when the container was started.
     pub log_begin: [u64; 2],
     /// How many keepers were there before.
@@ -61,6 +64,7 @@ impl Task {
         fds.extend(self.streams.raw());
         fds.extend(self.client.iter().flat_map(Client::raw));
         fds.extend(self.stdin_writer.iter().chain(&self.shm).map(AsRawFd::as_raw_fd));
+        fds.extend(self.name_server.iter().flatten().map(AsRawFd::as_raw_fd));
         fds
     }
 }
@@ -87,12 +91,13 @@ enum Token {
     Holder = 4,
     Init = 5,
     Probe = 6,
+    Names = 7,
 }
 
 impl Token {
     fn of(number: u64) -> Option<Token> {
-        use Token::{Client, Holder, Init, Pipe, Probe, Stderr, Stdout};
-        let all = [Stdout, Stderr, Client, Pipe, Holder, Init, Probe];
+        use Token::{Client, Holder, Init, Names, Pipe, Probe, Stderr, Stdout};
+        let all = [Stdout, Stderr, Client, Pipe, Holder, Init, Probe, Names];
         all.into_iter().find(|token| *token as u64 == number)
     }
 }
@@ -120,6 +125,12 @@ pub fn run_alone(task: &Task) -> ! {
     keeper.run()
 }
 
+/// The container's name server, over copies of the sockets: the next keeper may need them as well.
+fn serve_names(task: &Task, [udp, tcp]: &ServerSockets) -> Option<net::dns::Server> {
+    let (udp, tcp) = (udp.try_clone().ok()?, tcp.try_clone().ok()?);
+    net::dns::Server::new(udp, tcp, task.cell.path.join(network::NAMES_FILE)).ok()
+}
+
 struct Keeper<'a> {
     task: &'a Task,
     epoll: OwnedFd,
@@ -133,6 +144,8 @@ struct Keeper<'a> {
     throttled: bool,
     settle_at: Option<Instant>,
     checks: Option<Checks<'a>>,
+    /// Its name server.
+    names: Option<net::dns::Server>,
     /// How long it's waited until somebody has reaped the first process, which has ended.
     reaped_by: Option<Instant>,
 }
@@ -156,6 +169,7 @@ impl<'a> Keeper<'a> {
             throttled: false,
             settle_at: (task.generation == 0).then(|| Instant::now() + SETTLE_AFTER),
             checks: Checks::of(task),
+            names: task.name_server.as_ref().and_then(|sockets| serve_names(task, sockets)),
             reaped_by: None,
         };
         if task.generation > 0 {
@@ -184,6 +198,9 @@ impl<'a> Keeper<'a> {
         }
         if let Some(client) = &self.client {
             add(&client.socket(), Token::Client)?;
+        }
+        if let Some(names) = &self.names {
+            add(names, Token::Names)?;
         }
         match &self.holder {
             Some(holder) => add(holder, Token::Holder),
@@ -215,7 +232,8 @@ impl<'a> Keeper<'a> {
         let mut events = Vec::with_capacity(8);
         while self.end.is_none() {
             let check_at = self.checks.as_ref().and_then(Checks::due);
-            let at = [self.settle_at, check_at, self.reaped_by].into_iter().flatten().min();
+            let names_at = self.names.as_ref().and_then(net::dns::Server::deadline);
+            let at = [self.settle_at, check_at, self.reaped_by, names_at].into_iter().flatten().min();
             let timeout = at.map(|at| at.saturating_duration_since(Instant::now()));
             let timeout = timeout.and_then(|t| Timespec::try_from(t).ok());
             events.clear();
@@ -230,6 +248,9 @@ impl<'a> Keeper<'a> {
                 process::release_program();
             }
             self.begin_check();
+            if names_at.is_some_and(|at| Instant::now() >= at) {
+                self.answer();
+            }
             if self.reaped_by.is_some_and(|by| Instant::now() >= by) {
                 self.hear_init();
             }
@@ -257,6 +278,14 @@ impl<'a> Keeper<'a> {
             Token::Holder => self.hear_holder(),
             Token::Probe => self.checks.iter_mut().for_each(Checks::hear),
             Token::Init => self.hear_init(),
+            Token::Names => self.answer(),
+        }
+    }
+
+    /// Answers what the container has asked.
+    fn answer(&mut self) {
+        if self.names.as_mut().is_some_and(|names| names.turn().is_err()) {
+            self.names = None;
         }
     }
 

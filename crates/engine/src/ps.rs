@@ -5,7 +5,7 @@ use crate::images;
 use crate::pause::is_paused;
 use crate::request::{MountKind, NetworkMode, PsFilter, PsRequest};
 use crate::system::{self, Sizes};
-use crate::{Error, Home};
+use crate::{Error, Home, network};
 use regex_lite::Regex;
 use std::mem::discriminant;
 use types::inert::inert;
@@ -158,9 +158,10 @@ pub(crate) fn listed(container: &Container) -> Listed {
         mounts: mounts.collect(),
         targets: targets.collect(),
         volumes: config.volumes().count(),
-        networks: match request.network {
+        networks: match &request.network {
             NetworkMode::Container(_) => Vec::new(),
-            _ => vec![network_name(&request.network)],
+            NetworkMode::Networks(networks) => networks.iter().map(|wanted| wanted.network.clone()).collect(),
+            mode => vec![network_name(mode)],
         },
         health: container.health.as_ref().map_or("none", |health| health.status.word()),
         sizes: None,
@@ -194,7 +195,12 @@ fn keep_descendants(home: &Home, containers: &mut Vec<Container>, filters: &[PsF
 /// Docker's `HostConfig.NetworkMode`.
 pub(crate) fn network_name(mode: &NetworkMode) -> String {
     match mode {
-        NetworkMode::Unset | NetworkMode::None => "none".to_owned(),
+        NetworkMode::Unset => network::DEFAULT.to_owned(),
+        // Docker names the first; the others are found elsewhere.
+        NetworkMode::Networks(networks) => {
+            networks.first().map_or(network::DEFAULT, |wanted| &wanted.network).to_owned()
+        }
+        NetworkMode::None => "none".to_owned(),
         NetworkMode::Host => "host".to_owned(),
         NetworkMode::Container(name) => format!("container:{name}"),
         NetworkMode::Path(path) => format!("ns:{}", path.display()),

@@ -70,6 +70,9 @@ const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 const IFF_UP: u32 = 1;
 
+/// Number of the loopback link, the first of each namespace.
+const LOOPBACK_INDEX: u32 = 1;
+
 const IFINFOMSG_BYTES: usize = 16;
 const IFADDRMSG_BYTES: usize = 8;
 const RTMSG_BYTES: usize = 12;
@@ -285,6 +288,9 @@ impl Links {
     /// In the container's namespace: brings its end up, with addresses and routes, loopback too.
     pub fn configure(&mut self, inner: &Inner) -> Result<(), Errno> {
         let mut batch = Batch::new();
+        batch.message(RTM_NEWLINK, ACK, |body| {
+            body.raw(&ifinfomsg(LOOPBACK_INDEX, IFF_UP, IFF_UP));
+        });
         let has_v6 = inner.addresses.iter().any(|address| address.is_v6());
         batch.message(RTM_NEWLINK, ACK, |body| {
             body.raw(&ifinfomsg(inner.index, IFF_UP, IFF_UP));

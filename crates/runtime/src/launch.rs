@@ -17,7 +17,6 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
-use types::oci::IdMapping;
 
 /// Makes the container's root as a detached mount, given its first process, which waits for it, and its user namespace
 /// (`None` if that is the caller's).

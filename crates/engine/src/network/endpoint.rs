@@ -6,10 +6,10 @@
 //! detach   rules, addresses and names go; the links go with its namespace             by whoever sees its end
 //! ```
 
-use super::{Network, files, lease, ports, rules, up};
+use super::{Network, files, lease, names, ports, rules, up};
 use crate::cell::Cell;
 use crate::request::{EndpointRequest, NetworkMode, RunRequest};
-use crate::{Error, Home};
+use crate::{Config, Error, Home};
 use linux::process::{self, ns};
 use linux::{Errno, fault};
 use net::ipam;
@@ -176,6 +176,9 @@ fn claim_into(
     attached.ports = published;
     reserved.sockets = sockets;
     cell.write(FILE, &reserved.attached)?;
+    if files::has_server(&reserved.attached) {
+        names::resolver(home, cell, request, &reserved.attached)?;
+    }
     fault::point("endpoints written down");
     Ok(())
 }
@@ -257,10 +260,19 @@ pub(crate) fn attached(cell: &Cell) -> Option<Attached> {
     serde_json::from_slice(&std::fs::read(cell.path.join(FILE)).ok()?).ok()
 }
 
-/// Makes the links and rules of a container whose first process is `pid`, and waits to be given its root.
-pub(crate) fn attach(home: &Home, attached: &Attached, pid: i32) -> Result<(), Error> {
+/// Sockets of a container's name server, in its network namespace: UDP, TCP.
+pub(crate) type ServerSockets = [OwnedFd; 2];
+
+/// Makes the links and rules of a container whose first process is `pid`, and waits to be given its root; the sockets of its
+/// name server, if it has one.
+pub(crate) fn attach(
+    home: &Home,
+    config: &Config,
+    attached: &Attached,
+    pid: i32,
+) -> Result<Option<ServerSockets>, Error> {
     if attached.endpoints.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
     let inside = netns(pid)?;
     let mut links = Links::open().map_err(|errno| Error::system("open", "a netlink socket", errno))?;
@@ -269,10 +281,31 @@ pub(crate) fn attach(home: &Home, attached: &Attached, pid: i32) -> Result<(), E
     for endpoint in &attached.endpoints {
         join(home, endpoint, inside.as_fd(), &mut links, &mut inner)?;
         fault::point("link made");
+        if endpoint.has_names {
+            names::add(home, endpoint, &config.id, &config.name)?;
+            fault::point("names written");
+        }
     }
     rules::publish(home, &attached.ports)?;
     fault::point("ports published");
-    Ok(())
+    files::has_server(attached).then(|| open_server(&inside)).transpose()
+}
+
+/// Opens the sockets of a name server in a network namespace whose loopback is up, and leads queries there.
+fn open_server(inside: &OwnedFd) -> Result<ServerSockets, Error> {
+    let open = || {
+        let (udp, tcp, port) = net::dns::bind_in_current_namespace()
+            .map_err(|errno| Error::system("open", "the container's name server", errno))?;
+        rules::lead_to_server(port)?;
+        Ok([udp, tcp])
+    };
+    within(inside, open)?
+}
+
+/// The same for a running container, those that it had being lost with who held them; `None` if it has no server.
+pub(crate) fn reopen_server(cell: &Cell, pid: i32) -> Option<ServerSockets> {
+    let attached = attached(cell)?;
+    files::has_server(&attached).then(|| open_server(&netns(pid).ok()?).ok()).flatten()
 }
 
 /// Makes one link.
@@ -349,7 +382,7 @@ pub(crate) fn detach(home: &Home, cell: &Cell) {
             rules::unpublish(home, &attached.ports);
             for endpoint in &attached.endpoints {
                 rules::remove_endpoint(home, endpoint);
-                files::unname(home, &endpoint.network, &cell.id);
+                names::remove(home, endpoint);
             }
             release_leases(home, cell, &attached);
             let _ = unlinkat(CWD, cell.path.join(FILE), AtFlags::empty());

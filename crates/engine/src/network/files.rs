@@ -5,6 +5,7 @@ use super::endpoint::Attached;
 use crate::cell::Cell;
 use crate::request::{HostAddress, NetworkMode, RunRequest};
 use crate::Error;
+use net::dns::{self, Resolvers};
 use rustix::fs::{CWD, Gid, Mode, OFlags, Uid, fchown, ftruncate, openat};
 use std::fmt::Write;
 use std::net::IpAddr;
@@ -90,9 +91,9 @@ fn hosts(about: &About<'_>) -> Result<String, Error> {
         let _ = writeln!(text, "{address}\t{names}");
     };
     for (name, address) in &about.request.net.hosts {
-        match (address, gateway) {
+        match (*address, gateway) {
             (HostAddress::Ip(address), _) | (HostAddress::Gateway, Some(address)) => {
-                line(*address, name);
+                line(address, name);
             }
             (HostAddress::Gateway, None) => {
                 return Err(Error::invalid(
@@ -136,7 +137,7 @@ pub(super) fn has_server(attached: &Attached) -> bool {
 }
 
 fn resolv_conf(about: &About<'_>) -> String {
-    let host = HostResolver::read();
+    let host = host_resolvers();
     let net = &about.request.net;
     let own = |wanted: &[String], hosts: &[String]| match wanted {
         [] => hosts.to_vec(),
@@ -151,7 +152,7 @@ fn resolv_conf(about: &About<'_>) -> String {
         }
         vec![DNS.to_owned()]
     } else if net.dns.is_empty() {
-        host.servers.iter().map(ToString::to_string).collect()
+        host.servers.iter().map(|server| server.ip().to_string()).collect()
     } else {
         net.dns.iter().map(ToString::to_string).collect()
     };
@@ -168,42 +169,8 @@ fn resolv_conf(about: &About<'_>) -> String {
 }
 
 /// The host's resolv.conf(5), that of systemd-resolved instead of its stub.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct HostResolver {
-    /// Servers.
-    pub servers: Vec<IpAddr>,
-    /// Domains.
-    pub search: Vec<String>,
-    /// Options.
-    pub options: Vec<String>,
+pub(super) fn host_resolvers() -> Resolvers {
+    dns::host_resolvers(&read_host("/etc/resolv.conf"), || {
+        std::fs::read_to_string(dns::host::RESOLVED_CONF).ok()
+    })
 }
-
-impl HostResolver {
-    /// What the host has now.
-    pub fn read() -> HostResolver {
-        let own = HostResolver::parse(&read_host("/etc/resolv.conf"));
-        let stub: [IpAddr; 1] = [IpAddr::from([127, 0, 0, 53])];
-        if own.servers != stub {
-            return own;
-        }
-        let real = HostResolver::parse(&read_host("/run/systemd/resolve/resolv.conf"));
-        if real.servers.is_empty() { own } else { real }
-    }
-
-    fn parse(text: &str) -> HostResolver {
-        let mut found = HostResolver::default();
-        for line in text.lines() {
-            let mut words = line.split_whitespace();
-            match words.next() {
-                Some("nameserver") => found.servers.extend(words.next().and_then(|word| word.parse::<IpAddr>().ok())),
-                Some("search" | "domain") => found.search = words.map(str::to_owned).collect(),
-                Some("options") => found.options.extend(words.map(str::to_owned)),
-                _ => {}
-            }
-        }
-        found
-    }
-}
-
-/// Takes a container's names on a network away.
-pub(super) fn unname(_home: &crate::Home, _network: &str, _id: &str) {}

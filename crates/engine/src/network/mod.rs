@@ -17,19 +17,23 @@
 //! - [`endpoint`]: a container's part
 //! - [`ports`]: published ports
 //! - [`files`]: `/etc/hosts` and its like
+//! - [`names`]: who is called what, and the server of names
+//! - [`rules`]: what the nftables table says
 //! - [`show`]: lists and documents
 
 mod create;
 mod endpoint;
 mod files;
 mod lease;
+mod names;
 mod ports;
 mod rules;
 mod show;
 mod up;
 
 pub use create::{Pruned, create, prune, remove};
-pub(crate) use endpoint::{Attached, Reserved, attach, attached, claim, detach};
+pub(crate) use endpoint::{Reserved, ServerSockets, attach, attached, claim, detach, reopen_server};
+pub(crate) use names::FILE as NAMES_FILE;
 pub use endpoint::{Endpoint, PublishedPort};
 pub(crate) use files::{About, of_neighbour, write as write_files};
 pub use show::{Listed, inspect, list};

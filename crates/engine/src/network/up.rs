@@ -104,6 +104,7 @@ fn make(home: &Home, network: &Network, links: &mut Links) -> Result<(), Error> 
     rustix::fs::renameat(CWD, &new, CWD, path.join(FILE))
         .map_err(|errno| Error::system("write", path.join(FILE).display(), errno))?;
     fault::point("network written down");
+    super::names::begin(home, network)?;
     super::rules::add_network(home, network)?;
     fault::point("network's rules made");
     let bridge = Bridge {
@@ -158,11 +159,7 @@ fn default(home: &Home, links: &mut Links) -> Result<Network, Error> {
     }
     let host = subnets_of_host(links)?;
     let made = store.insert_network(store::Durability::Synced, |known| {
-        let mut taken = host.clone();
-        for record in known {
-            taken.extend(Network::of_record(record)?.pools.iter().map(|pool| pool.subnet));
-        }
-        let pool = pool_of(free_subnet(&taken)?)?;
+        let pool = pool_of(free_subnet(&subnets_taken(known, &host)?)?)?;
         let options = BTreeMap::from([
             (option::DEFAULT_BRIDGE.to_owned(), "true".to_owned()),
             (option::ICC.to_owned(), "true".to_owned()),
@@ -173,7 +170,7 @@ fn default(home: &Home, links: &mut Links) -> Result<Network, Error> {
         ]);
         let created_ns = crate::cell::now_ns();
         let network = Network { pools: vec![pool], options, created_ns, ..Network::predefined(DEFAULT) };
-        Ok(network.to_record())
+        Ok::<_, Error>(network.to_record())
     });
     match made {
         Ok(record) => Network::of_record(&record?),
