@@ -23,6 +23,7 @@ const TEST_PACKAGES: &[&str] = &[
     "docker-registry",
     "iproute2",
     "libcap2-bin",
+    "nftables",
     "openssl",
     "passwd",
     "procps",

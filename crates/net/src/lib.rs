@@ -7,6 +7,7 @@
 //! - [`bridge`]: a network's bridge, up and down
 //! - [`route`]: links, addresses, routes, rules
 //! - [`dns`]: the server of names that each container has
+//! - [`nft`]: the nftables table
 //! - [`netlink`]: the messages that links, routes and nftables share
 
 #![forbid(unsafe_code)]
@@ -15,5 +16,6 @@ pub mod bridge;
 pub mod dns;
 pub mod ipam;
 pub mod netlink;
+pub mod nft;
 pub mod route;
 pub mod subnet;

@@ -37,7 +37,8 @@ const HEADER_BYTES: usize = 16;
 /// message that it's about.
 const ANSWER_BYTES_MAX: usize = 128 << 10;
 
-/// Longest batch, in bytes: what one send takes with the default buffer of a socket. Source: net.core.wmem_default.
+/// Longest batch, in bytes, unless [`Socket::widen`] says otherwise: what one send takes with the default buffer of a
+/// socket. Source: net.core.wmem_default.
 pub const BATCH_BYTES_MAX: usize = 128 << 10;
 
 /// Tries of a dump that others' changes interrupt.
@@ -48,6 +49,7 @@ const DUMP_TRIES_MAX: u32 = 20;
 pub struct Batch {
     bytes: Vec<u8>,
     messages: usize,
+    last_start: usize,
     too_long: bool,
 }
 
@@ -71,6 +73,15 @@ impl Batch {
         header[6..8].copy_from_slice(&(flags | REQUEST).to_ne_bytes());
         header[8..12].copy_from_slice(&number.to_ne_bytes());
         self.messages += 1;
+        self.last_start = start;
+        self
+    }
+
+    /// Lets the last message ask for an acknowledgement.
+    pub fn ack_last(&mut self) -> &mut Batch {
+        if let Some(flags) = self.bytes.get_mut(self.last_start + 6) {
+            *flags |= ACK as u8;
+        }
         self
     }
 
@@ -94,8 +105,8 @@ impl Batch {
     }
 
     /// The bytes to send, numbered from `sequence`; EMSGSIZE if an attribute or all of it got too long.
-    fn finish(&self, sequence: u32) -> Result<Vec<u8>, Errno> {
-        if self.too_long || self.bytes.len() > BATCH_BYTES_MAX {
+    fn finish(&self, sequence: u32, bytes_max: usize) -> Result<Vec<u8>, Errno> {
+        if self.too_long || self.bytes.len() > bytes_max {
             return Err(Errno::MSGSIZE);
         }
         let mut bytes = self.bytes.clone();
@@ -211,6 +222,7 @@ pub struct Socket {
     fd: OwnedFd,
     sequence: u32,
     buffer: Vec<u8>,
+    batch_bytes_max: usize,
 }
 
 /// Socket protocols.
@@ -241,7 +253,7 @@ impl Socket {
             protocol,
         )?;
         rustix::net::bind(&fd, &SocketAddrNetlink::new(0, groups))?;
-        Ok(Socket { fd, sequence: 1, buffer: Vec::new() })
+        Ok(Socket { fd, sequence: 1, buffer: Vec::new(), batch_bytes_max: BATCH_BYTES_MAX })
     }
 
     /// Sends a batch whose last message asks for an acknowledgement, and waits for the answers to all of it. The first
@@ -254,12 +266,27 @@ impl Socket {
     }
 
     /// As [`Socket::exchange`], where the message with the number `last` is the one that asks for an acknowledgement.
+    ///
+    /// Never waits: the kernel answers within the send. So nothing to read means that there was no answer, or that the
+    /// answers before it had no room in the socket's buffer (ENOBUFS): what was refused first is in there all the same.
+    /// Source: netlink_unicast_kernel, netlink_overrun; for nftables nfnetlink_rcv_batch, which delivers errors in the
+    /// order of messages after the whole batch, and those of the batch itself (ENOMEM, a commit that failed) on its
+    /// first message, before the others.
     pub fn exchange_until(&mut self, batch: &Batch, last: usize) -> Result<(), Refused> {
         let first = self.send(batch)?;
         let count = batch.len() as u32;
         let mut refused: Option<Refused> = None;
+        let mut silence = Errno::PROTO;
         loop {
-            let length = self.receive()?;
+            let length = match self.receive(RecvFlags::DONTWAIT) {
+                Ok(length) => length,
+                Err(Errno::NOBUFS) => {
+                    silence = Errno::NOBUFS;
+                    continue;
+                }
+                Err(Errno::AGAIN) => return Err(refused.unwrap_or(silence.into())),
+                Err(errno) => return Err(errno.into()),
+            };
             for message in Messages::of(&self.buffer[..length]) {
                 let number = message.sequence.wrapping_sub(first);
                 if message.typ != NLMSG_ERROR || number >= count {
@@ -298,7 +325,7 @@ impl Socket {
     fn dump_once(&mut self, first: u32, each: &mut impl FnMut(Option<(u16, &[u8])>)) -> Result<bool, Errno> {
         let mut whole = true;
         loop {
-            let length = self.receive()?;
+            let length = self.receive(RecvFlags::empty())?;
             for message in Messages::of(&self.buffer[..length]) {
                 if message.sequence != first {
                     continue;
@@ -320,19 +347,49 @@ impl Socket {
     pub fn get(&mut self, request: &Batch) -> Result<(u16, Vec<u8>), Errno> {
         let first = self.send(request)?;
         loop {
-            let length = self.receive()?;
-            for message in Messages::of(&self.buffer[..length]).filter(|message| message.sequence == first) {
-                match message.typ {
-                    NLMSG_ERROR => return Err(message.errno()?.unwrap_or(Errno::NOENT)),
-                    typ => return Ok((typ, message.payload.to_vec())),
+            let length = self.receive(RecvFlags::empty())?;
+            let answer = Messages::of(&self.buffer[..length]).find(|message| message.sequence == first);
+            match answer {
+                None => {}
+                Some(message) if message.typ == NLMSG_ERROR => {
+                    return Err(message.errno()?.unwrap_or(Errno::NOENT));
                 }
+                Some(message) => return Ok((message.typ, message.payload.to_vec())),
             }
         }
     }
 
+    /// Lets batches of up to `bytes` be sent, at most 64 MiB. Needs CAP_NET_ADMIN in the initial user namespace, or
+    /// net.core.wmem_max that is large enough. Source: socket(7), SO_SNDBUFFORCE.
+    pub fn widen(&mut self, bytes: usize) -> Result<(), Errno> {
+        let bytes = bytes.min(64 << 20);
+        if bytes <= self.batch_bytes_max {
+            return Ok(());
+        }
+        // The kernel doubles what it's told; what it keeps for itself fits into the other half.
+        match rustix::net::sockopt::set_socket_send_buffer_size_force(&self.fd, bytes) {
+            Err(Errno::PERM) => rustix::net::sockopt::set_socket_send_buffer_size(&self.fd, bytes)?,
+            other => other?,
+        }
+        self.batch_bytes_max = bytes;
+        Ok(())
+    }
+
+    /// Takes what the groups have told so far, without waiting: false if there was nothing. ENOBUFS if some were lost.
+    pub fn heard(&mut self, mut each: impl FnMut(u16, &[u8])) -> Result<bool, Errno> {
+        let length = match self.receive(RecvFlags::DONTWAIT) {
+            Err(Errno::AGAIN) => return Ok(false),
+            other => other?,
+        };
+        for message in Messages::of(&self.buffer[..length]) {
+            each(message.typ, message.payload);
+        }
+        Ok(true)
+    }
+
     /// Waits for what the groups tell, and gives each message to `each`: type and payload. ENOBUFS if some were lost.
     pub fn hear(&mut self, mut each: impl FnMut(u16, &[u8])) -> Result<(), Errno> {
-        let length = self.receive()?;
+        let length = self.receive(RecvFlags::empty())?;
         for message in Messages::of(&self.buffer[..length]) {
             each(message.typ, message.payload);
         }
@@ -341,7 +398,7 @@ impl Socket {
 
     fn send(&mut self, batch: &Batch) -> Result<u32, Errno> {
         let first = self.sequence;
-        let bytes = batch.finish(first)?;
+        let bytes = batch.finish(first, self.batch_bytes_max)?;
         self.sequence = first.wrapping_add(batch.len() as u32);
         let sent = rustix::io::retry_on_intr(|| {
             rustix::net::sendto(&self.fd, &bytes, SendFlags::empty(), &SocketAddrNetlink::new(0, 0))
@@ -350,10 +407,10 @@ impl Socket {
     }
 
     /// Receives what the kernel sent, and nobody else: its length in the buffer.
-    fn receive(&mut self) -> Result<usize, Errno> {
+    fn receive(&mut self, flags: RecvFlags) -> Result<usize, Errno> {
         self.buffer.resize(ANSWER_BYTES_MAX, 0);
         loop {
-            let received = rustix::net::recvfrom(&self.fd, &mut self.buffer[..], RecvFlags::TRUNC);
+            let received = rustix::net::recvfrom(&self.fd, &mut self.buffer[..], RecvFlags::TRUNC | flags);
             let (_, length, sender) = match received {
                 Err(Errno::INTR) => continue,
                 other => other?,
@@ -469,6 +526,11 @@ pub fn text(payload: &[u8]) -> String {
     String::from_utf8_lossy(&payload[..end]).into_owned()
 }
 
+/// 32 bits in the network's order, in an attribute of nftables'.
+pub fn number_be(payload: &[u8]) -> Option<u32> {
+    Some(u32::from_be_bytes(payload.get(..4)?.try_into().ok()?))
+}
+
 /// 32 bits in the machine's order, in an attribute.
 pub fn number(payload: &[u8]) -> Option<u32> {
     Some(u32::from_ne_bytes(payload.get(..4)?.try_into().ok()?))
@@ -495,7 +557,7 @@ mod tests {
                 body.u32(1, 5).u8(2, 9);
             });
         });
-        let bytes = batch.finish(41).unwrap();
+        let bytes = batch.finish(41, BATCH_BYTES_MAX).unwrap();
         let message = Messages::of(&bytes).next().unwrap();
         assert_eq!((message.typ, message.flags, message.sequence), (16, ACK | REQUEST, 41));
         let attributes = Attributes::after(message.payload, 16);
@@ -512,14 +574,14 @@ mod tests {
         batch.message(16, ACK, |body| {
             body.attr(1, &vec![0; 65_536]);
         });
-        assert_eq!(batch.finish(1).unwrap_err(), Errno::MSGSIZE);
+        assert_eq!(batch.finish(1, BATCH_BYTES_MAX).unwrap_err(), Errno::MSGSIZE);
         let mut batch = Batch::new();
         batch.message(16, ACK, |body| {
             body.nest(1, |body| {
                 body.attr(1, &[0; 40_000]).attr(2, &[0; 40_000]);
             });
         });
-        assert_eq!(batch.finish(1).unwrap_err(), Errno::MSGSIZE);
+        assert_eq!(batch.finish(1, BATCH_BYTES_MAX).unwrap_err(), Errno::MSGSIZE);
     }
 
     #[test]
