@@ -123,6 +123,9 @@ pub enum Error {
         /// The containers' names.
         by: Vec<String>,
     },
+    /// The table of rules.
+    #[error(transparent)]
+    Firewall(net::nft::Error),
     /// A failure that another process of berth reported: message, hint, kind.
     #[error("{message}")]
     Reported {
@@ -252,7 +255,8 @@ impl Error {
             Error::Reported { kind, .. } | Error::Copy { kind, .. } => *kind,
             Error::Store(source) => source.kind(),
             Error::Runtime(source) => source.kind(),
-            Error::System { .. } | Error::NoRange { .. } | Error::HolderLost => Kind::System,
+            Error::Firewall(net::nft::Error::PortTaken { .. }) => Kind::Conflict,
+            Error::Firewall(_) | Error::System { .. } | Error::NoRange { .. } | Error::HolderLost => Kind::System,
         }
     }
 
@@ -272,6 +276,9 @@ impl Error {
                 "stop the containers first, or take them off: berth network disconnect {name} {}",
                 by.first().map_or("", String::as_str)
             )),
+            Error::Firewall(net::nft::Error::Open { .. } | net::nft::Error::Refused { .. }) => {
+                Some("`berth doctor` says what the kernel lacks; --network none and host need no rules".to_owned())
+            }
             Error::NoNetwork { .. } => {
                 Some("`berth network ls` lists networks; `berth network create` makes one".to_owned())
             }

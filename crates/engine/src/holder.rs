@@ -181,13 +181,13 @@ fn start(setup: &mut Setup) -> Result<Live, Error> {
     fault::point("control group made");
     let (home, client, await_record) = (&setup.home, &setup.client, setup.await_record);
     let reserved = &setup.reserved;
-    let mut server_sockets = None;
-    let server = &mut server_sockets;
+    let mut attaching = network::Attaching::default();
+    let attached = &mut attaching;
     let starting = runtime::launch(Launch {
         plan: &setup.plan,
         root: Root::Made(Box::new(|pid, userns, steps| {
             if !reserved.attached.endpoints.is_empty() {
-                *server = steps.group("netlink", "links and rules", "put it on its networks", || {
+                *attached = steps.group("netlink", "links and rules", "put it on its networks", || {
                     network::attach(home, config, &reserved.attached, pid)
                         .map_err(|error| runtime::Error::field("network", error.to_string()))
                 })?;
@@ -249,7 +249,7 @@ fn start(setup: &mut Setup) -> Result<Live, Error> {
         lock_fd: setup.lock.raw(),
         shm: shm_fd.and_then(|number| process::inherited_fd(number).ok()),
         stdin_writer: setup.stdin_writer.take(),
-        name_server: server_sockets,
+        name_server: attaching.server.take(),
         log_begin,
         generation: 0,
     };
@@ -295,6 +295,7 @@ fn start(setup: &mut Setup) -> Result<Live, Error> {
         let _ = wire::send(&setup.client, &started, &[]);
     }
     fault::point("start told");
+    drop(attaching);
     let (keeper, to_keeper) = match early {
         Some(made) => made,
         None => fork_keeper(&task)?,

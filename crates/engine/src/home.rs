@@ -94,6 +94,11 @@ impl Home {
         if self.is_default() { "berth".to_owned() } else { format!("berth-{}", self.tag()) }
     }
 
+    /// What the names of networks' bridges begin with.
+    pub fn bridge_prefix(&self) -> String {
+        if self.is_default() { "berth".to_owned() } else { format!("n{}", &self.tag()[..5]) }
+    }
+
     /// What the names of containers' links on this host begin with.
     pub fn link_prefix(&self) -> String {
         if self.is_default() { "bth".to_owned() } else { format!("b{}", &self.tag()[..5]) }

@@ -13,6 +13,7 @@ use crate::{Config, Error, Home};
 use linux::process::{self, ns};
 use linux::{Errno, fault};
 use net::ipam;
+use net::nft::Firewall;
 use net::route::{Inner, Links, Veth};
 use net::subnet::Subnet;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, unlinkat};
@@ -263,22 +264,33 @@ pub(crate) fn attached(cell: &Cell) -> Option<Attached> {
 /// Sockets of a container's name server, in its network namespace: UDP, TCP.
 pub(crate) type ServerSockets = [OwnedFd; 2];
 
-/// Makes the links and rules of a container whose first process is `pid`, and waits to be given its root; the sockets of its
-/// name server, if it has one.
+/// What is left of making links and rules.
+#[derive(Debug, Default)]
+pub(crate) struct Attaching {
+    /// The sockets of its name server, if it has one.
+    pub server: Option<ServerSockets>,
+    /// To be dropped when the start has been told: that may wait for the kernel.
+    _firewall: Option<Firewall>,
+}
+
+/// Makes the links and rules of a container whose first process is `pid`, and waits to be given its root.
 pub(crate) fn attach(
     home: &Home,
     config: &Config,
     attached: &Attached,
     pid: i32,
-) -> Result<Option<ServerSockets>, Error> {
+) -> Result<Attaching, Error> {
     if attached.endpoints.is_empty() {
-        return Ok(None);
+        return Ok(Attaching::default());
     }
     let inside = netns(pid)?;
     let mut links = Links::open().map_err(|errno| Error::system("open", "a netlink socket", errno))?;
     let mut inner = within(&inside, Links::open)?
         .map_err(|errno| Error::system("open", "a netlink socket in the container", errno))?;
+    let mut firewall = rules::open(home)?;
     for endpoint in &attached.endpoints {
+        rules::add_endpoint(&mut firewall, endpoint)?;
+        fault::point("endpoint allowed");
         join(home, endpoint, inside.as_fd(), &mut links, &mut inner)?;
         fault::point("link made");
         if endpoint.has_names {
@@ -286,9 +298,10 @@ pub(crate) fn attach(
             fault::point("names written");
         }
     }
-    rules::publish(home, &attached.ports)?;
+    rules::publish(&mut firewall, &attached.ports)?;
     fault::point("ports published");
-    files::has_server(attached).then(|| open_server(&inside)).transpose()
+    let server = files::has_server(attached).then(|| open_server(&inside)).transpose()?;
+    Ok(Attaching { server, _firewall: Some(firewall) })
 }
 
 /// Opens the sockets of a name server in a network namespace whose loopback is up, and leads queries there.
@@ -317,7 +330,6 @@ pub(super) fn join(
     inner: &mut Links,
 ) -> Result<(), Error> {
     let failed = |errno| Error::system("put the container on", format!("network {}", endpoint.network), errno);
-    rules::add_endpoint(home, endpoint)?;
     let bridge = match links.link(&endpoint.bridge).map_err(failed)? {
         Some(link) => link.index,
         // Somebody has just taken it away.
@@ -379,11 +391,10 @@ pub(super) fn within<T>(inside: &OwnedFd, work: impl FnOnce() -> T) -> Result<T,
 pub(crate) fn detach(home: &Home, cell: &Cell) {
     match attached(cell) {
         Some(attached) => {
-            rules::unpublish(home, &attached.ports);
-            for endpoint in &attached.endpoints {
-                rules::remove_endpoint(home, endpoint);
+            rules::remove(home, &attached.endpoints, &attached.ports);
+            attached.endpoints.iter().filter(|endpoint| endpoint.has_names).for_each(|endpoint| {
                 names::remove(home, endpoint);
-            }
+            });
             release_leases(home, cell, &attached);
             let _ = unlinkat(CWD, cell.path.join(FILE), AtFlags::empty());
         }

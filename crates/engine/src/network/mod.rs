@@ -32,7 +32,7 @@ mod show;
 mod up;
 
 pub use create::{Pruned, create, prune, remove};
-pub(crate) use endpoint::{Reserved, ServerSockets, attach, attached, claim, detach, reopen_server};
+pub(crate) use endpoint::{Attaching, Reserved, ServerSockets, attach, attached, claim, detach, reopen_server};
 pub(crate) use names::FILE as NAMES_FILE;
 pub use endpoint::{Endpoint, PublishedPort};
 pub(crate) use files::{About, of_neighbour, write as write_files};
@@ -150,13 +150,12 @@ impl Network {
         if let Some(name) = self.options.get(option::NAME).filter(|name| !name.is_empty()) {
             return name.clone();
         }
-        match (home.is_default(), self.name == DEFAULT) {
-            (true, true) => "berth0".to_owned(),
-            (false, true) => format!("berth-{}", home.tag()),
-            (true, false) => format!("br-{}", &self.id[..12]),
-            (false, false) => {
-                let tagged = Sha256::of(format!("{} {}", home.tag(), self.id).as_bytes()).hex();
-                format!("br-{}", &tagged[..12])
+        let prefix = home.bridge_prefix();
+        match self.name.as_str() {
+            DEFAULT => format!("{prefix}0"),
+            _ => {
+                let digits = net::route::LINK_NAME_BYTES_MAX - prefix.len() - 1;
+                format!("{prefix}-{}", &self.id[..digits.min(self.id.len())])
             }
         }
     }

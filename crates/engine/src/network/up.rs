@@ -217,6 +217,15 @@ pub(super) fn subnets_taken(known: &[store::NetworkRecord], host: &[Subnet]) -> 
     Ok(taken)
 }
 
+/// The networks that the kernel has, or is about to get.
+pub(super) fn networks(home: &Home) -> Vec<Network> {
+    let Ok(entries) = std::fs::read_dir(home.run.join("networks")) else { return Vec::new() };
+    let mut networks: Vec<Network> =
+        entries.flatten().filter_map(|entry| read(home, entry.file_name().to_str()?)).collect();
+    networks.sort_by(|one, other| one.id.cmp(&other.id));
+    networks
+}
+
 /// Whether anything of any network is in the kernel; makes nothing.
 pub(super) fn any(home: &Home) -> bool {
     std::fs::read_dir(home.run.join("networks")).is_ok_and(|mut entries| entries.next().is_some())

@@ -57,6 +57,7 @@ mod flows;
 mod guard;
 mod read;
 mod ruleset;
+pub mod server;
 #[cfg(test)]
 mod tests;
 pub mod watch;
