@@ -26,7 +26,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("net", &["types", "linux"]),
     ("engine", &["types", "linux", "runtime", "store", "registry", "net"]),
     // `berth-runtime` is dispatched before anything else exists: cli reaches past engine.
-    ("cli", &["types", "linux", "runtime", "engine"]),
+    ("cli", &["types", "linux", "runtime", "net", "engine"]),
     ("testkit", &["types", "linux"]),
     ("xtask", &[]),
 ];

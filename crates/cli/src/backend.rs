@@ -6,16 +6,16 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use engine::request::{
     AttachRequest, DebugRequest, EnterRequest, ExecRequest, ImportRequest, ImportSource, InspectRequest,
-    KillRequest, LogsRequest, PsRequest, RmRequest, RunRequest, Source, StartRequest, StatsRequest,
-    StopRequest, TreeRequest, UnshareRequest, UpdateRequest, VolumeCreateRequest, VolumeFilter,
-    VolumePruneRequest,
+    KillRequest, LogsRequest, NetworkConnectRequest, NetworkCreateRequest, NetworkFilter,
+    NetworkPruneRequest, PsRequest, RmRequest, RunRequest, Source, StartRequest, StatsRequest, StopRequest,
+    TreeRequest, UnshareRequest, UpdateRequest, VolumeCreateRequest, VolumeFilter, VolumePruneRequest,
 };
 use serde_json::Value as Json;
 
 use engine::ps::{Listed, ListedState};
 use engine::run::Ran;
 use engine::stats::Sampler;
-use engine::{Home, attach, images, pieces, volumes};
+use engine::{Home, attach, images, network, pieces, volumes};
 use linux::process::Exit;
 use types::digest::Digest;
 use types::image::media::Compression;
@@ -343,6 +343,41 @@ pub fn volumes(filters: &[VolumeFilter]) -> Result<Vec<volumes::Listed>, Failure
 /// Docker's document of a volume.
 pub fn inspect_volume(name: &str) -> Result<Json, Failure> {
     volumes::inspect(&home()?, name).map_err(failure)
+}
+
+/// Makes a network; its id.
+pub fn create_network(request: &NetworkCreateRequest) -> Result<String, Failure> {
+    network::create(&home()?, request).map_err(failure)
+}
+
+/// Networks, by name.
+pub fn networks(filters: &[NetworkFilter]) -> Result<Vec<network::Listed>, Failure> {
+    network::list(&home()?, filters).map_err(failure)
+}
+
+/// Docker's document of a network.
+pub fn inspect_network(given: &str) -> Result<Json, Failure> {
+    network::inspect(&home()?, given).map_err(failure)
+}
+
+/// Removes networks; with `force` those that aren't there pass.
+pub fn remove_networks(given: &[String], force: bool) -> Result<Vec<Outcome>, Failure> {
+    network::remove(&home()?, given, force).map(failures).map_err(failure)
+}
+
+/// Removes networks that no container has.
+pub fn prune_networks(request: &NetworkPruneRequest) -> Result<network::Pruned, Failure> {
+    network::prune(&home()?, request).map_err(failure)
+}
+
+/// Puts a container on a network.
+pub fn connect_network(request: &NetworkConnectRequest) -> Result<(), Failure> {
+    network::connect(&home()?, request).map_err(failure)
+}
+
+/// Takes a container off a network.
+pub fn disconnect_network(given: &str, container: &str, force: bool) -> Result<(), Failure> {
+    network::disconnect(&home()?, given, container, force).map_err(failure)
 }
 
 /// Docker's document of a command of `exec`.

@@ -36,6 +36,7 @@ mod load;
 mod login;
 mod logs;
 mod manifest;
+mod network;
 mod pause;
 mod port;
 mod ps;
@@ -83,6 +84,8 @@ pub enum Object {
     Image,
     /// `berth manifest …`
     Manifest,
+    /// `berth network …`
+    Network,
     /// `berth system …`
     System,
     /// `berth volume …`
@@ -90,8 +93,8 @@ pub enum Object {
 }
 
 impl Object {
-    const ALL: [Object; 5] =
-        [Object::Container, Object::Image, Object::Manifest, Object::System, Object::Volume];
+    const ALL: [Object; 6] =
+        [Object::Container, Object::Image, Object::Manifest, Object::Network, Object::System, Object::Volume];
 
     /// The word.
     pub fn word(self) -> &'static str {
@@ -99,6 +102,7 @@ impl Object {
             Object::Container => "container",
             Object::Image => "image",
             Object::Manifest => "manifest",
+            Object::Network => "network",
             Object::System => "system",
             Object::Volume => "volume",
         }
@@ -110,6 +114,7 @@ impl Object {
             Object::Container => "Manage containers",
             Object::Image => "Manage images",
             Object::Manifest => "Look at manifests in registries",
+            Object::Network => "Manage networks",
             Object::System => "See what is taken, and remove what nothing uses",
             Object::Volume => "Manage volumes",
         }
@@ -133,6 +138,7 @@ impl Entry {
 const CONTAINERS: &str = "Containers";
 const IMAGES: &str = "Images";
 const VOLUMES: &str = "Volumes";
+const NETWORKS: &str = "Networks";
 const PIECES: &str = "Single pieces";
 const HOST: &str = "This host";
 
@@ -237,6 +243,13 @@ pub static ENTRIES: &[Entry] = &[
     volume(&["inspect"], &volume::INSPECT, volume::inspect),
     volume(&["rm", "remove"], &volume::REMOVE, volume::remove),
     volume(&["prune"], &volume::PRUNE, volume::prune),
+    under(NETWORKS, Object::Network, &["create"], &network::CREATE, network::create),
+    under(NETWORKS, Object::Network, &["ls", "list"], &network::LIST, network::list),
+    under(NETWORKS, Object::Network, &["inspect"], &network::INSPECT, network::inspect),
+    under(NETWORKS, Object::Network, &["rm", "remove"], &network::REMOVE, network::remove),
+    under(NETWORKS, Object::Network, &["prune"], &network::PRUNE, network::prune),
+    under(NETWORKS, Object::Network, &["connect"], &network::CONNECT, network::connect),
+    under(NETWORKS, Object::Network, &["disconnect"], &network::DISCONNECT, network::disconnect),
     other(PIECES, &["unshare"], &unshare::SPEC, unshare::work),
     other(PIECES, &["enter"], &enter::SPEC, enter::work),
     Entry {

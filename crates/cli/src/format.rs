@@ -6,6 +6,7 @@ pub mod events;
 pub mod glob;
 pub mod images;
 pub mod json;
+pub mod networks;
 pub mod ps;
 pub mod run_line;
 pub mod size;

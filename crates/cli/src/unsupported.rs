@@ -36,7 +36,6 @@ impl Unsupported {
 }
 
 const WINDOWS: &str = "windows";
-const NETWORKS: &str = "networks are to come; use --network host, none or container:NAME until then";
 const SWARM: &str = "it is for volumes of a swarm";
 
 const fn flag(name: &'static str, why: &'static str) -> Unsupported {
@@ -49,25 +48,11 @@ const fn short(letter: char, flag: Unsupported) -> Unsupported {
 
 /// Of `run`.
 pub static RUN: &[Unsupported] = &[
-    flag("add-host", NETWORKS),
     flag("cpu-count", WINDOWS),
     flag("cpu-percent", WINDOWS),
-    flag("dns", NETWORKS),
-    flag("dns-opt", NETWORKS),
-    flag("dns-option", NETWORKS),
-    flag("dns-search", NETWORKS),
     flag("gpus", "give the device nodes by name, as in --device /dev/dri/renderD128"),
     flag("io-maxbandwidth", WINDOWS),
     flag("io-maxiops", WINDOWS),
-    flag("ip", NETWORKS),
-    flag("ip6", NETWORKS),
-    flag("link", NETWORKS),
-    flag("link-local-ip", NETWORKS),
-    flag("mac-address", NETWORKS),
-    flag("network-alias", NETWORKS),
-    flag("net-alias", NETWORKS),
-    short('p', flag("publish", NETWORKS)),
-    short('P', flag("publish-all", NETWORKS)),
     flag(
         "storage-opt",
         "a limit of its size needs project quotas, which berth doesn't set yet; limit tmpfs mounts by size=",
@@ -76,7 +61,8 @@ pub static RUN: &[Unsupported] = &[
 ];
 
 /// Of `rm`.
-pub static RM: &[Unsupported] = &[short('l', flag("link", NETWORKS))];
+pub static RM: &[Unsupported] =
+    &[short('l', flag("link", "links are lines of a container's own: make it anew without"))];
 /// Of `rmi`.
 pub static RMI: &[Unsupported] =
     &[flag("no-prune", "layers that no image has any more are always removed"), flag("platform", "")];
@@ -108,6 +94,13 @@ pub static VOLUME_CREATE: &[Unsupported] = &[
 ];
 /// Of `volume ls`.
 pub static VOLUME_LIST: &[Unsupported] = &[flag("cluster", SWARM)];
+/// Of `network create`.
+pub static NETWORK_CREATE: &[Unsupported] = &[
+    flag("config-from", "give the options themselves"),
+    flag("config-only", "give the options themselves"),
+    flag("ingress", "it is for networks of a swarm"),
+    flag("ipam-opt", "the default way of giving out addresses has no options"),
+];
 /// Of `enter`.
 pub static ENTER: &[Unsupported] = &[
     short('Z', flag("follow-context", "")),

@@ -256,7 +256,9 @@ impl Error {
             Error::Store(source) => source.kind(),
             Error::Runtime(source) => source.kind(),
             Error::Firewall(net::nft::Error::PortTaken { .. }) => Kind::Conflict,
-            Error::Firewall(_) | Error::System { .. } | Error::NoRange { .. } | Error::HolderLost => Kind::System,
+            Error::Firewall(_) | Error::System { .. } | Error::NoRange { .. } | Error::HolderLost => {
+                Kind::System
+            }
         }
     }
 
@@ -276,9 +278,9 @@ impl Error {
                 "stop the containers first, or take them off: berth network disconnect {name} {}",
                 by.first().map_or("", String::as_str)
             )),
-            Error::Firewall(net::nft::Error::Open { .. } | net::nft::Error::Refused { .. }) => {
-                Some("`berth doctor` says what the kernel lacks; --network none and host need no rules".to_owned())
-            }
+            Error::Firewall(net::nft::Error::Open { .. } | net::nft::Error::Refused { .. }) => Some(
+                "`berth doctor` says what the kernel lacks; --network none and host need no rules".to_owned(),
+            ),
             Error::NoNetwork { .. } => {
                 Some("`berth network ls` lists networks; `berth network create` makes one".to_owned())
             }

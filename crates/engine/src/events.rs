@@ -176,6 +176,13 @@ pub(crate) fn network(home: &Home, action: &str, id: &str, name: &str) {
     Log::of(home).append(Event::new("network", action, id, attributes));
 }
 
+/// Tells that a container was put on a network, or taken off it.
+pub(crate) fn endpoint(home: &Home, action: &str, id: &str, name: &str, container: &str) {
+    let attributes = [("container", container), ("name", name), ("type", "bridge")];
+    let attributes = attributes.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+    Log::of(home).append(Event::new("network", action, id, attributes));
+}
+
 /// How a container's run ended.
 #[derive(Debug)]
 pub(crate) struct Death {

@@ -14,8 +14,8 @@ pub use sources::{Staging, Streams};
 
 use crate::cell::{self, Cell, CellLock, Ended, Running, now_ns};
 use crate::log::{self, Plan, Recorder};
-use crate::wire::InitEnded;
 use crate::network::{self, ServerSockets};
+use crate::wire::InitEnded;
 use crate::{Config, Home, events, last_use, teardown, volumes};
 use checks::Checks;
 use linux::fault::{self, Role};

@@ -32,8 +32,8 @@ pub use copy::{CopyEnd, CopyRequest};
 pub use health::{Endpoint, HealthRequest, HealthTest, OnUnhealthy};
 pub use mount::{BindRecursion, MountKind, MountRequest, Propagation, TmpfsOption, VolumeRequest};
 pub use network::{
-    EndpointRequest, HostAddress, NetRequest, NetworkCreateRequest, NetworkFilter, NetworkPruneRequest,
-    PoolRequest, Protocol, PublishRequest,
+    EndpointRequest, HostAddress, NetRequest, NetworkConnectRequest, NetworkCreateRequest, NetworkFilter,
+    NetworkPruneRequest, PoolRequest, Protocol, PublishRequest,
 };
 pub use pieces::{EnterRequest, EnterTarget, MapOne, MapRange, TreeRequest, UnshareRequest};
 pub use resources::{DeviceRate, DeviceRequest, DeviceWeight, Resources, UlimitRequest};

@@ -254,11 +254,22 @@ pub(crate) fn claim(home: &Home, request: RunRequest) -> Result<Claimed, Error> 
     let claiming =
         Claiming { claims: &claims, name: &name, id: &id, slots: Vec::new(), cell: &cell, again: None };
     let image = found.image;
-    let Filled { config, plan, pins, reserved } = claiming.fill(home, request, found, neighbours, |slots| {
-        intent.slots = slots.to_vec();
-        lock.intend(&intent).map_err(|errno| Error::system("write to", cell.path.display(), errno))
-    })?;
-    Ok(Claimed { config, plan, cell, lock, image, pins, reserved, restarts: Restarts::default(), again: false })
+    let Filled { config, plan, pins, reserved } =
+        claiming.fill(home, request, found, neighbours, |slots| {
+            intent.slots = slots.to_vec();
+            lock.intend(&intent).map_err(|errno| Error::system("write to", cell.path.display(), errno))
+        })?;
+    Ok(Claimed {
+        config,
+        plan,
+        cell,
+        lock,
+        image,
+        pins,
+        reserved,
+        restarts: Restarts::default(),
+        again: false,
+    })
 }
 
 /// Claims ids for a container that there is, in a directory of this boot that the caller has made, and decides anew
@@ -304,10 +315,11 @@ pub(crate) fn claim_again(
         }
     };
     let made = config;
-    let Filled { mut config, plan, pins, reserved } = claiming.fill(home, asked, found, neighbours?, |slots| {
-        intent.slots = slots.to_vec();
-        lock.intend(&intent).map_err(|errno| Error::system("write to", cell.path.display(), errno))
-    })?;
+    let Filled { mut config, plan, pins, reserved } =
+        claiming.fill(home, asked, found, neighbours?, |slots| {
+            intent.slots = slots.to_vec();
+            lock.intend(&intent).map_err(|errno| Error::system("write to", cell.path.display(), errno))
+        })?;
     config.request = made.request.clone();
     config.started_as = instead.map(<[String]>::to_vec);
     Ok(Claimed { config, plan, cell: cell.clone(), lock, image, pins, reserved, restarts, again: true })
@@ -564,9 +576,7 @@ impl Claiming<'_> {
                 let about = network::About {
                     request,
                     attached: &reserved.attached,
-                    hostname: &hostname.unwrap_or_else(|| {
-                        rustix::system::uname().nodename().to_string_lossy().into_owned()
-                    }),
+                    hostname: &network::hostname(hostname),
                     owner: ids.base(),
                 };
                 network::write_files(self.cell, &about)?

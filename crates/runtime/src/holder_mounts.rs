@@ -104,7 +104,13 @@ impl DeviceNode {
     }
 }
 
-fn make_root(plan: &Plan, root: Root<'_>, pid: i32, ids: &Ids<'_>, steps: &mut Steps) -> Result<OwnedFd, Error> {
+fn make_root(
+    plan: &Plan,
+    root: Root<'_>,
+    pid: i32,
+    ids: &Ids<'_>,
+    steps: &mut Steps,
+) -> Result<OwnedFd, Error> {
     match root {
         Root::Made(make) => make(pid, ids.userns, steps),
         Root::Directory(path) => {

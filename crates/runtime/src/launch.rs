@@ -20,8 +20,7 @@ use std::path::PathBuf;
 
 /// Makes the container's root as a detached mount, given its first process, which waits for it, and its user namespace
 /// (`None` if that is the caller's).
-pub type MakeRoot<'a> =
-    dyn FnOnce(i32, Option<BorrowedFd<'_>>, &mut Steps) -> Result<OwnedFd, Error> + 'a;
+pub type MakeRoot<'a> = dyn FnOnce(i32, Option<BorrowedFd<'_>>, &mut Steps) -> Result<OwnedFd, Error> + 'a;
 
 /// Where the container's root comes from.
 pub enum Root<'a> {

@@ -10,7 +10,7 @@ use crate::failure::{BadValue, Failure};
 use crate::flags::Parsed;
 use crate::parse::{
     block_device, clock, detach_keys, device, device_rule, env, expose, health, log, mount, mount_option,
-    name, namespace, number, restart, security, sysctl, tmpfs, ulimit,
+    name, namespace, network, number, restart, security, sysctl, tmpfs, ulimit,
 };
 
 mod clash;
@@ -113,8 +113,8 @@ pub fn request(parsed: &Parsed) -> Result<RunRequest, Failure> {
         ipc: parsed.parsed("ipc", namespace::ipc)?.unwrap_or_default(),
         uts: parsed.parsed("uts", namespace::own)?.unwrap_or_default(),
         cgroupns: parsed.parsed("cgroupns", namespace::own)?.unwrap_or_default(),
-        network: namespace::network(&parsed.many("network"))
-            .map_err(|bad| parsed.bad("network", &parsed.many("network").join(" "), bad))?,
+        network: network::mode(parsed)?,
+        net: network::net(parsed)?,
         time_offsets: clock::offsets(&parsed.many("time-offset"))
             .map_err(|bad| parsed.bad("time-offset", &parsed.many("time-offset").join(" "), bad))?,
         isolation: parsed.parsed("isolation", isolation)?.unwrap_or_default(),

@@ -5,11 +5,13 @@
 
 use std::path::Path;
 
+use crate::parse::{network, publish};
 use engine::inert;
 use engine::request::{
     AppArmor, BindRecursion, DeviceRequest, EnvChange, HealthRequest, HealthTest, IpcMode, Isolation,
-    MountKind, MountRequest, NamespaceMode, NetworkMode, OnUnhealthy, Propagation, Resources, RestartPolicy,
-    RunRequest, Seccomp, Security, Source, StdStream, TimeOffset, UlimitRequest, VolumeRequest, VolumesFrom,
+    MountKind, MountRequest, NamespaceMode, NetRequest, NetworkMode, OnUnhealthy, Propagation, Resources,
+    RestartPolicy, RunRequest, Seccomp, Security, Source, StdStream, TimeOffset, UlimitRequest,
+    VolumeRequest, VolumesFrom,
 };
 
 /// Words of a command line.
@@ -62,6 +64,7 @@ pub fn flags(request: &RunRequest) -> Vec<String> {
         uts,
         cgroupns,
         network,
+        net,
         time_offsets,
         isolation,
         stop_signal,
@@ -123,7 +126,11 @@ pub fn flags(request: &RunRequest) -> Vec<String> {
     }
     words.many("volumes-from", volumes_from.iter().map(volumes_from_word));
     words.many("device", devices.iter().map(device));
-    words.one("network", network_word(network));
+    match network {
+        NetworkMode::Networks(endpoints) => words.many("network", endpoints.iter().map(network::word)),
+        mode => words.one("network", network_word(mode)),
+    }
+    net_flags(net, &mut words);
     for (name, mode) in [("pid", pid), ("userns", userns), ("uts", uts), ("cgroupns", cgroupns)] {
         words.one(name, namespace(mode));
     }
@@ -185,6 +192,17 @@ pub fn quoted(word: &str) -> String {
         c => c.to_string(),
     });
     format!("$'{}'", spelled.collect::<String>())
+}
+
+fn net_flags(net: &NetRequest, words: &mut Words) {
+    let NetRequest { publish, publish_all, dns, dns_search, dns_options, hosts, links } = net;
+    words.many("publish", publish.iter().map(publish::word));
+    words.switch("publish-all", *publish_all);
+    words.many("dns", dns);
+    words.many("dns-search", dns_search);
+    words.many("dns-option", dns_options);
+    words.many("add-host", hosts.iter().map(network::host_word));
+    words.many("link", links.iter().map(|(container, alias)| format!("{container}:{alias}")));
 }
 
 fn resource_flags(resources: &Resources, words: &mut Words) {
@@ -432,6 +450,7 @@ pub fn ipc_word(mode: &IpcMode) -> Option<String> {
 pub fn network_word(mode: &NetworkMode) -> Option<String> {
     match mode {
         NetworkMode::Unset => None,
+        NetworkMode::Networks(networks) => networks.first().map(|first| first.network.clone()),
         NetworkMode::None => Some("none".to_owned()),
         NetworkMode::Host => Some("host".to_owned()),
         NetworkMode::Container(name) => Some(format!("container:{name}")),

@@ -72,22 +72,14 @@ pub fn ipc(text: &str) -> Result<IpcMode, BadValue> {
     })
 }
 
-/// `--network`, several of which only networks by name could be.
-pub fn network(texts: &[&str]) -> Result<NetworkMode, BadValue> {
-    let text = match texts {
-        [] => return Ok(NetworkMode::Unset),
-        [text] => text.strip_prefix("name=").unwrap_or(text),
-        _ => return Err("several networks aren't supported yet".into()),
-    };
-    Ok(match word(text)? {
+/// `--network` where that is no network: the host's, none, another's. `None` for a network by name.
+pub fn network(text: &str) -> Result<Option<NetworkMode>, BadValue> {
+    Ok(Some(match word(text)? {
         Word::Host => NetworkMode::Host,
         Word::Container(name) => NetworkMode::Container(name),
         Word::Path(path) => NetworkMode::Path(path),
         Word::Other("" | "default") => NetworkMode::Unset,
         Word::Other("none") => NetworkMode::None,
-        Word::Private | Word::Other(_) => {
-            return Err(BadValue::new("networks by name aren't supported yet")
-                .hint("host, none, container:NAME and ns:PATH are"));
-        }
-    })
+        Word::Private | Word::Other(_) => return Ok(None),
+    }))
 }

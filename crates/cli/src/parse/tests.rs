@@ -313,11 +313,10 @@ fn namespaces_parse_as_dockers() {
     }
     assert_eq!(namespace::ipc("shareable"), Ok(IpcMode::Shareable));
     assert!(namespace::ipc("container:").is_err());
-    assert_eq!(namespace::network(&[]), Ok(NetworkMode::Unset));
-    assert_eq!(namespace::network(&["none"]), Ok(NetworkMode::None));
-    assert_eq!(namespace::network(&["container:a"]), Ok(NetworkMode::Container("a".into())));
-    assert!(namespace::network(&["blue"]).is_err());
-    assert!(namespace::network(&["host", "none"]).is_err());
+    assert_eq!(namespace::network(""), Ok(Some(NetworkMode::Unset)));
+    assert_eq!(namespace::network("none"), Ok(Some(NetworkMode::None)));
+    assert_eq!(namespace::network("container:a"), Ok(Some(NetworkMode::Container("a".into()))));
+    assert_eq!(namespace::network("blue"), Ok(None));
 }
 
 #[test]

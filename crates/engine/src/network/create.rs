@@ -95,7 +95,10 @@ fn check(request: &NetworkCreateRequest) -> Result<(), Error> {
     for (name, value) in &request.options {
         let is_flag = [option::ICC, option::MASQUERADE].contains(&name.as_str());
         if is_flag && !matches!(value.as_str(), "" | "true" | "false" | "0" | "1") {
-            return Err(Error::invalid(format!("option {name}"), format!("{value:?} is neither true nor false")));
+            return Err(Error::invalid(
+                format!("option {name}"),
+                format!("{value:?} is neither true nor false"),
+            ));
         }
         let is_wrong = match name.as_str() {
             option::MTU => !value.parse::<u32>().is_ok_and(|mtu| (68..=65_535).contains(&mtu)),
@@ -134,7 +137,10 @@ fn pools(
         if let Some(other) = pools.iter().find(|other| other.subnet.is_v6() == pool.subnet.is_v6()) {
             return Err(Error::Refused {
                 what: format!("create network {}", request.name),
-                why: format!("{} and {} are of one family, and a bridge takes one of each", other.subnet, subnet),
+                why: format!(
+                    "{} and {} are of one family, and a bridge takes one of each",
+                    other.subnet, subnet
+                ),
                 hint: "make two networks, and put containers on both".to_owned(),
             });
         }
@@ -159,10 +165,16 @@ fn pool(wanted: &PoolRequest, subnet: Subnet) -> Result<Pool, Error> {
     let network = subnet.network();
     let inside = |what: &str, address: IpAddr| match network.contains(address) {
         true => Ok(address),
-        false => Err(Error::invalid(format!("{what} {address}"), format!("no matching subnet: it isn't in {network}"))),
+        false => Err(Error::invalid(
+            format!("{what} {address}"),
+            format!("no matching subnet: it isn't in {network}"),
+        )),
     };
     if let Some(range) = wanted.range.filter(|range| !network.covers(*range)) {
-        return Err(Error::invalid(format!("--ip-range {range}"), format!("no matching subnet: it isn't in {network}")));
+        return Err(Error::invalid(
+            format!("--ip-range {range}"),
+            format!("no matching subnet: it isn't in {network}"),
+        ));
     }
     for address in wanted.reserved.values() {
         inside("--aux-address", *address)?;
@@ -244,7 +256,8 @@ fn remove_one(home: &Home, given: &str) -> Result<(), Error> {
 }
 
 fn names_of(home: &Home, ids: &[String]) -> Vec<String> {
-    let name = |id: &String| cell::Cell::of(home, id).config().map_or_else(|| id.clone(), |config| config.name);
+    let name =
+        |id: &String| cell::Cell::of(home, id).config().map_or_else(|| id.clone(), |config| config.name);
     ids.iter().map(name).collect()
 }
 

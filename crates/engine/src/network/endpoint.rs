@@ -192,7 +192,8 @@ pub(super) fn claim_endpoint(
     wanted: &EndpointRequest,
     attached: &mut Attached,
 ) -> Result<(), Error> {
-    let number = (0..).find(|number| attached.endpoints.iter().all(|e| e.inner_index != FIRST_INDEX + number));
+    let number =
+        (0..).find(|number| attached.endpoints.iter().all(|e| e.inner_index != FIRST_INDEX + number));
     let number = number.unwrap_or_default();
     let prefix = network.options.get(super::option::INNER_PREFIX).map_or("eth", String::as_str);
     let inner = wanted
@@ -230,7 +231,10 @@ pub(super) fn claim_endpoint(
             (None, Some(address)) => {
                 return Err(Error::invalid(
                     format!("address {address}"),
-                    format!("no configured subnet contains it: network {} has none of its family", network.name),
+                    format!(
+                        "no configured subnet contains it: network {} has none of its family",
+                        network.name
+                    ),
                 ));
             }
             (Some(pool), address) => {
@@ -329,7 +333,8 @@ pub(super) fn join(
     links: &mut Links,
     inner: &mut Links,
 ) -> Result<(), Error> {
-    let failed = |errno| Error::system("put the container on", format!("network {}", endpoint.network), errno);
+    let failed =
+        |errno| Error::system("put the container on", format!("network {}", endpoint.network), errno);
     let bridge = match links.link(&endpoint.bridge).map_err(failed)? {
         Some(link) => link.index,
         // Somebody has just taken it away.

@@ -2,9 +2,9 @@
 //! image's. They belong to its root, and are made anew at each start.
 
 use super::endpoint::Attached;
+use crate::Error;
 use crate::cell::Cell;
 use crate::request::{HostAddress, NetworkMode, RunRequest};
-use crate::Error;
 use net::dns::{self, Resolvers};
 use rustix::fs::{CWD, Gid, Mode, OFlags, Uid, fchown, ftruncate, openat};
 use std::fmt::Write;
@@ -34,6 +34,11 @@ pub(crate) struct About<'a> {
     pub hostname: &'a str,
     /// The id on the host of its root.
     pub owner: u32,
+}
+
+/// A container's host name: that of the host where it has none of its own.
+pub(crate) fn hostname(own: Option<String>) -> String {
+    own.unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned())
 }
 
 /// Writes the files, and says what is bound where: target and source.

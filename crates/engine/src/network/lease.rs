@@ -56,7 +56,10 @@ pub(super) fn claim(
             sweep(home, &network.name);
             if !take(&dir, address, id)? {
                 let by = holder(home, &dir, address);
-                return refused(&format!("Address already in use on network {}, by container {by}", network.name));
+                return refused(&format!(
+                    "Address already in use on network {}, by container {by}",
+                    network.name
+                ));
             }
         }
         return Ok(address);

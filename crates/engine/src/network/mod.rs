@@ -12,6 +12,7 @@
 //! ```
 //!
 //! - [`create`]: make, remove, prune
+//! - [`connect`]: on and off networks while it runs
 //! - [`up`]: the kernel's part of a network
 //! - [`lease`]: addresses
 //! - [`endpoint`]: a container's part
@@ -21,6 +22,7 @@
 //! - [`rules`]: what the nftables table says
 //! - [`show`]: lists and documents
 
+mod connect;
 mod create;
 mod endpoint;
 mod files;
@@ -31,11 +33,14 @@ mod rules;
 mod show;
 mod up;
 
+pub use connect::{connect, disconnect};
 pub use create::{Pruned, create, prune, remove};
-pub(crate) use endpoint::{Attaching, Reserved, ServerSockets, attach, attached, claim, detach, reopen_server};
-pub(crate) use names::FILE as NAMES_FILE;
+pub(crate) use endpoint::{
+    Attaching, Reserved, ServerSockets, attach, attached, claim, detach, reopen_server,
+};
 pub use endpoint::{Endpoint, PublishedPort};
-pub(crate) use files::{About, of_neighbour, write as write_files};
+pub(crate) use files::{About, hostname, of_neighbour, write as write_files};
+pub(crate) use names::FILE as NAMES_FILE;
 pub use show::{Listed, inspect, list};
 
 use crate::{Error, Home, images};
@@ -177,11 +182,6 @@ impl Network {
     /// Whether packets to the outside bear the host's address.
     pub fn masquerades(&self) -> bool {
         self.flag(option::MASQUERADE) && !self.internal
-    }
-
-    /// Directory of this boot.
-    pub(crate) fn dir(&self, home: &Home) -> PathBuf {
-        dir(home, &self.name)
     }
 
     fn of_record(record: &NetworkRecord) -> Result<Network, Error> {

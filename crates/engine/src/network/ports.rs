@@ -65,7 +65,8 @@ pub(super) fn reserve(
         });
     };
     let endpoint = &attached.endpoints[index];
-    let binding = networks[index].network.options.get(option::HOST_BINDING).and_then(|text| text.parse().ok());
+    let binding =
+        networks[index].network.options.get(option::HOST_BINDING).and_then(|text| text.parse().ok());
     let (mut published, mut sockets) = (Vec::new(), Vec::new());
     for wanted in &wanted {
         let v4 = endpoint.ipv4.map(|address| address.address());
@@ -81,7 +82,10 @@ pub(super) fn reserve(
                 let Some(to) = to else {
                     return Err(Error::Refused {
                         what: format!("publish port {} at {host}", wanted.port),
-                        why: format!("the container has no address of its family on network {}", endpoint.network),
+                        why: format!(
+                            "the container has no address of its family on network {}",
+                            endpoint.network
+                        ),
                         hint: "make a network with --ipv6, and put the container on it".to_owned(),
                     });
                 };

@@ -73,7 +73,8 @@ fn lock(home: &Home, name: &str, operation: FlockOperation) -> Result<Option<Own
         return Ok(None);
     }
     loop {
-        let fd = match openat(CWD, &path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) {
+        let fd = match openat(CWD, &path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        {
             Err(Errno::NOENT) => return Ok(None),
             other => other.map_err(failed)?,
         };
@@ -127,7 +128,9 @@ fn make(home: &Home, network: &Network, links: &mut Links) -> Result<(), Error> 
 /// Takes a network out of the kernel, unless a container is on it: their ids then.
 pub(super) fn take_down(home: &Home, network: &Network, links: &mut Links) -> Result<Vec<String>, Error> {
     let path = dir(home, &network.name);
-    let Some(_lock) = lock(home, &network.name, FlockOperation::LockExclusive)? else { return Ok(Vec::new()) };
+    let Some(_lock) = lock(home, &network.name, FlockOperation::LockExclusive)? else {
+        return Ok(Vec::new());
+    };
     super::lease::sweep(home, &network.name);
     let mut users: Vec<String> = super::lease::all(home, &network.name).into_values().collect();
     users.dedup();
@@ -202,7 +205,8 @@ pub(super) fn pool_of(subnet: Subnet) -> Result<Pool, Error> {
 /// Subnets that the host's own addresses and routes are in: a network in one of them would hide it.
 pub(super) fn subnets_of_host(links: &mut Links) -> Result<Vec<Subnet>, Error> {
     let failed = |errno| Error::system("list", "the host's addresses and routes", errno);
-    let mut subnets: Vec<Subnet> = links.addresses().map_err(failed)?.into_iter().map(Subnet::network).collect();
+    let mut subnets: Vec<Subnet> =
+        links.addresses().map_err(failed)?.into_iter().map(Subnet::network).collect();
     let routes = links.routes().map_err(failed)?;
     subnets.extend(routes.into_iter().map(|route| route.to).filter(|subnet| subnet.prefix() > 0));
     Ok(subnets)

@@ -123,6 +123,17 @@ pub struct NetworkCreateRequest {
     pub ipv6: bool,
 }
 
+/// `berth network connect`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkConnectRequest {
+    /// The container.
+    pub container: String,
+    /// The network, and what of it.
+    pub endpoint: EndpointRequest,
+    /// Other containers, and how this one calls them.
+    pub links: Vec<(String, String)>,
+}
+
 /// One `--filter` of `berth network ls`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NetworkFilter {

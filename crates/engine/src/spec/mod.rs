@@ -146,7 +146,8 @@ pub fn resolve(request: RunRequest, given: Given<'_>) -> Result<(Config, Plan), 
         selinux_label: defaults::selinux_label(&request.security.label)?,
         ..Process::default()
     };
-    let private_net = matches!(request.network, NetworkMode::Unset | NetworkMode::None | NetworkMode::Networks(_));
+    let private_net =
+        matches!(request.network, NetworkMode::Unset | NetworkMode::None | NetworkMode::Networks(_));
     let device_set = devices::plan(&request, &given.user_namespace)?;
     let tasks = resources::tasks(&request, &given.user_namespace);
     let linux = Linux {

@@ -60,13 +60,29 @@ const HEALTH: &[Flag] = &[
 ];
 
 const NAMESPACES: &[Flag] = &[
-    Flag::many("network", "mode", "none, host, container:NAME or ns:PATH").alias("net"),
+    Flag::many("network", "network", "A network, or none, host, container:NAME, ns:PATH (default bridge)")
+        .alias("net"),
     Flag::one("pid", "mode", "private, host, container:NAME or ns:PATH"),
     Flag::one("ipc", "mode", "none, private, shareable, host, container:NAME or ns:PATH"),
     Flag::one("uts", "mode", "private, host or ns:PATH"),
     Flag::one("userns", "mode", "private, host, container:NAME or ns:PATH"),
     Flag::one("cgroupns", "mode", "private, host or ns:PATH"),
     Flag::many("time-offset", "list", "Shift a clock: monotonic=SECONDS, boottime=SECONDS"),
+];
+
+const NETWORK: &[Flag] = &[
+    Flag::many("publish", "list", "Publish a port: [[IP:][HOSTPORT]:]PORT[/udp], ranges too").short('p'),
+    Flag::switch("publish-all", "Publish all exposed ports at free ones").short('P'),
+    Flag::one("ip", "ip", "Address of IPv4 on the first network"),
+    Flag::one("ip6", "ip", "Address of IPv6 on the first network"),
+    Flag::many("link-local-ip", "list", "Link-local address on the first network"),
+    Flag::one("mac-address", "string", "Hardware address on the first network"),
+    Flag::many("network-alias", "list", "Another name on the first network").alias("net-alias"),
+    Flag::many("link", "list", "Another container, by a name of this one's own: CONTAINER[:NAME]"),
+    Flag::many("add-host", "list", "A line of /etc/hosts: NAME:IP, or NAME:host-gateway"),
+    Flag::many("dns", "list", "Name server instead of the host's"),
+    Flag::many("dns-search", "list", "Domain that short names are looked for in"),
+    Flag::many("dns-option", "list", "Option of resolv.conf").alias("dns-opt"),
 ];
 
 /// Limits, which `update` can change.
@@ -135,6 +151,7 @@ const GROUPS: &[(&str, &[Flag])] = &[
     ("Identity", IDENTITY),
     ("Files", FILES),
     ("Namespaces", NAMESPACES),
+    ("Network", NETWORK),
     ("Limits", LIMITS),
     ("Resources", RESOURCES),
     ("Security", SECURITY),
@@ -177,6 +194,7 @@ pub static CLONE: CommandSpec = CommandSpec {
         ("Identity", IDENTITY),
         ("Files", FILES),
         ("Namespaces", NAMESPACES),
+        ("Network", NETWORK),
         ("Limits", LIMITS),
         ("Resources", RESOURCES),
         ("Security", SECURITY),
