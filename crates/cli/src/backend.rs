@@ -297,7 +297,7 @@ pub fn row(listed: Listed) -> PsRow {
             ListedState::Exited { code, at_ns } => PsState::Exited(code.map(i32::from), moment(at_ns)),
         },
         health: listed.health,
-        ports: String::new(),
+        ports: crate::format::ps::ports(&listed.ports),
         labels: listed.labels,
         mounts: listed.mounts,
         volumes: listed.volumes,
@@ -343,6 +343,11 @@ pub fn volumes(filters: &[VolumeFilter]) -> Result<Vec<volumes::Listed>, Failure
 /// Docker's document of a volume.
 pub fn inspect_volume(name: &str) -> Result<Json, Failure> {
     volumes::inspect(&home()?, name).map_err(failure)
+}
+
+/// Where a container's ports are published.
+pub fn published_ports(given: &str) -> Result<Vec<network::ShownPort>, Failure> {
+    network::published(&home()?, given).map_err(failure)
 }
 
 /// Makes a network; its id.
@@ -428,11 +433,6 @@ pub fn rename(container: &str, name: &str) -> Result<(), Failure> {
 /// Changes what containers may use; what couldn't be done as asked.
 pub fn update(request: &UpdateRequest) -> Result<Vec<Outcome<Vec<String>>>, Failure> {
     Ok(failures(engine::update::update(&home()?, request)))
-}
-
-/// The id of a container.
-pub fn container_id(container: &str) -> Result<String, Failure> {
-    engine::find::container(&home()?, container).map(|found| found.config.id).map_err(failure)
 }
 
 /// A container's processes, as ps shows them.

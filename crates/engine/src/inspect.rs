@@ -8,13 +8,13 @@ use crate::config::{RootSource, UserNamespace};
 use crate::find::{self, Container, State};
 use crate::health::{Health, ProbeResult};
 use crate::log::{self, Driver};
+use crate::network;
 use crate::pause::is_paused;
-use crate::ps::network_name;
 use crate::request::{
     EnvChange, InspectRequest, MountKind, OnUnhealthy, RunRequest, StdStream, VolumeRequest,
 };
 use crate::{Config, Error, Home, exec, system};
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Value as Json, json};
 use types::image::config::Execution;
 
 /// Docker's time of what has never happened.
@@ -69,7 +69,7 @@ fn document(home: &Home, container: &Container) -> Json {
         "GraphDriver": { "Name": driver(&config.root), "Data": graph(home, container) },
         "Mounts": mounts(home, config),
         "Config": own_config(container),
-        "NetworkSettings": network(container),
+        "NetworkSettings": network::settings(home, container),
         "Berth": berth(home, container),
     })
 }
@@ -312,19 +312,6 @@ pub(crate) fn entrypoint_and_command<'a>(
         Some(own) => (some(own), given),
         None => (image.entrypoint.as_deref().and_then(some), given.or(image.cmd.as_deref().and_then(some))),
     }
-}
-
-fn network(container: &Container) -> Json {
-    let name = network_name(&container.config.request.network);
-    let key = match &container.state {
-        State::Running(running) => format!("/proc/{}/ns/net", running.init.pid),
-        _ => String::new(),
-    };
-    let mut networks = Map::new();
-    if !name.contains(':') {
-        networks.insert(name, json!({ "IPAddress": "", "Gateway": "", "MacAddress": "", "NetworkID": "" }));
-    }
-    json!({ "SandboxKey": key, "Ports": {}, "IPAddress": "", "Networks": networks })
 }
 
 fn berth(home: &Home, container: &Container) -> Json {

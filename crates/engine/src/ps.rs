@@ -2,10 +2,11 @@
 
 use crate::find::{self, Container, State};
 use crate::images;
+use crate::network::{self, ShownPort};
 use crate::pause::is_paused;
 use crate::request::{MountKind, NetworkMode, PsFilter, PsRequest};
 use crate::system::{self, Sizes};
-use crate::{Error, Home, network};
+use crate::{Error, Home};
 use regex_lite::Regex;
 use std::mem::discriminant;
 use types::inert::inert;
@@ -25,6 +26,8 @@ pub struct Listed {
     pub created_ns: i64,
     /// State.
     pub state: ListedState,
+    /// Ports, while it runs.
+    pub ports: Vec<ShownPort>,
     /// Labels.
     pub labels: Vec<(String, String)>,
     /// Sources of binds, names of volumes and images.
@@ -95,7 +98,7 @@ pub fn ps(home: &Home, request: &PsRequest) -> Result<Vec<Listed>, Error> {
     keep_descendants(home, &mut containers, &request.filters)?;
     keep_between(home, &mut containers, &request.filters)?;
     containers.sort_by_key(|container| std::cmp::Reverse(container.config.created_ns));
-    let rows = containers.iter().map(|container| (container, listed(container)));
+    let rows = containers.iter().map(|container| (container, listed(home, container)));
     let filters = Filters::new(&request.filters);
     let mut rows: Vec<(&Container, Listed)> = rows.filter(|(_, row)| filters.pass(row)).collect();
     rows.truncate(request.last.map_or(usize::MAX, |last| last as usize));
@@ -123,7 +126,7 @@ fn keep_between(home: &Home, containers: &mut Vec<Container>, filters: &[PsFilte
 }
 
 /// What lists show of a container.
-pub(crate) fn listed(container: &Container) -> Listed {
+pub(crate) fn listed(home: &Home, container: &Container) -> Listed {
     let config = &container.config;
     let request = &config.request;
     let mounts = config.mounts.iter().filter_map(|mount| match &mount.kind {
@@ -150,6 +153,7 @@ pub(crate) fn listed(container: &Container) -> Listed {
             State::Running(running) => ListedState::Running { since_ns: running.started_ns },
             State::Exited(ended) => ListedState::Exited { code: ended.code, at_ns: ended.finished_ns },
         },
+        ports: network::shown_ports(home, container),
         labels: config
             .labels()
             .into_iter()
@@ -267,8 +271,10 @@ fn matches_one(row: &Listed, filter: &PsFilter) -> bool {
         // Seen to before there were rows, or for all of them.
         PsFilter::Ancestor(_) | PsFilter::Before(_) | PsFilter::Since(_) | PsFilter::Name(_) => true,
         PsFilter::Network(name) => row.networks.contains(name),
-        // As docker's without a network: there is nothing that ports would be exposed to.
-        PsFilter::Ports { .. } => false,
+        PsFilter::Ports { protocol, range: (first, last), published } => row.ports.iter().any(|port| {
+            let number = if *published { port.host.map(|(_, port)| port) } else { Some(port.port) };
+            port.protocol == protocol && number.is_some_and(|number| (*first..=*last).contains(&number))
+        }),
         PsFilter::Health(word) => row.health == word,
         PsFilter::IsTask(is) => !is,
         PsFilter::Volume(given) => row.mounts.contains(given) || row.targets.contains(given),
@@ -287,6 +293,7 @@ mod tests {
             command: String::new(),
             created_ns: 0,
             state,
+            ports: Vec::new(),
             labels: vec![("a".to_owned(), "1".to_owned()), ("b".to_owned(), String::new())],
             mounts: vec!["data".to_owned()],
             targets: vec!["/srv".to_owned()],
@@ -332,7 +339,7 @@ mod tests {
             vec![PsFilter::Volume("dat".to_owned())],
             vec![PsFilter::Status("running".to_owned())],
             vec![PsFilter::Network("host".to_owned())],
-            vec![PsFilter::Ports { protocol: "tcp".to_owned(), range: (80, 80) }],
+            vec![PsFilter::Ports { protocol: "tcp".to_owned(), range: (80, 80), published: false }],
             vec![PsFilter::IsTask(true)],
         ] {
             assert!(!Filters::new(&bad).pass(&web), "{bad:?}");

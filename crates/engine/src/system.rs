@@ -90,7 +90,7 @@ pub fn usage(home: &Home) -> Result<Usage, Error> {
     let images = usage::usage(home, &containers)?;
     let mut measured = Vec::new();
     for container in containers {
-        let (listed, volumes) = (ps::listed(&container), container.config.volumes().count());
+        let (listed, volumes) = (ps::listed(home, &container), container.config.volumes().count());
         measured.push(ContainerUsage { listed, volumes, bytes: changed_bytes(home, &container)? });
     }
     let mut volumes = Vec::new();

@@ -270,17 +270,18 @@ impl Links {
                     });
                 });
         });
-        // Hairpin: a container reaches itself over a published port. Up only now that it gets no address of IPv6 by it.
+        // Hairpin: a container reaches itself over a published port.
         batch.message(RTM_NEWLINK, ACK, |body| {
-            body.raw(&ifinfomsg(0, IFF_UP, IFF_UP)).string(IFLA_IFNAME, veth.name).nest(
-                IFLA_LINKINFO,
-                |body| {
-                    body.string(IFLA_INFO_SLAVE_KIND, "bridge").nest(IFLA_INFO_SLAVE_DATA, |body| {
-                        body.u8(IFLA_BRPORT_MODE, 1).u8(IFLA_BRPORT_ISOLATED, veth.isolated.into());
-                    });
-                },
-            );
+            body.raw(&ifinfomsg(0, 0, 0)).string(IFLA_IFNAME, veth.name).nest(IFLA_LINKINFO, |body| {
+                body.string(IFLA_INFO_SLAVE_KIND, "bridge").nest(IFLA_INFO_SLAVE_DATA, |body| {
+                    body.u8(IFLA_BRPORT_MODE, 1).u8(IFLA_BRPORT_ISOLATED, veth.isolated.into());
+                });
+            });
             without_link_local(body);
+        });
+        // Only now, so that it gets no address of IPv6 by it.
+        batch.message(RTM_NEWLINK, ACK, |body| {
+            body.raw(&ifinfomsg(0, IFF_UP, IFF_UP)).string(IFLA_IFNAME, veth.name);
         });
         self.change(&batch)
     }
@@ -292,11 +293,15 @@ impl Links {
             body.raw(&ifinfomsg(LOOPBACK_INDEX, IFF_UP, IFF_UP));
         });
         let has_v6 = inner.addresses.iter().any(|address| address.is_v6());
+        if !has_v6 {
+            // A message of its own: in one with the flags, it would come after them.
+            batch.message(RTM_NEWLINK, ACK, |body| {
+                body.raw(&ifinfomsg(inner.index, 0, 0));
+                without_link_local(body);
+            });
+        }
         batch.message(RTM_NEWLINK, ACK, |body| {
             body.raw(&ifinfomsg(inner.index, IFF_UP, IFF_UP));
-            if !has_v6 {
-                without_link_local(body);
-            }
         });
         for address in &inner.addresses {
             add_address(&mut batch, inner.index, *address);
@@ -584,6 +589,26 @@ mod tests {
         assert_eq!((inner.index, inner.mtu, inner.mac), (2, 1400, vec![2, 0x42, 10, 9, 0, 2]));
         let port = links.link("v2").unwrap().unwrap();
         assert_eq!((port.master, port.kind.as_deref()), (Some(index), Some("veth")));
+        let alone = Netns::new();
+        links
+            .add_veth(&Veth {
+                name: "v9",
+                bridge: index,
+                netns: alone.as_fd(),
+                inner_name: "eth0",
+                inner_index: 2,
+                mac: [2, 0x42, 10, 9, 0, 9],
+                mtu: 1400,
+                isolated: false,
+            })
+            .unwrap();
+        let plain = Inner { index: 2, addresses: vec![subnet("10.9.0.9/24")], gateways: Vec::new() };
+        let have = alone.run(|| {
+            let mut inner = Links::open().unwrap();
+            inner.configure(&plain).unwrap();
+            inner.addresses().unwrap()
+        });
+        assert!(!have.iter().any(|address| address.to_string().starts_with("fe80")), "{have:?}");
         let routes = a.run(|| Links::open().unwrap().routes().unwrap());
         let default =
             Route { to: subnet("0.0.0.0/0"), link: Some(2), gateway: Some("10.9.0.1".parse().unwrap()) };

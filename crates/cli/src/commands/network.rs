@@ -146,8 +146,6 @@ pub static DISCONNECT: CommandSpec = CommandSpec {
 
 /// What networks are filtered by.
 pub const LIST_KEYS: [&str; 7] = ["dangling", "driver", "id", "label", "name", "scope", "type"];
-/// The same for a `prune`.
-pub const PRUNE_KEYS: [&str; 3] = ["label", "label!", "until"];
 
 /// Makes a network and prints its id.
 pub fn create(parsed: &Parsed) -> Result<u8, Failure> {

@@ -1,8 +1,11 @@
-//! `berth port`: where the ports of a container are published. None are until networks come.
+//! `berth port`: where the ports of a container are published.
 
+use super::print;
 use crate::backend;
 use crate::failure::Failure;
 use crate::flags::{CommandSpec, Parsed};
+use engine::network::ShownPort;
+use std::net::SocketAddr;
 
 /// Flags and arguments.
 pub static SPEC: CommandSpec = CommandSpec {
@@ -14,14 +17,29 @@ pub static SPEC: CommandSpec = CommandSpec {
     trailing: false,
 };
 
-/// Prints nothing for all of them; fails for the one that is asked for, as docker does when it isn't published.
+/// Prints where each is published; or the one that is asked for, which fails if it isn't.
 pub fn work(parsed: &Parsed) -> Result<u8, Failure> {
     let args = parsed.args();
-    backend::container_id(&args[0])?;
-    let Some(wanted) = args.get(1) else { return Ok(0) };
-    let port = wanted.split_once('/').map_or(wanted.as_str(), |(port, _)| port);
-    match port.parse::<u16>() {
-        Ok(_) => Err(Failure::new(format!("no public port '{wanted}' published for {}", args[0]))),
-        Err(error) => Err(Failure::new(format!("invalid port ({port}): {error}"))),
+    let published = backend::published_ports(&args[0])?;
+    let host = |port: &ShownPort| port.host.map(|(address, port)| SocketAddr::new(address, port).to_string());
+    let Some(wanted) = args.get(1) else {
+        let lines = published
+            .iter()
+            .filter_map(|port| Some(format!("{}/{} -> {}\n", port.port, port.protocol, host(port)?)));
+        print(&lines.collect::<String>())?;
+        return Ok(0);
+    };
+    let (number, protocol) = wanted.split_once('/').unwrap_or((wanted, "tcp"));
+    let number: u16 =
+        number.parse().map_err(|error| Failure::new(format!("invalid port ({number}): {error}")))?;
+    let found: String = published
+        .iter()
+        .filter(|port| port.port == number && port.protocol == protocol)
+        .filter_map(|port| Some(format!("{}\n", host(port)?)))
+        .collect();
+    if found.is_empty() {
+        return Err(Failure::new(format!("no public port '{wanted}' published for {}", args[0])));
     }
+    print(&found)?;
+    Ok(0)
 }

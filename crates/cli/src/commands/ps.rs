@@ -57,7 +57,11 @@ fn ports(key: &str, value: &str) -> Result<PsFilter, BadValue> {
     let (ports, protocol) = value.split_once('/').unwrap_or((value, "tcp"));
     let (first, last) = ports.split_once('-').unwrap_or((ports, ports));
     let port = |text: &str| text.parse::<u16>().map_err(|_| BadValue::new(format!("no port {text:?}")));
-    Ok(PsFilter::Ports { protocol: protocol.to_owned(), range: (port(first)?, port(last)?) })
+    Ok(PsFilter::Ports {
+        protocol: protocol.to_owned(),
+        range: (port(first)?, port(last)?),
+        published: key == "publish",
+    })
 }
 
 fn filter(key: &str, value: &str) -> Result<PsFilter, BadValue> {
@@ -148,7 +152,8 @@ mod tests {
         assert_eq!(filter("label", "a"), Ok(PsFilter::Label("a".into(), None)));
         assert_eq!(filter("exited", "137"), Ok(PsFilter::Exited(137)));
         assert_eq!(filter("status", "exited"), Ok(PsFilter::Status("exited".into())));
-        let range = |protocol: &str, range| Ok(PsFilter::Ports { protocol: protocol.into(), range });
+        let range =
+            |protocol: &str, range| Ok(PsFilter::Ports { protocol: protocol.into(), range, published: true });
         assert_eq!(filter("expose", "80"), range("tcp", (80, 80)));
         assert_eq!(filter("publish", "80-90/udp"), range("udp", (80, 90)));
         assert_eq!(filter("is-task", "true"), Ok(PsFilter::IsTask(true)));

@@ -9,6 +9,8 @@ use super::colour::Colour;
 use super::template::{self, Format};
 use super::{size, table, time};
 use crate::failure::Failure;
+use engine::network::ShownPort;
+use std::net::IpAddr;
 
 /// Docker's default columns with `--size`.
 pub const WITH_SIZES: &str =
@@ -183,6 +185,44 @@ pub fn text(
 ) -> Result<String, Failure> {
     let rows = rows.iter().map(|row| fields(row, full, now));
     template::rows(&format.or_quiet(quiet, "{{.ID}}"), &HEADER, rows)
+}
+
+/// Docker's column of ports: those that follow one another in one word. Source: docker/cli command/formatter/container.go,
+/// `DisplayablePorts`.
+pub fn ports(ports: &[ShownPort]) -> String {
+    let host = |address: IpAddr, text: String| match address {
+        IpAddr::V6(address) => format!("[{address}]:{text}"),
+        address => format!("{address}:{text}"),
+    };
+    let group = |(address, protocol, first, last): &(Option<IpAddr>, &str, u16, u16)| {
+        let numbers = if first == last { first.to_string() } else { format!("{first}-{last}") };
+        match address {
+            Some(address) => format!("{}->{numbers}/{protocol}", host(*address, numbers.clone())),
+            None => format!("{numbers}/{protocol}"),
+        }
+    };
+    let mut words = Vec::new();
+    let mut moved = Vec::new();
+    let mut groups: Vec<(Option<IpAddr>, &str, u16, u16)> = Vec::new();
+    for port in ports {
+        let address = match port.host {
+            Some((address, number)) if number != port.port => {
+                moved.push(format!("{}->{}/{}", host(address, number.to_string()), port.port, port.protocol));
+                continue;
+            }
+            Some((address, _)) => Some(address),
+            None => None,
+        };
+        let new = (address, port.protocol, port.port, port.port);
+        match groups.iter_mut().find(|group| (group.0, group.1) == (address, port.protocol)) {
+            None => groups.push(new),
+            Some(known) if known.3.checked_add(1) == Some(port.port) => known.3 = port.port,
+            Some(known) => words.push(group(&std::mem::replace(known, new))),
+        }
+    }
+    words.extend(groups.iter().map(group));
+    words.extend(moved);
+    words.join(", ")
 }
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 
 use crate::log::Driver;
 use crate::request::{
-    AppArmor, DeviceRate, IpcMode, MountKind, MountRequest, NamespaceMode, RestartPolicy, Seccomp, Security,
-    VolumeRequest, VolumesFrom,
+    AppArmor, DeviceRate, HostAddress, IpcMode, MountKind, MountRequest, NamespaceMode, RestartPolicy,
+    RunRequest, Seccomp, Security, VolumeRequest, VolumesFrom,
 };
 use crate::{Config, Home};
 use serde_json::{Map, Value as Json, json};
@@ -29,7 +29,7 @@ pub fn document(home: &Home, config: &Config) -> Json {
             "Config": request.log.options,
         },
         "NetworkMode": crate::ps::network_name(&request.network),
-        "PortBindings": {},
+        "PortBindings": port_bindings(request),
         "RestartPolicy": { "Name": request.restart.word(), "MaximumRetryCount": retries(request.restart) },
         "AutoRemove": request.rm,
         "VolumeDriver": "",
@@ -37,19 +37,19 @@ pub fn document(home: &Home, config: &Config) -> Json {
         "CapAdd": some(capabilities(&security.cap_add)),
         "CapDrop": some(capabilities(&security.cap_drop)),
         "CgroupnsMode": match namespace(&request.cgroupns).as_str() { "" => "private", mode => mode },
-        "Dns": [],
-        "DnsOptions": [],
-        "DnsSearch": [],
-        "ExtraHosts": null,
+        "Dns": request.net.dns,
+        "DnsOptions": request.net.dns_options,
+        "DnsSearch": request.net.dns_search,
+        "ExtraHosts": list_or_null(extra_hosts(request)),
         "GroupAdd": some(request.group_add.clone()),
         "IpcMode": ipc(&request.ipc),
         "Cgroup": "",
         "ConsoleSize": [0, 0],
-        "Links": null,
+        "Links": list_or_null(links(request)),
         "OomScoreAdj": resources.oom_score_adj.unwrap_or(0),
         "PidMode": namespace(&request.pid),
         "Privileged": security.privileged,
-        "PublishAllPorts": false,
+        "PublishAllPorts": request.net.publish_all,
         "ReadonlyRootfs": request.read_only,
         "SecurityOpt": some(security_options(security)),
         "Tmpfs": tmpfs,
@@ -274,4 +274,39 @@ mod tests {
         assert_eq!(bind(&request).as_deref(), Some("/src:/dst:ro,rslave,noidmap"));
         assert_eq!(mount(&request), None);
     }
+}
+
+/// Published ports as they were asked for.
+fn port_bindings(request: &RunRequest) -> Json {
+    let mut bindings = serde_json::Map::new();
+    for port in &request.net.publish {
+        let host_port = match port.host_ports {
+            None => String::new(),
+            Some((first, last)) if first == last => first.to_string(),
+            Some((first, last)) => format!("{first}-{last}"),
+        };
+        let host = port.host.map_or(String::new(), |address| address.to_string());
+        let binding = json!({ "HostIp": host, "HostPort": host_port });
+        let entry = bindings.entry(format!("{}/{}", port.port, port.protocol.word())).or_insert(json!([]));
+        if let Json::Array(list) = entry {
+            list.push(binding);
+        }
+    }
+    Json::Object(bindings)
+}
+
+fn extra_hosts(request: &RunRequest) -> Vec<String> {
+    let line = |(name, address): &(String, HostAddress)| match address {
+        HostAddress::Ip(address) => format!("{name}:{address}"),
+        HostAddress::Gateway => format!("{name}:host-gateway"),
+    };
+    request.net.hosts.iter().map(line).collect()
+}
+
+fn links(request: &RunRequest) -> Vec<String> {
+    request.net.links.iter().map(|(container, alias)| format!("{container}:{alias}")).collect()
+}
+
+fn list_or_null(list: Vec<String>) -> Json {
+    if list.is_empty() { Json::Null } else { json!(list) }
 }

@@ -41,7 +41,8 @@ pub(crate) use endpoint::{
 pub use endpoint::{Endpoint, PublishedPort};
 pub(crate) use files::{About, hostname, of_neighbour, write as write_files};
 pub(crate) use names::FILE as NAMES_FILE;
-pub use show::{Listed, inspect, list};
+pub use show::{Listed, ShownPort, inspect, list, published};
+pub(crate) use show::{ports as shown_ports, settings};
 
 use crate::{Error, Home, images};
 use net::subnet::Subnet;

@@ -2,9 +2,12 @@
 
 use super::{Network, all, endpoint, find};
 use crate::cell::Cell;
-use crate::request::NetworkFilter;
-use crate::{Error, Home, images};
+use crate::find::{Container, State};
+use crate::request::{EndpointRequest, NetworkFilter, NetworkMode};
+use crate::{Config, Error, Home, images};
+use net::subnet::Subnet;
 use serde_json::{Map, Value as Json, json};
+use std::net::IpAddr;
 
 /// One network of the list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +47,166 @@ fn passes(network: &Network, used: bool, filters: &[NetworkFilter]) -> bool {
     filters.iter().all(|filter| match filter {
         NetworkFilter::Label(..) => holds(filter),
         _ => filters.iter().filter(|other| same(filter, other)).any(holds),
+    })
+}
+
+/// A port of a running container, as lists show it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ShownPort {
+    /// The container's port.
+    pub port: u16,
+    /// Where it's published: the host's address and port.
+    pub host: Option<(IpAddr, u16)>,
+    /// tcp, udp, sctp.
+    pub protocol: &'static str,
+}
+
+/// A container's ports while it runs, the exposed and the published ones.
+pub(crate) fn ports(home: &Home, container: &Container) -> Vec<ShownPort> {
+    let (config, request) = (&container.config, &container.config.request);
+    let is_on_network = matches!(request.network, NetworkMode::Unset | NetworkMode::Networks(_));
+    if !matches!(container.state, State::Running(_)) || !is_on_network {
+        return Vec::new();
+    }
+    let published = match request.net.publish.is_empty() && !request.net.publish_all {
+        true => Vec::new(),
+        false => endpoint::attached(&container.cell(home)).map(|attached| attached.ports).unwrap_or_default(),
+    };
+    let mut shown: Vec<ShownPort> = published
+        .iter()
+        .map(|port| ShownPort {
+            port: port.port,
+            host: Some((port.host, port.host_port)),
+            protocol: port.protocol.word(),
+        })
+        .collect();
+    for exposed in config.image_config.exposed_ports.iter().chain(&request.expose) {
+        let (port, protocol) = exposed.split_once('/').unwrap_or((exposed, "tcp"));
+        let protocol = ["tcp", "udp", "sctp"].into_iter().find(|known| *known == protocol);
+        if let (Ok(port), Some(protocol)) = (port.parse(), protocol)
+            && !shown.iter().any(|known| (known.port, known.protocol) == (port, protocol))
+        {
+            shown.push(ShownPort { port, host: None, protocol });
+        }
+    }
+    shown.sort();
+    shown
+}
+
+/// The ports of the container that a user calls `given`, none if it doesn't run.
+pub fn published(home: &Home, given: &str) -> Result<Vec<ShownPort>, Error> {
+    let container = crate::find::container(home, given)?;
+    Ok(ports(home, &container).into_iter().filter(|port| port.host.is_some()).collect())
+}
+
+/// Docker's `NetworkSettings`. Source: docker's Engine API, `GET /containers/{id}/json`.
+pub(crate) fn settings(home: &Home, container: &Container) -> Json {
+    let config = &container.config;
+    let key = match &container.state {
+        State::Running(running) => format!("/proc/{}/ns/net", running.init.pid),
+        _ => String::new(),
+    };
+    let attached = endpoint::attached(&container.cell(home)).unwrap_or_default();
+    let mut networks = Map::new();
+    let mut default = None;
+    for wanted in wanted(&config.request.network) {
+        let own = attached
+            .endpoints
+            .iter()
+            .find(|own| own.network == wanted.network || own.network_id.starts_with(&wanted.network));
+        let name = own.map_or(&wanted.network, |own| &own.network).clone();
+        let document = endpoint_document(config, &wanted, own);
+        if name == super::DEFAULT {
+            default = Some(document.clone());
+        }
+        networks.insert(name, document);
+    }
+    if let NetworkMode::Host | NetworkMode::None = config.request.network {
+        let name = crate::ps::network_name(&config.request.network);
+        let wanted = EndpointRequest { network: name.clone(), ..EndpointRequest::default() };
+        let mut document = endpoint_document(config, &wanted, None);
+        if let State::Running(_) = container.state {
+            document["NetworkID"] = json!(Network::predefined(&name).id);
+        }
+        networks.insert(name, document);
+    }
+    let mut ports = Map::new();
+    for shown in self::ports(home, container) {
+        let entry = ports.entry(format!("{}/{}", shown.port, shown.protocol)).or_insert(Json::Null);
+        if let Some((address, port)) = shown.host {
+            let binding = json!({ "HostIp": address.to_string(), "HostPort": port.to_string() });
+            match entry {
+                Json::Array(bindings) => bindings.push(binding),
+                other => *other = json!([binding]),
+            }
+        }
+    }
+    // Of the default network only, as docker has it.
+    let top = |field: &str, none: Json| default.as_ref().map_or(none, |document| document[field].clone());
+    json!({
+        "Bridge": "",
+        "SandboxID": attached.endpoints.first().map_or("", |_| config.id.as_str()),
+        "SandboxKey": key,
+        "Ports": ports,
+        "HairpinMode": false,
+        "LinkLocalIPv6Address": "",
+        "LinkLocalIPv6PrefixLen": 0,
+        "SecondaryIPAddresses": null,
+        "SecondaryIPv6Addresses": null,
+        "EndpointID": top("EndpointID", json!("")),
+        "Gateway": top("Gateway", json!("")),
+        "GlobalIPv6Address": top("GlobalIPv6Address", json!("")),
+        "GlobalIPv6PrefixLen": top("GlobalIPv6PrefixLen", json!(0)),
+        "IPAddress": top("IPAddress", json!("")),
+        "IPPrefixLen": top("IPPrefixLen", json!(0)),
+        "IPv6Gateway": top("IPv6Gateway", json!("")),
+        "MacAddress": top("MacAddress", json!("")),
+        "Networks": networks,
+    })
+}
+
+fn wanted(mode: &NetworkMode) -> Vec<EndpointRequest> {
+    match mode {
+        NetworkMode::Unset => {
+            vec![EndpointRequest { network: super::DEFAULT.to_owned(), ..EndpointRequest::default() }]
+        }
+        NetworkMode::Networks(networks) => networks.clone(),
+        _ => Vec::new(),
+    }
+}
+
+fn endpoint_document(config: &Config, wanted: &EndpointRequest, own: Option<&endpoint::Endpoint>) -> Json {
+    let ip = |address: Option<Subnet>| address.map_or(String::new(), |own| own.address().to_string());
+    let prefix = |address: Option<Subnet>| address.map_or(0, Subnet::prefix);
+    let gateway =
+        |v6| own.and_then(|own| own.gateway(v6)).map_or(String::new(), |gateway| gateway.to_string());
+    let mut ipam = Map::new();
+    for (field, address) in [("IPv4Address", wanted.ipv4), ("IPv6Address", wanted.ipv6)] {
+        if let Some(address) = address {
+            ipam.insert(field.to_owned(), json!(address.to_string()));
+        }
+    }
+    let names = own.filter(|own| own.has_names).map(|own| {
+        let mut names = vec![config.name.clone(), config.id[..12].to_owned()];
+        names.extend(own.aliases.iter().cloned());
+        names
+    });
+    json!({
+        "IPAMConfig": if ipam.is_empty() { Json::Null } else { Json::Object(ipam) },
+        "Links": null,
+        "Aliases": if wanted.aliases.is_empty() { Json::Null } else { json!(wanted.aliases) },
+        "MacAddress": own.map_or(String::new(), endpoint::Endpoint::mac_text),
+        "DriverOpts": if wanted.options.is_empty() { Json::Null } else { json!(wanted.options) },
+        "GwPriority": wanted.gateway_priority,
+        "NetworkID": own.map_or("", |own| own.network_id.as_str()),
+        "EndpointID": own.map_or("", |own| own.id.as_str()),
+        "Gateway": if own.is_some_and(|own| own.internal) { String::new() } else { gateway(false) },
+        "IPAddress": ip(own.and_then(|own| own.ipv4)),
+        "IPPrefixLen": prefix(own.and_then(|own| own.ipv4)),
+        "IPv6Gateway": gateway(true),
+        "GlobalIPv6Address": ip(own.and_then(|own| own.ipv6)),
+        "GlobalIPv6PrefixLen": prefix(own.and_then(|own| own.ipv6)),
+        "DNSNames": names,
     })
 }
 

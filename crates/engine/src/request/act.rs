@@ -100,6 +100,8 @@ pub enum PsFilter {
         protocol: String,
         /// First and last.
         range: (u16, u16),
+        /// Whether the host's port is meant, at which it's published.
+        published: bool,
     },
     /// Health: starting, healthy, unhealthy, or none where nothing is checked.
     Health(String),
