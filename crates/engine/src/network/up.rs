@@ -162,7 +162,11 @@ fn default(home: &Home, links: &mut Links) -> Result<Network, Error> {
     }
     let host = subnets_of_host(links)?;
     let made = store.insert_network(store::Durability::Synced, |known| {
-        let pool = pool_of(free_subnet(&subnets_taken(known, &host)?)?)?;
+        let mut taken = host.clone();
+        for record in known {
+            taken.extend(Network::of_record(record)?.pools.iter().map(|pool| pool.subnet));
+        }
+        let pool = pool_of(free_subnet(&taken)?)?;
         let options = BTreeMap::from([
             (option::DEFAULT_BRIDGE.to_owned(), "true".to_owned()),
             (option::ICC.to_owned(), "true".to_owned()),
@@ -212,9 +216,12 @@ pub(super) fn subnets_of_host(links: &mut Links) -> Result<Vec<Subnet>, Error> {
     Ok(subnets)
 }
 
-/// All subnets that a new network must not overlap.
+/// All subnets that a new network must not overlap; also the one that the default network is going to choose.
 pub(super) fn subnets_taken(known: &[store::NetworkRecord], host: &[Subnet]) -> Result<Vec<Subnet>, Error> {
     let mut taken = host.to_vec();
+    if known.iter().all(|record| record.name != DEFAULT) {
+        taken.push(free_subnet(host)?);
+    }
     for record in known {
         taken.extend(Network::of_record(record)?.pools.iter().map(|pool| pool.subnet));
     }
