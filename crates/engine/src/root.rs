@@ -8,7 +8,7 @@ use linux::mount::{self, FsOpenFlags, attr};
 use runtime::Steps;
 use rustix::fs::{CWD, Gid, Mode, OFlags, Uid, openat};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Makes the directories that a copy-on-write root writes to. What they are shown as in the container (`/`'s owner and
 /// mode) is the topmost layer's.
@@ -93,9 +93,41 @@ pub fn make(
             for layer in layers.iter().rev() {
                 lowers.push(lower(layer, userns, steps)?);
             }
+            // Where files of the image's are missing that something is bound over: nobody is to find them made in the
+            // container's own layer.
+            if layers.len() < LAYERS_MAX {
+                lowers.push(lower(&mountpoints(home)?, userns, steps)?);
+            }
             overlay(home, config, userns, lowers, steps)
         }
     }
+}
+
+/// Most layers of an overlay. Source: OVL_MAX_STACK of the kernel.
+const LAYERS_MAX: usize = 500;
+
+/// A tree with what is bound over in each container, as empty files; made once.
+fn mountpoints(home: &Home) -> Result<PathBuf, runtime::Error> {
+    let path = home.root.join("mountpoints");
+    if path.exists() {
+        return Ok(path);
+    }
+    let make = || -> std::io::Result<()> {
+        use std::os::unix::fs::DirBuilderExt;
+        let new = home.root.join(format!(".mountpoints.{}", std::process::id()));
+        let mut builder = std::fs::DirBuilder::new();
+        builder.recursive(true).mode(0o755).create(new.join("etc"))?;
+        for name in crate::network::FILE_NAMES {
+            std::fs::write(new.join("etc").join(name), b"")?;
+        }
+        match rustix::fs::renameat(CWD, &new, CWD, &path) {
+            // By somebody else, just now.
+            Err(Errno::EXIST | Errno::NOTEMPTY) => std::fs::remove_dir_all(&new),
+            other => Ok(other?),
+        }
+    };
+    make().map_err(|error| as_runtime(Error::io("make", path.display(), &error)))?;
+    Ok(path)
 }
 
 fn as_runtime(error: Error) -> runtime::Error {

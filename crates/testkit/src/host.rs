@@ -16,16 +16,6 @@ pub const COLUMNS: u16 = 80;
 /// Height of the terminals of [`Host::pty`], in rows.
 pub const ROWS: u16 = 24;
 
-/// The network of this test is its own, and that of all its hosts: bridges and rules are seen nowhere else.
-fn own_netns() {
-    thread_local! {
-        static OWN: Cell<bool> = const { Cell::new(false) };
-    }
-    if !OWN.replace(true) {
-        crate::netns::own();
-    }
-}
-
 /// Directories, ids and a control group parent of one test. Dropped, it looks for leaks, fails the test if it finds
 /// any, and cleans up in any case.
 #[derive(Debug)]
@@ -44,7 +34,7 @@ impl Host {
     #[expect(clippy::new_without_default, reason = "it makes directories and takes locks")]
     pub fn new() -> Host {
         static MADE: AtomicU32 = AtomicU32::new(0);
-        own_netns();
+        crate::netns::of_test();
         let number = MADE.fetch_add(1, Ordering::Relaxed);
         // Of one width, so that no host's name is the beginning of another's.
         let cgroup = format!("berth-test-{}-{number:04}", std::process::id());

@@ -102,6 +102,7 @@ struct Shared {
 impl Server {
     /// Answers each request by `handler`, on a port of 127.0.0.1 that the kernel chose.
     pub fn start(handler: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Server {
+        crate::netns::of_test();
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
         let address = listener.local_addr().expect("it is bound");
         let shared = Arc::new(Shared {

@@ -12,6 +12,21 @@ pub fn own() {
     linux::net::loopback_up().expect("bring loopback up");
 }
 
+/// Moves this thread into the network namespace of the test, which is made by the first who asks: all hosts and servers of
+/// a test are in one.
+pub fn of_test() {
+    static OWN: std::sync::OnceLock<Netns> = std::sync::OnceLock::new();
+    let mut is_first = false;
+    let netns = OWN.get_or_init(|| {
+        is_first = true;
+        own();
+        Netns::current()
+    });
+    if !is_first {
+        linux::process::setns(netns.as_fd(), NEWNET).expect("enter the test's network namespace");
+    }
+}
+
 /// A network namespace beside this thread's: another machine, or a container.
 #[derive(Debug)]
 pub struct Netns {
@@ -32,6 +47,12 @@ impl Netns {
     /// That of this thread.
     pub fn current() -> Netns {
         Netns { file: std::fs::File::open("/proc/thread-self/ns/net").expect("open the namespace").into() }
+    }
+
+    /// A path by which other processes find it, for as long as this lives.
+    pub fn path(&self) -> String {
+        use std::os::fd::AsRawFd;
+        format!("/proc/{}/fd/{}", std::process::id(), self.file.as_raw_fd())
     }
 
     /// Runs `work` in it, on a thread of its own; processes that it starts are in it too.

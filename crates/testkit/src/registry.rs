@@ -35,6 +35,7 @@ pub struct Registry {
 impl Registry {
     /// Starts one with everything in `dir`, which must be there, and waits until it listens.
     pub fn start(dir: &Path, demands: Demands) -> Registry {
+        crate::netns::of_test();
         // Between this and its start another process may take the port: then it doesn't come up, and another is tried.
         for _ in 0..3 {
             let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());

@@ -25,6 +25,7 @@ struct Wire {
 impl Relay {
     /// A wire to `target` that is cut once, after clients have sent `bytes`.
     pub fn cut_after(target: &str, bytes: u64) -> Relay {
+        crate::netns::of_test();
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
         let address = listener.local_addr().expect("it is bound");
         let wire = Arc::new(Wire {

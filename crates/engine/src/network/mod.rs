@@ -39,7 +39,7 @@ pub(crate) use endpoint::{
     Attaching, Reserved, ServerSockets, attach, attached, claim, detach, reopen_server,
 };
 pub use endpoint::{Endpoint, PublishedPort};
-pub(crate) use files::{About, hostname, of_neighbour, write as write_files};
+pub(crate) use files::{About, NAMES as FILE_NAMES, hostname, of_neighbour, write as write_files};
 pub(crate) use names::FILE as NAMES_FILE;
 pub use show::{Listed, ShownPort, inspect, list, published};
 pub(crate) use show::{ports as shown_ports, settings};
