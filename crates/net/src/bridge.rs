@@ -3,7 +3,7 @@
 use crate::route::Links;
 use crate::subnet::Subnet;
 use rustix::io::Errno;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
 /// Bits of a packet's mark by which berth's table says that it has seen it. Source: net-store-facts.md, 1.
@@ -14,6 +14,9 @@ const CLOSED_PRIORITY: u32 = 90;
 
 /// First number of the routing tables for answers to the host's `::1`: one for each bridge, by its link's number.
 const LOOPBACK_TABLES: u32 = 0xb0_0000;
+
+/// The host's link-local address on each bridge with IPv6, as docker has it.
+const LINK_LOCAL: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1));
 
 /// A bridge as it's wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,7 +87,10 @@ pub fn bring_up(links: &mut Links, bridge: &Bridge) -> Result<u32, Failed> {
             set(&path, value)?;
         }
     }
-    for address in &bridge.addresses {
+    // Without it the kernel asks for no neighbour on behalf of others, and forwards nothing to containers that it hasn't
+    // heard of. Source: net/ipv6/ndisc.c, ndisc_send_ns.
+    let local = v6.then(|| Subnet::new(LINK_LOCAL, 64)).flatten();
+    for address in bridge.addresses.iter().chain(&local) {
         match links.add_address(link.index, *address) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(errno) => return Err(Failed::on("give the bridge the address", address)(errno)),

@@ -33,6 +33,10 @@ const IFLA_INFO_DATA: u16 = 2;
 const IFLA_INFO_SLAVE_KIND: u16 = 4;
 const IFLA_INFO_SLAVE_DATA: u16 = 5;
 const IFLA_BR_FORWARD_DELAY: u16 = 1;
+const IFLA_BR_MULTI_BOOLOPT: u16 = 46;
+/// `no_linklocal_learn`, as value and as mask: frames to 01:80:c2:00:00:0x come by no chain of nftables, and whoever sends
+/// one would else get what is meant for the address that he sends it from.
+const NO_LL_LEARN: u32 = 1;
 const IFLA_BRPORT_MODE: u16 = 4;
 const IFLA_BRPORT_ISOLATED: u16 = 33;
 const VETH_INFO_PEER: u16 = 1;
@@ -235,7 +239,8 @@ impl Links {
                 .u32(IFLA_MTU, mtu)
                 .nest(IFLA_LINKINFO, |body| {
                     body.string(IFLA_INFO_KIND, "bridge").nest(IFLA_INFO_DATA, |body| {
-                        body.u32(IFLA_BR_FORWARD_DELAY, 0);
+                        body.u32(IFLA_BR_FORWARD_DELAY, 0)
+                            .attr(IFLA_BR_MULTI_BOOLOPT, &[NO_LL_LEARN.to_ne_bytes(); 2].concat());
                     });
                 });
         });
