@@ -9,6 +9,7 @@
 //!   map a4 { type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service }  a6   # published ports
 //!   map w4 { type inet_proto . inet_service : ipv4_addr . inet_service }  w6               # on every address
 //!   chain raw { type filter hook prerouting priority -300;
+//!     iifname "bth*" drop                                     # not by way of a bridge
 //!     iifname != "lo" ip daddr 127.0.0.0/8 drop               # ::1 likewise
 //!     iifname != "lo" ip saddr 127.0.0.0/8 drop
 //!     iifname != "lo" iifname != @br ip daddr @sub4 drop      # direct routing
@@ -209,6 +210,9 @@ impl Firewall {
         for prefix in [&names.bridges, &names.ports] {
             firewall.check_name(prefix)?;
         }
+        if names.bridges.starts_with(&names.ports) {
+            return Err(firewall.impossible(&format!("bridges called as ports are, {:?},", names.ports)));
+        }
         if names.table.is_empty() || names.table.len() > 100 || names.table.contains('\0') {
             return Err(firewall.impossible(&format!("the name {:?}", names.table)));
         }
@@ -228,7 +232,7 @@ impl Firewall {
         let at = Table { family: TableFamily::Inet, name: &name };
         let mut transaction = Transaction::new(None);
         transaction.table(at, ruleset::VERSION);
-        ruleset::make(&mut transaction, at);
+        ruleset::make(&mut transaction, at, &self.names.ports);
         match self.commit(transaction) {
             // Somebody else was faster.
             Err(refused) if refused.errno == Errno::EXIST => Ok(Ensured::There),
@@ -247,7 +251,7 @@ impl Firewall {
         let at = Table { family: TableFamily::Inet, name: &name };
         let mut transaction = Transaction::new(None);
         transaction.table_anew(at, ruleset::VERSION);
-        ruleset::make(&mut transaction, at);
+        ruleset::make(&mut transaction, at, &self.names.ports);
         let networks = state.networks.iter().flat_map(ruleset::network);
         let ports = state.ports.iter().map(ruleset::port);
         add_by_set(&mut transaction, at, networks.chain(ports));

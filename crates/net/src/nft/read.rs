@@ -62,7 +62,7 @@ impl Firewall {
         let ports = self.list_ports()?;
         let guarded = self.is_guarded()?;
         let endpoints = self.list_endpoints()?;
-        let mut broken = self.broken(TableFamily::Inet, &ruleset::rules())?;
+        let mut broken = self.broken(TableFamily::Inet, &ruleset::rules(&self.names.ports))?;
         if guarded {
             broken.extend(self.broken(guard::FAMILY, &guard::rules(&self.names.ports))?);
         }

@@ -94,8 +94,8 @@ pub(super) fn port_sets() -> impl Iterator<Item = (Family, bool, Set)> {
         .flat_map(|family| [(family, false, on_address(family)), (family, true, on_any(family))])
 }
 
-/// Everything but the table itself, and no elements.
-pub(super) fn make(transaction: &mut Transaction, at: Table<'_>) {
+/// Everything but the table itself, and no elements. `ports` is how the names of bridges' ports begin.
+pub(super) fn make(transaction: &mut Transaction, at: Table<'_>, ports: &str) {
     for set in [BR, INNER, PAIR] {
         transaction.set(at, &set);
     }
@@ -107,7 +107,7 @@ pub(super) fn make(transaction: &mut Transaction, at: Table<'_>) {
     for (chain, hook) in CHAINS {
         transaction.chain(at, chain, *hook);
     }
-    for rule in rules() {
+    for rule in rules(ports) {
         transaction.rule(at, &rule);
     }
 }
@@ -128,16 +128,18 @@ const CHAINS: &[(&str, Option<Hook>)] = &[
 ];
 
 /// All rules, in their chains' order.
-pub(super) fn rules() -> Vec<Rule> {
-    [raw(), publish(), post(), forward()].concat()
+pub(super) fn rules(ports: &str) -> Vec<Rule> {
+    [raw(ports), publish(), post(), forward()].concat()
 }
 
 /// Before NAT and connection tracking: what comes from where it can't come from.
-fn raw() -> Vec<Rule> {
+fn raw(ports: &str) -> Vec<Rule> {
     let lo = name("lo");
     let loopback = IpAddr::V6(Ipv6Addr::LOCALHOST);
     let rule = || Rule::on("raw").differs(IN, &lo);
     let mut rules = vec![
+        // What containers send comes from their bridge, but for frames to 01:80:c2:00:00:0x.
+        Rule::on("raw").equals(IN, ports.as_bytes()).then(Verdict::Drop),
         rule().of(Family::V4).equals(Field::DestinationNet8, &[127]).then(Verdict::Drop),
         rule().of(Family::V4).equals(Field::SourceNet8, &[127]).then(Verdict::Drop),
         rule().of(Family::V6).equals(Field::Destination(Family::V6), &address(loopback)).then(Verdict::Drop),
