@@ -45,9 +45,8 @@ struct Base {
 
 impl Firewall {
     /// Looks for chains that drop what is forwarded. Where one of iptables-nft does and DOCKER-USER is before it, our
-    /// rules are put there, if they aren't yet; what is left is returned.
-    ///
-    /// `bridges` are the names of ours, for the advice.
+    /// rules are put there, if they aren't yet; what is left is returned, for those of `bridges` of which that firewall's
+    /// rules say nothing: where somebody has typed what we advised, all is well, and where it's forbidden, it's meant.
     pub fn pass_others(&mut self, bridges: &[String]) -> Result<Vec<Obstacle>, Error> {
         let mut obstacles = Vec::new();
         let chains = self.chains()?;
@@ -56,7 +55,8 @@ impl Firewall {
             if !hooked || base.table == self.names.table {
                 continue;
             }
-            let Some(does) = self.blocks(base)? else { continue };
+            let rules = self.rules_of(Table { family: base.family, name: &base.table })?;
+            let Some(does) = blocks(base, &rules) else { continue };
             let has_place = chains.iter().any(|(other, _)| {
                 (other.family, other.table.as_str(), other.name.as_str())
                     == (base.family, FILTER, DOCKER_USER)
@@ -65,11 +65,15 @@ impl Firewall {
                 self.insert(base.family)?;
                 continue;
             }
-            obstacles.push(Obstacle {
-                chain: format!("{} {} {}", base.family.name(), base.table, base.name),
-                does,
-                advice: advice(base, &names, bridges),
-            });
+            let unknown = |bridge: &&String| !rules.iter().any(|rule| rule.names(bridge));
+            let unknown: Vec<String> = bridges.iter().filter(unknown).cloned().collect();
+            if !unknown.is_empty() {
+                obstacles.push(Obstacle {
+                    chain: format!("{} {} {}", base.family.name(), base.table, base.name),
+                    does,
+                    advice: advice(base, &names, &unknown),
+                });
+            }
         }
         obstacles.extend(legacy(bridges));
         Ok(obstacles)
@@ -143,25 +147,6 @@ impl Firewall {
         }
     }
 
-    /// What a chain at the hook does to packets that none of its rules knows.
-    fn blocks(&mut self, base: &Base) -> Result<Option<&'static str>, Error> {
-        let rules = self.rules_of(Table { family: base.family, name: &base.table })?;
-        let last = rules.iter().rfind(|rule| rule.chain == base.name);
-        // Nothing but counting and logging before the verdict: it's for all packets.
-        let words: Vec<&str> = last.map_or("", |rule| &rule.sketch).split(' ').collect();
-        let end = match words.split_last() {
-            Some((end, before)) if before.iter().all(|word| ["counter", "log"].contains(word)) => *end,
-            _ => "",
-        };
-        Ok(match end {
-            "immediate:0" => Some("drops what no rule of its own lets through"),
-            "reject" => Some("rejects what no rule of its own lets through"),
-            "immediate:1" => None,
-            _ if base.drops => Some("drops by policy"),
-            _ => None,
-        })
-    }
-
     /// All chains, and whether they are hooked at forward as filters.
     fn chains(&mut self) -> Result<Vec<(Base, bool)>, Error> {
         let request = wire::request(Msg::GetChain, DUMP, 0, |_| {});
@@ -172,6 +157,24 @@ impl Firewall {
         });
         dumped.map_err(|errno| self.refused("list chains", errno.into()))?;
         Ok(found)
+    }
+}
+
+/// What a chain at the hook does to packets that none of its rules knows.
+fn blocks(base: &Base, rules: &[ReadRule]) -> Option<&'static str> {
+    let last = rules.iter().rfind(|rule| rule.chain == base.name);
+    // Nothing but counting and logging before the verdict: it's for all packets.
+    let words: Vec<&str> = last.map_or("", |rule| &rule.sketch).split(' ').collect();
+    let end = match words.split_last() {
+        Some((end, before)) if before.iter().all(|word| ["counter", "log"].contains(word)) => *end,
+        _ => "",
+    };
+    match end {
+        "immediate:0" => Some("drops what no rule of its own lets through"),
+        "reject" => Some("rejects what no rule of its own lets through"),
+        "immediate:1" => None,
+        _ if base.drops => Some("drops by policy"),
+        _ => None,
     }
 }
 
@@ -218,7 +221,8 @@ fn advice(base: &Base, chains: &BTreeSet<&str>, bridges: &[String]) -> Vec<Strin
 fn legacy(bridges: &[String]) -> impl Iterator<Item = Obstacle> {
     LEGACY.into_iter().filter_map(|(command, names)| {
         let names = std::fs::read_to_string(names).ok()?;
-        names.lines().any(|name| name == FILTER).then(|| Obstacle {
+        let there = names.lines().any(|name| name == FILTER) && !bridges.is_empty();
+        there.then(|| Obstacle {
             chain: format!("{command}-legacy filter FORWARD"),
             does: "may drop: its rules can't be read",
             advice: bridges

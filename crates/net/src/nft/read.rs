@@ -253,6 +253,18 @@ pub(super) struct ReadRule {
     pub(super) comment: Option<String>,
     /// Its expressions' names, with the sets that are looked up and the verdicts.
     pub(super) sketch: String,
+    /// What names of devices are compared with: whole ones end in a null, others are how names begin.
+    pub(super) devices: Vec<Vec<u8>>,
+}
+
+impl ReadRule {
+    /// Whether it's about a device.
+    pub(super) fn names(&self, device: &str) -> bool {
+        self.devices.iter().any(|data| match data.iter().position(|byte| *byte == 0) {
+            Some(end) => data[..end] == *device.as_bytes(),
+            None => device.as_bytes().starts_with(data),
+        })
+    }
 }
 
 /// The rules of a table, in order.
@@ -263,25 +275,45 @@ pub(super) fn rules(socket: &mut crate::netlink::Socket, at: Table<'_>) -> Resul
     let mut found = Vec::new();
     socket.dump(&request, |object| match object {
         None => found.clear(),
-        Some((_, payload)) => found.extend(read_rule(payload, at)),
+        Some((_, payload)) => found.extend(rule(payload, at)),
     })?;
     Ok(found)
 }
 
-fn read_rule(payload: &[u8], at: Table<'_>) -> Option<ReadRule> {
+/// A rule in one message, if it's of the table.
+pub(super) fn rule(payload: &[u8], at: Table<'_>) -> Option<ReadRule> {
     let attributes = Attributes::after(payload, wire::HEADER);
     // Older kernels may list the rules of all tables.
     let ours = payload.first() == Some(&(at.family as u8)) && text(attributes.find_kind(1)?) == at.name;
     let handle = attributes.find_kind(3)?.try_into().ok().map(u64::from_be_bytes)?;
-    let sketch: Vec<String> = Attributes::of(attributes.find_kind(4).unwrap_or_default())
-        .filter_map(|(_, expression)| sketch(expression))
-        .collect();
+    let expressions = Attributes::of(attributes.find_kind(4).unwrap_or_default());
+    let sketch: Vec<String> = expressions.clone().filter_map(|(_, expression)| sketch(expression)).collect();
     ours.then_some(ReadRule {
         chain: text(attributes.find_kind(2)?),
         handle,
         comment: attributes.find_kind(7).and_then(wire::comment_of).map(str::to_owned),
         sketch: sketch.join(" "),
+        devices: devices(expressions),
     })
+}
+
+/// The data of comparisons that follow the loading of a device's name: NFT_META_IIFNAME or NFT_META_OIFNAME.
+fn devices(expressions: Attributes<'_>) -> Vec<Vec<u8>> {
+    let mut found = Vec::new();
+    let mut loaded = false;
+    for (_, expression) in expressions {
+        let expression = Attributes::of(expression);
+        let data = Attributes::of(expression.find_kind(2).unwrap_or_default());
+        match expression.find_kind(1).map(text).as_deref() {
+            Some("meta") => loaded = matches!(data.find_kind(2).and_then(number_be), Some(6 | 7)),
+            Some("cmp") if loaded => {
+                let value = Attributes::of(data.find_kind(3).unwrap_or_default());
+                found.extend(value.find_kind(wire::DATA_VALUE).map(<[u8]>::to_vec));
+            }
+            _ => loaded = false,
+        }
+    }
+    found
 }
 
 /// An expression's name; with the set that is looked up, or the verdict.

@@ -401,6 +401,11 @@ fn what_drops_and_has_no_place_for_us_is_told_with_the_command_to_type() {
             (chain, does, &advice.iter().map(|line| line.to_string()).collect::<Vec<_>>()[..])
         );
         assert_eq!(nft(&["list", "ruleset"]), before);
+        // Somebody does something about it.
+        let place: Vec<&str> = chain.split(' ').collect();
+        nft(&[&["insert", "rule"][..], &place, &["iifname", "berth0", "accept"]].concat());
+        assert_eq!(firewall.pass_others(&["berth0".into()]).unwrap(), []);
+        assert_eq!(firewall.pass_others(&["berth1".into()]).unwrap().len(), 1);
         nft(&["delete", "table", chain.split(' ').next().unwrap(), chain.split(' ').nth(1).unwrap()]);
     };
     check(
@@ -427,4 +432,23 @@ fn what_drops_and_has_no_place_for_us_is_told_with_the_command_to_type() {
         ],
     );
     assert_eq!(firewall.pass_others(&[]).unwrap(), []);
+}
+
+proptest::proptest! {
+    #[test]
+    fn whatever_is_read_is_read_without_a_panic(payload: Vec<u8>) {
+        let at = Table { family: TableFamily::Inet, name: "berth" };
+        read::elements(&payload).for_each(drop);
+        read::rule(&payload, at);
+        read::table_comment(&payload);
+        wire::comment_of(&payload);
+    }
+}
+
+#[test]
+fn a_comment_is_found_behind_other_user_data() {
+    assert_eq!(wire::comment_of(&[1, 2, 9, 9, 0, 3, b'h', b'i', 0]), Some("hi"));
+    assert_eq!(wire::comment_of(&[0, 4, b'h', b'i', 0]), None);
+    assert_eq!(wire::comment_of(&[0, 2, b'h', b'i']), None);
+    assert_eq!(wire::comment_of(&[]), None);
 }
