@@ -6,9 +6,10 @@ use net::bridge::{self, Bridge};
 use net::nft::{EndpointRules, Firewall, Names, NetworkRules, Port, Protocol, State};
 use net::route::{Inner, Links, Veth};
 use net::subnet::Subnet;
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, ipproto, sockopt};
 use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::os::fd::{AsFd, AsRawFd};
+use std::net::{IpAddr, SocketAddr, SocketAddrV6, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Duration;
 use testkit::netns::{self, Netns};
 use testkit::{Cmd, until};
@@ -594,6 +595,76 @@ fn nobody_answers_or_asks_with_anothers_address() {
 }
 
 #[test]
+fn neighbour_discovery_says_only_what_is_so() {
+    let mut liar = Liar::new();
+    // With br_netfilter a redirect is what connection tracking calls invalid, and stops there.
+    set_bridge_netfilter(false);
+    let (own, other) = (liar.one.v6, liar.two.v6);
+    let talk = |liar: &Liar| {
+        let two = SocketAddrV6::new(octets(other).into(), 0, 0, 0);
+        let all = SocketAddrV6::new("ff02::1".parse().unwrap(), 0, 0, 2);
+        let heard = liar.two.netns.run(icmp6_socket);
+        let server = liar.two.netns.run(|| UdpSocket::bind("[::]:9").unwrap());
+        liar.one.netns.run(|| {
+            // A router's advertisement and redirect; then questions from nobody, as who wants an address asks.
+            send_icmp6(&[&[134, 0, 0, 0][..], &[0; 12]].concat(), two);
+            send_icmp6(&[&[137, 0, 0, 0][..], &[0; 36]].concat(), two);
+            for target in [other, own] {
+                send_from_nobody(58, &[&[135, 0, 0, 0, 0, 0, 0, 0][..], &octets(target)].concat(), all);
+            }
+            // UDP from port 1 to 9.
+            send_from_nobody(17, &[0, 1, 0, 9, 0, 9, 0, 0, b'x'], two);
+        });
+        assert!(liar.arrives_from(own, other, ARRIVES_WITHIN));
+        let mut seen = Vec::new();
+        let mut buffer = [0; 256];
+        while let Ok((length, _)) = rustix::net::recv(&heard, &mut buffer[..], RecvFlags::empty()) {
+            let is_from_nobody = length == 24 && buffer[0] == 135;
+            if [134, 137].contains(&buffer[0]) || is_from_nobody {
+                seen.push((buffer[0], buffer[..length].last().copied()));
+            }
+        }
+        server.set_nonblocking(true).unwrap();
+        (seen, server.recv(&mut buffer).is_ok())
+    };
+    // The target's last byte: only the question for the own address passes.
+    assert_eq!(talk(&liar), (vec![(135, Some(2))], false));
+    liar.free();
+    let zero = Some(0);
+    let all = vec![(134, zero), (137, zero), (135, Some(3)), (135, Some(2))];
+    assert_eq!(talk(&liar), (all, true));
+}
+
+#[test]
+fn bridges_of_others_are_none_of_our_business() {
+    let site = Site::new();
+    set_bridge_netfilter(false);
+    ip("link add other0 type bridge");
+    ip("addr add 10.77.0.1/24 dev other0");
+    ip("link set other0 up");
+    let machines = [2, 3].map(|last| {
+        let netns = Netns::new();
+        let fd = format!("/proc/{}/fd/{}", std::process::id(), netns.as_fd().as_raw_fd());
+        ip(&format!("link add vnet{last} type veth peer name eth0 netns {fd}"));
+        ip(&format!("link set vnet{last} master other0 up"));
+        netns.run(|| {
+            ip(&format!("addr add 10.77.0.{last}/24 dev eth0"));
+            ip("link set eth0 up");
+            ip("route add default via 10.77.0.1");
+        });
+        netns
+    });
+    sysctl("ipv4/ip_forward", "1");
+    site.lan.run(|| ip(&format!("route add 10.77.0.0/24 via {HOST4}")));
+    let to = at("10.77.0.3", 80);
+    passes(&machines[0], to, &machines[1], to);
+    passes(&site.host, to, &machines[1], to);
+    assert_eq!(passes(&site.lan, to, &machines[1], to).to_string(), LAN4);
+    let lan = at(LAN4, 80);
+    assert_eq!(passes(&machines[0], lan, &site.lan, lan).to_string(), "10.77.0.2");
+}
+
+#[test]
 fn frames_that_bridges_keep_to_themselves_reach_nobody_and_teach_nothing() {
     let liar = Liar::new();
     let (gateway, victim) = (at("172.18.0.1", 9), "02:42:ac:12:00:03");
@@ -642,28 +713,58 @@ fn no_container_is_another_ones_router() {
     }));
 }
 
-/// Sends an ICMPv6 message to the host's or everybody's address, as neighbour discovery wants it.
-fn send_icmp6(message: &[u8], to: std::net::SocketAddrV6) {
-    use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, ipproto, sockopt};
-    let socket = rustix::net::socket_with(
-        AddressFamily::INET6,
-        SocketType::RAW,
-        SocketFlags::CLOEXEC,
-        Some(ipproto::ICMPV6),
-    )
-    .unwrap();
+fn octets(address: IpAddr) -> [u8; 16] {
+    let IpAddr::V6(address) = address else { panic!("{address} is none of IPv6") };
+    address.octets()
+}
+
+fn icmp6_socket() -> OwnedFd {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    rustix::net::socket_with(AddressFamily::INET6, SocketType::RAW, flags, Some(ipproto::ICMPV6)).unwrap()
+}
+
+/// Sends an ICMPv6 message as neighbour discovery wants it. The kernel adds the checksum.
+fn send_icmp6(message: &[u8], to: SocketAddrV6) {
+    let socket = icmp6_socket();
     sockopt::set_ipv6_unicast_hops(&socket, Some(255)).unwrap();
     sockopt::set_ipv6_multicast_hops(&socket, 255).unwrap();
     rustix::net::sendto(&socket, message, SendFlags::empty(), &to).unwrap();
 }
 
+/// Sends a packet of IPv6 whose source is `::`, with what follows its header; the checksum comes into it.
+fn send_from_nobody(protocol: u8, message: &[u8], to: SocketAddrV6) {
+    let mut message = message.to_vec();
+    let length = message.len() as u16;
+    let pseudo = [&to.ip().octets()[..], &length.to_be_bytes(), &[0, protocol], &message].concat();
+    let mut sum: u32 =
+        pseudo.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0))).sum();
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    let place = if protocol == 17 { 6 } else { 2 };
+    message[place..place + 2].copy_from_slice(&(!(sum as u16)).to_be_bytes());
+    let mut packet = vec![0x60, 0, 0, 0];
+    packet.extend(length.to_be_bytes());
+    packet.extend([protocol, 255]);
+    packet.extend([0; 16]);
+    packet.extend(to.ip().octets());
+    packet.extend(message);
+    let socket = rustix::net::socket_with(
+        AddressFamily::INET6,
+        SocketType::RAW,
+        SocketFlags::CLOEXEC,
+        Some(ipproto::RAW),
+    )
+    .unwrap();
+    rustix::net::sendto(&socket, &packet, SendFlags::empty(), &to).unwrap();
+}
+
 /// Tells the gateway that `address` is at this container's device. Source: RFC 4861, 4.4.
 fn advertise(address: IpAddr) {
-    let IpAddr::V6(address) = address else { panic!("{address} is none of IPv6") };
     let mac = Links::open().unwrap().link("eth0").unwrap().unwrap().mac;
     // Override; then the option with the hardware address.
     let mut message = vec![136, 0, 0, 0, 0x20, 0, 0, 0];
-    message.extend(address.octets());
+    message.extend(octets(address));
     message.extend([2, 1]);
     message.extend(mac);
     send_icmp6(&message, "[fd00:0::1]:0".parse().unwrap());
@@ -672,5 +773,5 @@ fn advertise(address: IpAddr) {
 /// Tells everybody that this container is a router to everywhere. Source: RFC 4861, 4.2.
 fn route() {
     let message = [134, 0, 0, 0, 64, 0, 0x07, 0x08, 0, 0, 0, 0, 0, 0, 0, 0];
-    send_icmp6(&message, std::net::SocketAddrV6::new("ff02::1".parse().unwrap(), 0, 0, 2));
+    send_icmp6(&message, SocketAddrV6::new("ff02::1".parse().unwrap(), 0, 0, 2));
 }
