@@ -102,6 +102,10 @@ pub fn bring_up(links: &mut Links, bridge: &Bridge) -> Result<u32, Failed> {
     };
     there(links.add_closed_rule(name, SEEN_MARK, CLOSED_PRIORITY))
         .map_err(Failed::on("add a routing rule for", name))?;
+    for address in &bridge.addresses {
+        there(links.add_closed_subnet(address.network(), SEEN_MARK, CLOSED_PRIORITY))
+            .map_err(Failed::on("add a routing rule for", address))?;
+    }
     // Published ports are reached over the host's loopback addresses as well: net-store-facts.md, 1. The caller's table
     // drops what others send there.
     set(&sysctl(&format!("ipv4/conf/{name}/route_localnet")), "1")?;
@@ -117,14 +121,18 @@ pub fn bring_up(links: &mut Links, bridge: &Bridge) -> Result<u32, Failed> {
     Ok(link.index)
 }
 
-/// Takes a bridge down, if it's there.
-pub fn take_down(links: &mut Links, name: &str) -> Result<(), Failed> {
+/// Takes a bridge down, if it's there. `addresses` are those that it was made with.
+pub fn take_down(links: &mut Links, name: &str, addresses: &[Subnet]) -> Result<(), Failed> {
     let gone = |result: Result<(), Errno>| match result {
         Err(Errno::NOENT | Errno::NODEV) => Ok(()),
         other => other,
     };
     gone(links.remove_closed_rule(name, SEEN_MARK, CLOSED_PRIORITY))
         .map_err(Failed::on("remove the routing rule for", name))?;
+    for address in addresses {
+        gone(links.remove_closed_subnet(address.network(), SEEN_MARK, CLOSED_PRIORITY))
+            .map_err(Failed::on("remove the routing rule for", address))?;
+    }
     let Some(link) = links.link(name).map_err(Failed::on("find", name))? else { return Ok(()) };
     gone(links.remove_loopback_answers(name, LOOPBACK_TABLES + link.index))
         .map_err(Failed::on("remove the routing rule for", name))?;
@@ -166,13 +174,14 @@ fn mac(bridge: &Bridge) -> [u8; 6] {
 #[allow(clippy::unwrap_used, reason = "a test")]
 mod tests {
     use super::*;
-    use testkit::netns;
+    use testkit::{Cmd, netns};
 
     #[test]
     fn a_bridge_is_made_once_finished_if_begun_and_taken_down_whole() {
         netns::own();
         let mut links = Links::open().unwrap();
-        let before = (links.addresses().unwrap(), links.routes().unwrap());
+        let rules = || ["-4", "-6"].map(|family| Cmd::new("/usr/sbin/ip", [family, "rule"]).text());
+        let before = (links.addresses().unwrap(), links.routes().unwrap(), rules());
         let addresses = vec!["10.9.0.1/24".parse().unwrap(), "fd00:9::1/64".parse().unwrap()];
         let bridge = Bridge {
             name: "berth0".into(),
@@ -186,9 +195,9 @@ mod tests {
         assert_eq!(find(&mut links, "berth0", "berth: bridge"), Ok(Some(index)));
         assert_eq!(bring_up(&mut links, &bridge).unwrap(), index);
         assert_eq!(std::fs::read_to_string("/proc/sys/net/ipv4/conf/berth0/route_localnet").unwrap(), "1\n");
-        take_down(&mut links, "berth0").unwrap();
-        take_down(&mut links, "berth0").unwrap();
-        assert_eq!((links.addresses().unwrap(), links.routes().unwrap()), before);
+        take_down(&mut links, "berth0", &bridge.addresses).unwrap();
+        take_down(&mut links, "berth0", &bridge.addresses).unwrap();
+        assert_eq!((links.addresses().unwrap(), links.routes().unwrap(), rules()), before);
         // A link that is none of ours isn't touched.
         assert_eq!(find(&mut links, "lo", "berth: bridge"), Ok(None));
         let taken = bring_up(&mut links, &Bridge { name: "lo".into(), ..bridge }).unwrap_err();

@@ -400,6 +400,48 @@ impl Links {
         self.change(&batch)
     }
 
+    /// Refuses to forward what goes to a subnet and bears none of the bits of `mark`; what the host itself sends there goes as
+    /// the main table says. EEXIST if there are such rules.
+    pub fn add_closed_subnet(&mut self, subnet: Subnet, mark: u32, priority: u32) -> Result<(), Errno> {
+        self.closed_subnet(RTM_NEWRULE, ACK | CREATE | EXCL, subnet, mark, priority)
+    }
+
+    /// Removes what [`Links::add_closed_subnet`] added. ENOENT if there is none.
+    pub fn remove_closed_subnet(&mut self, subnet: Subnet, mark: u32, priority: u32) -> Result<(), Errno> {
+        self.closed_subnet(RTM_DELRULE, ACK, subnet, mark, priority)
+    }
+
+    fn closed_subnet(
+        &mut self,
+        typ: u16,
+        flags: u16,
+        subnet: Subnet,
+        mark: u32,
+        priority: u32,
+    ) -> Result<(), Errno> {
+        let header = |action: u8| {
+            let table = RT_TABLE_MAIN;
+            [family(subnet.address()), subnet.prefix(), 0, 0, table, 0, 0, action, 0, 0, 0, 0]
+        };
+        let bytes = octets(subnet.first());
+        let mut batch = Batch::new();
+        // First, and tried first: there's no rule for what isn't the host's own.
+        batch.message(typ, flags, |body| {
+            body.raw(&header(FR_ACT_TO_TBL))
+                .attr(FRA_DST, &bytes)
+                .string(FRA_IIFNAME, "lo")
+                .u32(FRA_PRIORITY, priority.saturating_sub(1));
+        });
+        batch.message(typ, flags, |body| {
+            body.raw(&header(FR_ACT_PROHIBIT))
+                .attr(FRA_DST, &bytes)
+                .u32(FRA_PRIORITY, priority)
+                .u32(FRA_FWMARK, 0)
+                .u32(FRA_FWMASK, mark);
+        });
+        self.change(&batch)
+    }
+
     /// Lets answers to the host's `::1` that come over `link` arrive: a rule to a table of their own, with a route to itself.
     /// Source: net-store-facts.md, 1. EEXIST if it's there.
     pub fn add_loopback_answers(&mut self, link: &str, index: u32, table: u32) -> Result<(), Errno> {

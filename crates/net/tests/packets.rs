@@ -417,6 +417,21 @@ fn after_a_flush_nothing_passes_until_all_is_restored() {
             stops(&one.netns, at(lan, 80), &site.lan, at(lan, 80));
             stops(&one.netns, at(far_to, 80), &far.netns, at(far_to, 80));
         }
+        // Straight from outside, where nobody needs an answer; but the host itself has its way.
+        for (to, host) in [(one.v4, HOST4), (one.v6, HOST6)] {
+            let server = one.netns.run(|| UdpSocket::bind(at(to, 53)).unwrap());
+            server.set_read_timeout(Some(NEVER)).unwrap();
+            let send = |from: &Netns| {
+                let any = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+                from.run(|| UdpSocket::bind(any).unwrap().send_to(b"x", at(to, 53)))
+            };
+            site.lan.run(|| ip(&format!("route add {to} via {host}")));
+            let _ = send(&site.lan);
+            assert!(server.recv(&mut [0; 4]).is_err(), "{to}");
+            server.set_read_timeout(Some(ARRIVES_WITHIN)).unwrap();
+            send(&site.host).unwrap();
+            server.recv(&mut [0; 4]).unwrap();
+        }
         assert_eq!(site.firewall.dump().unwrap(), None);
         site.firewall.restore(&site.state).unwrap();
         assert_eq!(site.firewall.dump().unwrap().unwrap(), found);

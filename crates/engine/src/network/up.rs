@@ -110,11 +110,7 @@ fn make(home: &Home, network: &Network, links: &mut Links) -> Result<(), Error> 
     fault::point("network's rules made");
     let bridge = Bridge {
         name: network.bridge(home),
-        addresses: network
-            .pools
-            .iter()
-            .filter_map(|pool| Subnet::new(pool.gateway, pool.subnet.prefix()))
-            .collect(),
+        addresses: addresses(network),
         mtu: network.mtu(),
         note: note(network),
         forwards: !network.internal,
@@ -148,8 +144,14 @@ pub(super) fn take_down(home: &Home, network: &Network, links: &mut Links) -> Re
     Ok(Vec::new())
 }
 
+/// The host's addresses on a network's bridge.
+fn addresses(network: &Network) -> Vec<Subnet> {
+    let address = |pool: &super::Pool| Subnet::new(pool.gateway, pool.subnet.prefix());
+    network.pools.iter().filter_map(address).collect()
+}
+
 fn unmake(home: &Home, network: &Network, links: &mut Links) -> Result<(), Error> {
-    bridge::take_down(links, &network.bridge(home)).map_err(failed)?;
+    bridge::take_down(links, &network.bridge(home), &addresses(network)).map_err(failed)?;
     fault::point("bridge removed");
     super::rules::remove_network(home, network)
 }
