@@ -682,13 +682,14 @@ fn bridges_of_others_are_none_of_our_business() {
 #[test]
 fn frames_that_bridges_keep_to_themselves_reach_nobody_and_teach_nothing() {
     let liar = Liar::new();
-    let (gateway, victim) = (at("172.18.0.1", 9), "02:42:ac:12:00:03");
-    let server = UdpSocket::bind(gateway).unwrap();
+    // An address of the host's that isn't on the bridge: what goes there from elsewhere is nobody else's to stop.
+    let (service, victim) = (at(HOST4, 9), "02:42:ac:12:00:03");
+    let server = UdpSocket::bind(service).unwrap();
     let send = || {
         liar.one.netns.run(|| {
             // As LLDP is sent: the host takes it from the port, not from the bridge.
             ip("neigh replace 172.18.0.1 lladdr 01:80:c2:00:00:0e dev eth0 nud permanent");
-            UdpSocket::bind(at(liar.one.v4, 0)).unwrap().send_to(b"x", gateway).unwrap();
+            UdpSocket::bind(at(liar.one.v4, 0)).unwrap().send_to(b"x", service).unwrap();
         });
     };
     send();
@@ -706,7 +707,7 @@ fn frames_that_bridges_keep_to_themselves_reach_nobody_and_teach_nothing() {
     server.set_read_timeout(Some(ARRIVES_WITHIN)).unwrap();
     one.netns.run(|| {
         ip("neigh replace 172.18.0.1 lladdr 01:80:c2:00:00:0e dev eth0 nud permanent");
-        UdpSocket::bind(at(one.v4, 0)).unwrap().send_to(b"x", gateway).unwrap();
+        UdpSocket::bind(at(one.v4, 0)).unwrap().send_to(b"x", service).unwrap();
     });
     server.recv_from(&mut [0; 4]).unwrap();
 }
