@@ -22,6 +22,7 @@ const TEST_PACKAGES: &[&str] = &[
     "busybox-static",
     "docker-registry",
     "iproute2",
+    "iptables",
     "libcap2-bin",
     "nftables",
     "openssl",

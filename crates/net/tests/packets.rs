@@ -439,6 +439,65 @@ fn after_a_flush_nothing_passes_until_all_is_restored() {
 }
 
 #[test]
+fn beside_dockers_chains_containers_have_their_way_out_and_ports_theirs_in() {
+    let mut site = Site::new();
+    let b0 = site.network(0, |_| {});
+    let one = site.container(0, b0, 2, false);
+    for protocol in [Protocol::Tcp, Protocol::Udp] {
+        site.publish(protocol, "0.0.0.0:8080", one.v4, 80);
+        site.publish(protocol, "[::]:8080", one.v6, 80);
+    }
+    let tables = ["/usr/sbin/iptables", "/usr/sbin/ip6tables"];
+    let iptables = |line: &str| tables.map(|tables| Cmd::new(tables, line.split(' ')).text());
+    for line in ["-N DOCKER-USER", "-A DOCKER-USER -j RETURN", "-P FORWARD DROP", "-A FORWARD -j DOCKER-USER"]
+    {
+        iptables(line);
+    }
+    let before = iptables("-S");
+    let ways = [(LAN4, HOST4, one.v4), (LAN6, HOST6, one.v6)];
+    for (lan, host, to) in ways {
+        stops(&one.netns, at(lan, 80), &site.lan, at(lan, 80));
+        stops(&site.lan, at(host, 8080), &one.netns, at(to, 80));
+    }
+    for _ in 0..2 {
+        assert_eq!(site.firewall.pass_others(&["berth0".into()]).unwrap(), []);
+    }
+    for rules in iptables("-S DOCKER-USER") {
+        let rules: Vec<&str> = rules.lines().collect();
+        let ours = ["-i", "-o"]
+            .map(|side| format!("-A DOCKER-USER {side} berth+ -m comment --comment berth -j ACCEPT"));
+        assert_eq!(rules, ["-N DOCKER-USER", &ours[0], &ours[1], "-A DOCKER-USER -j RETURN"]);
+    }
+    for (lan, host, to) in ways {
+        passes(&one.netns, at(lan, 80), &site.lan, at(lan, 80));
+        passes(&site.lan, at(host, 8080), &one.netns, at(to, 80));
+    }
+    site.firewall.leave_others().unwrap();
+    assert_eq!(iptables("-S"), before);
+}
+
+#[test]
+fn what_is_advised_against_another_firewall_helps() {
+    let mut site = Site::new();
+    let b0 = site.network(0, |_| {});
+    let one = site.container(0, b0, 2, false);
+    let rules = "table inet mine { chain fw { type filter hook forward priority 10; policy accept; \
+                 ct state established,related accept; ct status dnat accept; reject; }; }";
+    Cmd::new("/usr/sbin/nft", ["-f", "-"]).stdin(rules).run().ok().silent();
+    stops(&one.netns, at(LAN4, 80), &site.lan, at(LAN4, 80));
+    let [obstacle] = &site.firewall.pass_others(&["berth0".into()]).unwrap()[..] else {
+        panic!("there's one obstacle")
+    };
+    for line in &obstacle.advice {
+        Cmd::new("/bin/sh", ["-c", line]).run().ok().silent();
+    }
+    for lan in [LAN4, LAN6] {
+        passes(&one.netns, at(lan, 80), &site.lan, at(lan, 80));
+    }
+    assert_eq!(site.firewall.pass_others(&["berth0".into()]).unwrap(), []);
+}
+
+#[test]
 fn a_flow_of_udp_goes_where_the_port_goes_now() {
     let mut site = Site::new();
     let b0 = site.network(0, |_| {});
