@@ -375,6 +375,11 @@ pub fn prune_networks(request: &NetworkPruneRequest) -> Result<network::Pruned, 
     network::prune(&home()?, request).map_err(failure)
 }
 
+/// Makes what the kernel should have of networks; their names.
+pub fn repair_networks() -> Result<Vec<String>, Failure> {
+    network::repair(&home()?).map_err(failure)
+}
+
 /// Puts a container on a network.
 pub fn connect_network(request: &NetworkConnectRequest) -> Result<(), Failure> {
     network::connect(&home()?, request).map_err(failure)

@@ -250,6 +250,7 @@ pub static ENTRIES: &[Entry] = &[
     under(NETWORKS, Object::Network, &["prune"], &network::PRUNE, network::prune),
     under(NETWORKS, Object::Network, &["connect"], &network::CONNECT, network::connect),
     under(NETWORKS, Object::Network, &["disconnect"], &network::DISCONNECT, network::disconnect),
+    under(NETWORKS, Object::Network, &["repair"], &network::REPAIR, network::repair),
     other(PIECES, &["unshare"], &unshare::SPEC, unshare::work),
     other(PIECES, &["enter"], &enter::SPEC, enter::work),
     Entry {

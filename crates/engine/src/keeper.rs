@@ -92,12 +92,13 @@ enum Token {
     Init = 5,
     Probe = 6,
     Names = 7,
+    Rules = 8,
 }
 
 impl Token {
     fn of(number: u64) -> Option<Token> {
-        use Token::{Client, Holder, Init, Names, Pipe, Probe, Stderr, Stdout};
-        let all = [Stdout, Stderr, Client, Pipe, Holder, Init, Probe, Names];
+        use Token::{Client, Holder, Init, Names, Pipe, Probe, Rules, Stderr, Stdout};
+        let all = [Stdout, Stderr, Client, Pipe, Holder, Init, Probe, Names, Rules];
         all.into_iter().find(|token| *token as u64 == number)
     }
 }
@@ -146,6 +147,8 @@ struct Keeper<'a> {
     checks: Option<Checks<'a>>,
     /// Its name server.
     names: Option<net::dns::Server>,
+    /// Its part in watching the rules.
+    rules: Option<network::Watcher>,
     /// How long it's waited until somebody has reaped the first process, which has ended.
     reaped_by: Option<Instant>,
 }
@@ -170,11 +173,13 @@ impl<'a> Keeper<'a> {
             settle_at: (task.generation == 0).then(|| Instant::now() + SETTLE_AFTER),
             checks: Checks::of(task),
             names: task.name_server.as_ref().and_then(|sockets| serve_names(task, sockets)),
+            rules: None,
             reaped_by: None,
         };
         if task.generation > 0 {
             let log = &mut keeper.log;
             keeper.sources.iter_mut().for_each(|source| source.resume(log.as_mut()));
+            keeper.watch_rules();
         }
         keeper.watch()?;
         fault::point("watching");
@@ -245,6 +250,7 @@ impl<'a> Keeper<'a> {
                 let settled = crate::settle::leave_callers_groups(&self.task.home, &self.task.cell);
                 // Somebody moves the container's processes just now.
                 self.settle_at = (!settled).then(|| Instant::now() + SETTLE_AFTER);
+                self.watch_rules();
                 process::release_program();
             }
             self.begin_check();
@@ -279,6 +285,31 @@ impl<'a> Keeper<'a> {
             Token::Probe => self.checks.iter_mut().for_each(Checks::hear),
             Token::Init => self.hear_init(),
             Token::Names => self.answer(),
+            Token::Rules => self.hear_rules(),
+        }
+    }
+
+    /// Takes part in watching the rules, if the container is on a network and has lived for a while.
+    fn watch_rules(&mut self) {
+        if self.rules.is_none() && network::attached(&self.task.cell).is_some() {
+            self.rules = network::Watcher::new(&self.task.home);
+            self.poll_rules();
+        }
+    }
+
+    fn poll_rules(&self) {
+        if let Some(rules) = &self.rules {
+            let data = epoll::EventData::new_u64(Token::Rules as u64);
+            let _ = epoll::add(&self.epoll, rules.as_fd(), data, epoll::EventFlags::IN);
+        }
+    }
+
+    fn hear_rules(&mut self) {
+        match self.rules.as_mut().map(network::Watcher::turn) {
+            // The old descriptor left the epoll when it was closed.
+            Some(Ok(true)) => self.poll_rules(),
+            Some(Err(())) => self.rules = None,
+            Some(Ok(false)) | None => {}
         }
     }
 

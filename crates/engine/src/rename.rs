@@ -14,7 +14,7 @@
 use crate::cell::Cell;
 use crate::claims::Claims;
 use crate::find::{self, State};
-use crate::{Config, Error, Home, events, rm};
+use crate::{Config, Error, Home, events, network, rm};
 use linux::fault;
 use serde::{Deserialize, Serialize};
 use types::id::{self, ContainerId};
@@ -122,6 +122,8 @@ fn complete(claims: &Claims<'_>, cell: &Cell, renamed: &Config, renaming: &Renam
         written.or_else(|error| if cell.config().is_none() { Ok(()) } else { Err(error) })?;
         fault::point("intent renamed");
     }
+    network::rename(claims.home(), cell, renamed);
+    fault::point("renamed on its networks");
     claims.unlink_name(&renaming.from, &renamed.id);
     fault::point("old name released");
     let _ = std::fs::remove_file(cell.path.join(RENAMING));

@@ -291,6 +291,22 @@ impl Links {
         self.change(&batch)
     }
 
+    /// Makes a link that is there a port of a bridge again.
+    pub fn set_port(&mut self, name: &str, bridge: u32, isolated: bool) -> Result<(), Errno> {
+        let mut batch = Batch::new();
+        batch.message(RTM_NEWLINK, ACK, |body| {
+            body.raw(&ifinfomsg(0, 0, 0)).string(IFLA_IFNAME, name).u32(IFLA_MASTER, bridge);
+        });
+        batch.message(RTM_NEWLINK, ACK, |body| {
+            body.raw(&ifinfomsg(0, IFF_UP, IFF_UP)).string(IFLA_IFNAME, name).nest(IFLA_LINKINFO, |body| {
+                body.string(IFLA_INFO_SLAVE_KIND, "bridge").nest(IFLA_INFO_SLAVE_DATA, |body| {
+                    body.u8(IFLA_BRPORT_MODE, 1).u8(IFLA_BRPORT_ISOLATED, isolated.into());
+                });
+            });
+        });
+        self.change(&batch)
+    }
+
     /// In the container's namespace: brings its end up, with addresses and routes, loopback too.
     pub fn configure(&mut self, inner: &Inner) -> Result<(), Errno> {
         let mut batch = Batch::new();

@@ -144,6 +144,16 @@ pub static DISCONNECT: CommandSpec = CommandSpec {
     trailing: false,
 };
 
+/// Flags and arguments of `repair`.
+pub static REPAIR: CommandSpec = CommandSpec {
+    usage: "",
+    about: "Make bridges and rules anew that somebody has taken away",
+    flags: &[],
+    unsupported: &[],
+    args: (0, 0),
+    trailing: false,
+};
+
 /// What networks are filtered by.
 pub const LIST_KEYS: [&str; 7] = ["dangling", "driver", "id", "label", "name", "scope", "type"];
 
@@ -275,6 +285,14 @@ pub fn prune(parsed: &Parsed) -> Result<u8, Failure> {
     if !pruned.removed.is_empty() {
         let title = if request.dry_run { "Would delete networks" } else { "Deleted Networks" };
         print(&format!("{title}:\n{}\n\n", pruned.removed.join("\n")))?;
+    }
+    Ok(0)
+}
+
+/// Makes what the kernel should have of networks, and prints their names.
+pub fn repair(_: &Parsed) -> Result<u8, Failure> {
+    for name in backend::repair_networks()? {
+        print(&format!("{name}\n"))?;
     }
     Ok(0)
 }

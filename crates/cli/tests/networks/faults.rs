@@ -15,6 +15,61 @@ fn after_a_flush_the_next_command_puts_it_right() {
 }
 
 #[test]
+fn a_flush_is_noticed_and_put_right_by_whoever_keeps_a_container() {
+    let host = host();
+    for name in ["first", "second"] {
+        web(&host, name, &["-p", "80"]);
+    }
+    let url = |name: &str| {
+        format!("http://{}/", host.berth(["port", name, "80"]).text().replace("0.0.0.0", "127.0.0.1"))
+    };
+    let (first, second) = (url("first"), url("second"));
+    let flush = || Cmd::new("/usr/sbin/nft", ["flush", "ruleset"]).run().ok();
+    let comes = |url: &str| testkit::until(std::time::Duration::from_secs(10), || !get(url).is_empty());
+    // Once both have lived for a while, one of them watches; when that one is gone, the other does.
+    std::thread::sleep(std::time::Duration::from_millis(400));
+    flush();
+    assert!(comes(&first) && comes(&second), "the first flush isn't put right");
+    host.berth(["rm", "-f", "first"]).run().ok();
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    flush();
+    assert!(comes(&second), "the second flush isn't put right");
+    nothing_left(&host);
+}
+
+#[test]
+fn after_a_flush_nothing_is_forwarded_until_it_is_put_right() {
+    let host = host();
+    web(&host, "aa", &[]);
+    host.berth(["network", "create", "blue"]).text();
+    web(&host, "bb", &["--network", "blue"]);
+    let other = address(&host, "bb", "blue");
+    for pid in processes_of(&host, &super::shows(&host, "aa", "{{.Id}}")).into_iter().take(1) {
+        testkit::cmd::signal_pid(pid, 9);
+    }
+    Cmd::new("/usr/sbin/nft", ["flush", "ruleset"]).run().ok();
+    assert_eq!(get_from(&host, "aa", &format!("http://{other}/")), "");
+    nothing_left(&host);
+}
+
+#[test]
+fn repair_brings_all_of_it_back() {
+    let host = host();
+    host.berth(["network", "create", "blue"]).text();
+    web(&host, "aa", &["--network", "blue", "-p", "8080:80"]);
+    Cmd::new(
+        "/bin/sh",
+        ["-c", "nft flush ruleset; ip link del $(ip -br link show type bridge | cut -d' ' -f1)"],
+    )
+    .env("PATH", "/usr/sbin:/bin:/usr/bin")
+    .run()
+    .ok();
+    assert_eq!(host.berth(["network", "repair"]).text(), "blue");
+    assert_eq!(get("http://127.0.0.1:8080/"), "aa");
+    nothing_left(&host);
+}
+
+#[test]
 fn a_bridge_that_somebody_removed_comes_back_with_its_ports() {
     let host = host();
     host.berth(["network", "create", "blue"]).text();

@@ -33,6 +33,23 @@ fn names_aliases_and_ids_resolve_on_users_networks() {
 }
 
 #[test]
+fn a_link_is_a_name_of_ones_own() {
+    let host = host();
+    web(&host, "web", &[]);
+    assert_eq!(
+        run(&host, &["--link", "web:www"], "wget -qO- http://www/; wget -qO- http://web/").text(),
+        "web\nweb"
+    );
+    run(&host, &["--link", "none-such"], "true").run().code(125).stderr_has(&["no such container"]);
+    host.berth(["network", "create", "blue"]).text();
+    run(&host, &["--network", "blue", "--link", "web"], "true")
+        .run()
+        .code(125)
+        .stderr_has(&["none of this container's"]);
+    nothing_left(&host);
+}
+
+#[test]
 fn port_53_is_the_containers_own() {
     let host = host();
     host.berth(["network", "create", "blue"]).text();

@@ -13,7 +13,8 @@ fn containers_reach_each_other_within_a_network_only() {
     web(&host, "cc", &["--network", "red"]);
     web(&host, "dd", &[]);
     assert_eq!(get_from(&host, "aa", "http://bb/"), "bb");
-    let (a, c, d) = (address(&host, "aa", "blue"), address(&host, "cc", "red"), address(&host, "dd", "bridge"));
+    let (a, c, d) =
+        (address(&host, "aa", "blue"), address(&host, "cc", "red"), address(&host, "dd", "bridge"));
     for address in [&c, &d] {
         assert_eq!(get_from(&host, "aa", &format!("http://{address}/")), "", "{address}");
     }

@@ -40,6 +40,9 @@ pub struct Attached {
     pub endpoints: Vec<Endpoint>,
     /// Its published ports.
     pub ports: Vec<PublishedPort>,
+    /// What it calls other containers: names, and addresses.
+    #[serde(default)]
+    pub links: Vec<(Vec<String>, IpAddr)>,
 }
 
 /// A container's link to a network.
@@ -173,6 +176,7 @@ fn claim_into(
     if let Some((index, _)) = default {
         attached.endpoints[index].is_default = true;
     }
+    attached.links = links_to(home, request, attached)?;
     let (published, sockets) = ports::reserve(home, request, exposed, attached, &networks)?;
     attached.ports = published;
     reserved.sockets = sockets;
@@ -182,6 +186,40 @@ fn claim_into(
     }
     fault::point("endpoints written down");
     Ok(())
+}
+
+/// The addresses of the containers that `--link` names, on networks that this one is on as well.
+fn links_to(
+    home: &Home,
+    request: &RunRequest,
+    attached: &Attached,
+) -> Result<Vec<(Vec<String>, IpAddr)>, Error> {
+    let mut links = Vec::new();
+    for (given, alias) in &request.net.links {
+        let refused = |why: &str| {
+            Err(Error::Refused {
+                what: format!("link to {given} as {alias}"),
+                why: why.to_owned(),
+                hint: "start it first, on a network that both are on".to_owned(),
+            })
+        };
+        let other = crate::find::container(home, given)?;
+        let crate::find::State::Running(_) = other.state else {
+            return refused("it is not running");
+        };
+        let theirs = self::attached(&other.cell(home)).unwrap_or_default();
+        let shared = theirs
+            .endpoints
+            .iter()
+            .find(|endpoint| attached.endpoints.iter().any(|own| own.network_id == endpoint.network_id));
+        let Some(address) = shared.and_then(|endpoint| endpoint.addresses().next()) else {
+            return refused("it is on none of this container's networks");
+        };
+        let mut names = vec![alias.clone(), other.config.id[..12].to_owned(), other.config.name.clone()];
+        names.dedup();
+        links.push((names, address.address()));
+    }
+    Ok(links)
 }
 
 /// Takes the addresses of one endpoint, and adds it.
@@ -292,6 +330,7 @@ pub(crate) fn attach(
     let mut inner = within(&inside, Links::open)?
         .map_err(|errno| Error::system("open", "a netlink socket in the container", errno))?;
     let mut firewall = rules::open(home)?;
+    let alone = rules::lock_shared(home)?;
     for endpoint in &attached.endpoints {
         rules::add_endpoint(&mut firewall, endpoint)?;
         fault::point("endpoint allowed");
@@ -303,6 +342,7 @@ pub(crate) fn attach(
         }
     }
     rules::publish(&mut firewall, &attached.ports)?;
+    drop(alone);
     fault::point("ports published");
     let server = files::has_server(attached).then(|| open_server(&inside)).transpose()?;
     Ok(Attaching { server, _firewall: Some(firewall) })
@@ -396,6 +436,7 @@ pub(super) fn within<T>(inside: &OwnedFd, work: impl FnOnce() -> T) -> Result<T,
 pub(crate) fn detach(home: &Home, cell: &Cell) {
     match attached(cell) {
         Some(attached) => {
+            let _alone = rules::lock_shared(home);
             rules::remove(home, &attached.endpoints, &attached.ports);
             attached.endpoints.iter().filter(|endpoint| endpoint.has_names).for_each(|endpoint| {
                 names::remove(home, endpoint);

@@ -113,6 +113,9 @@ fn hosts(about: &About<'_>) -> Result<String, Error> {
     {
         line(gateway, HOST);
     }
+    for (names, address) in &about.attached.links {
+        line(*address, &names.join(" "));
+    }
     let names = match &about.request.domainname {
         Some(domain) if !domain.is_empty() => format!("{0}.{domain} {0}", about.hostname),
         _ => match about.hostname.split_once('.') {

@@ -20,6 +20,7 @@
 //! - [`files`]: `/etc/hosts` and its like
 //! - [`names`]: who is called what, and the server of names
 //! - [`rules`]: what the nftables table says
+//! - [`watch`]: who notices that the rules are gone
 //! - [`show`]: lists and documents
 
 mod connect;
@@ -32,6 +33,7 @@ mod ports;
 mod rules;
 mod show;
 mod up;
+mod watch;
 
 pub use connect::{connect, disconnect};
 pub use create::{Pruned, create, prune, remove};
@@ -40,9 +42,11 @@ pub(crate) use endpoint::{
 };
 pub use endpoint::{Endpoint, PublishedPort};
 pub(crate) use files::{About, NAMES as FILE_NAMES, hostname, of_neighbour, write as write_files};
-pub(crate) use names::FILE as NAMES_FILE;
+pub(crate) use names::{FILE as NAMES_FILE, rename};
 pub use show::{Listed, ShownPort, inspect, list, published};
 pub(crate) use show::{ports as shown_ports, settings};
+pub use up::repair;
+pub(crate) use watch::Watcher;
 
 use crate::{Error, Home, images};
 use net::subnet::Subnet;

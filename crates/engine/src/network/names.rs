@@ -46,6 +46,15 @@ pub(super) fn add(home: &Home, endpoint: &Endpoint, id: &str, name: &str) -> Res
     })
 }
 
+/// Gives a running container its names on its networks anew, for it's called otherwise now.
+pub(crate) fn rename(home: &Home, cell: &Cell, config: &crate::Config) {
+    let Some(attached) = super::attached(cell) else { return };
+    for endpoint in attached.endpoints.iter().filter(|endpoint| endpoint.has_names) {
+        // One that can't be written keeps the old name, which is nobody else's while this container has it.
+        let _ = add(home, endpoint, &config.id, &config.name);
+    }
+}
+
 /// Takes a container's names on a network away.
 pub(super) fn remove(home: &Home, endpoint: &Endpoint) {
     let addresses: Vec<IpAddr> = endpoint.addresses().map(|address| address.address()).collect();
@@ -101,12 +110,12 @@ pub(super) fn resolver(
         [] => files::host_resolvers().servers,
         own => own.iter().map(|server| SocketAddr::new(*server, PORT)).collect(),
     };
-    let hosts = files::gateway(attached).map(|gateway| (files::HOST.to_owned(), vec![gateway]));
-    let resolver = Resolver {
-        forward: endpoints.iter().any(|endpoint| !endpoint.internal),
-        upstreams,
-        networks,
-        hosts: hosts.into_iter().collect(),
-    };
+    let mut hosts: Vec<(String, Vec<IpAddr>)> =
+        files::gateway(attached).map(|gateway| (files::HOST.to_owned(), vec![gateway])).into_iter().collect();
+    for (names, address) in &attached.links {
+        hosts.extend(names.first().map(|alias| (alias.clone(), vec![*address])));
+    }
+    let resolver =
+        Resolver { forward: endpoints.iter().any(|endpoint| !endpoint.internal), upstreams, networks, hosts };
     write(&cell.path.join(FILE), &resolver.to_text())
 }

@@ -6,21 +6,58 @@ use crate::request::Protocol;
 use crate::{Error, Home};
 use net::dns;
 use net::nft::{self, EndpointRules, Ensured, Firewall, Names, NetworkRules, Port, State};
+use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, openat};
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 
 /// The table, made if it wasn't there. Dropped, it may wait for the kernel: after success was reported.
 pub(super) fn open(home: &Home) -> Result<Firewall, Error> {
     let mut firewall = reopen(home)?;
     match firewall.ensure_table().map_err(failed)? {
         Ensured::There => {}
-        Ensured::Made | Ensured::Outdated => {
-            let state = wanted(home);
-            if state != State::default() {
-                firewall.restore(&state).map_err(failed)?;
-            }
-        }
+        Ensured::Made | Ensured::Outdated => restore(home, &mut firewall)?,
     }
     Ok(firewall)
+}
+
+/// Looks whether the table is as it should be, and makes it so; `anew` without looking.
+pub(super) fn repair(home: &Home, anew: bool) -> Result<(), Error> {
+    let mut firewall = open(home)?;
+    let is_right = |firewall: &mut Firewall| {
+        let found = firewall.dump().map_err(failed)?;
+        Ok::<bool, Error>(found.is_some_and(|found| {
+            found.broken.is_empty() && found.state.normalized() == wanted(home).normalized()
+        }))
+    };
+    if anew || !is_right(&mut firewall)? {
+        restore(home, &mut firewall)?;
+    }
+    let bridges: Vec<String> = up::networks(home).iter().map(|network| network.bridge(home)).collect();
+    firewall.pass_others(&bridges).map(drop).map_err(failed)
+}
+
+fn restore(home: &Home, firewall: &mut Firewall) -> Result<(), Error> {
+    // Nobody leaves meanwhile, whose rules would come back.
+    let _alone = lock(home, FlockOperation::LockExclusive)?;
+    let state = wanted(home);
+    if state == State::default() {
+        return Ok(());
+    }
+    firewall.restore(&state).map_err(failed)
+}
+
+/// Keeps others from making all rules anew while a container's come or go.
+pub(super) fn lock_shared(home: &Home) -> Result<OwnedFd, Error> {
+    lock(home, FlockOperation::LockShared)
+}
+
+fn lock(home: &Home, operation: FlockOperation) -> Result<OwnedFd, Error> {
+    let path = home.run.join("rules.lock");
+    let failed = |errno| Error::system("lock", path.display(), errno);
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
+    let file = openat(CWD, &path, flags, Mode::from_raw_mode(0o600)).map_err(failed)?;
+    rustix::io::retry_on_intr(|| flock(&file, operation)).map_err(failed)?;
+    Ok(file)
 }
 
 /// The table as it is.
@@ -95,7 +132,8 @@ pub(super) fn publish(firewall: &mut Firewall, ports: &[PublishedPort]) -> Resul
         return Ok(());
     }
     let ports: Vec<Port> = ports.iter().map(of_port).collect();
-    firewall.publish(&ports).map_err(failed)
+    // Whoever holds the port's socket has it: what else the table says is of somebody who is gone.
+    firewall.take_over(&ports).map_err(failed)
 }
 
 pub(super) fn add_endpoint(firewall: &mut Firewall, endpoint: &Endpoint) -> Result<(), Error> {

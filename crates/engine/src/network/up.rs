@@ -15,6 +15,9 @@ use std::os::fd::OwnedFd;
 /// The file that says which network has the directory.
 const FILE: &str = "network.json";
 
+/// The same while the network is being taken down: nobody is to repair it then.
+const GOING: &str = "going.json";
+
 /// A network that the kernel has, and stays so while this lives.
 #[derive(Debug)]
 pub(super) struct Up {
@@ -62,7 +65,11 @@ fn note(network: &Network) -> String {
 
 /// The network that has the directory of this boot.
 pub(super) fn read(home: &Home, name: &str) -> Option<Network> {
-    serde_json::from_slice(&std::fs::read(dir(home, name).join(FILE)).ok()?).ok()
+    read_file(home, name, FILE)
+}
+
+fn read_file(home: &Home, name: &str, file: &str) -> Option<Network> {
+    serde_json::from_slice(&std::fs::read(dir(home, name).join(file)).ok()?).ok()
 }
 
 /// Locks a network's directory; `None` if it isn't there.
@@ -94,9 +101,11 @@ fn make(home: &Home, network: &Network, links: &mut Links) -> Result<(), Error> 
             break lock;
         }
     };
-    if let Some(old) = read(home, &network.name).filter(|old| old.id != network.id) {
-        // Whose removal was cut short.
+    // Of a removal that was cut short.
+    let going = read_file(home, &network.name, GOING);
+    if let Some(old) = read(home, &network.name).filter(|old| old.id != network.id).or(going) {
         unmake(home, &old, links)?;
+        let _ = std::fs::remove_file(path.join(GOING));
     }
     let _ = make_private_dir(&path.join("leases"));
     let new = path.join(".new");
@@ -115,10 +124,38 @@ fn make(home: &Home, network: &Network, links: &mut Links) -> Result<(), Error> 
         note: note(network),
         forwards: !network.internal,
     };
-    bridge::bring_up(links, &bridge).map_err(failed)?;
+    let index = bridge::bring_up(links, &bridge).map_err(failed)?;
     fault::point("bridge made");
+    join_again(home, network, index, links);
     drop(lock);
     Ok(())
+}
+
+/// Puts the links of containers on the bridge that were on the one that somebody took away.
+fn join_again(home: &Home, network: &Network, bridge: u32, links: &mut Links) {
+    for attached in super::endpoint::all(home).into_values() {
+        for endpoint in attached.endpoints.iter().filter(|endpoint| endpoint.network_id == network.id) {
+            if let Ok(Some(link)) = links.link(&endpoint.link)
+                && link.master != Some(bridge)
+            {
+                // One that can't be joined is of a container that is just ending.
+                let _ = links.set_port(&endpoint.link, bridge, !endpoint.icc);
+            }
+        }
+    }
+}
+
+/// Makes everything anew that the kernel should have of networks; which networks those are.
+pub fn repair(home: &Home) -> Result<Vec<String>, Error> {
+    let mut links = Links::open().map_err(|errno| Error::system("open", "a netlink socket", errno))?;
+    let networks = networks(home);
+    for network in &networks {
+        make(home, network, &mut links)?;
+    }
+    if !networks.is_empty() {
+        super::rules::repair(home, true)?;
+    }
+    Ok(networks.into_iter().map(|network| network.name).collect())
 }
 
 /// Takes a network out of the kernel, unless a container is on it: their ids then.
@@ -133,12 +170,13 @@ pub(super) fn take_down(home: &Home, network: &Network, links: &mut Links) -> Re
     if !users.is_empty() {
         return Ok(users);
     }
-    let here = read(home, &network.name).unwrap_or_else(|| network.clone());
+    // The file says so until all of it is gone: who is killed before is followed by who finds it.
+    let _ = rustix::fs::renameat(CWD, path.join(FILE), CWD, path.join(GOING));
+    fault::point("network going");
+    let here = read_file(home, &network.name, GOING).unwrap_or_else(|| network.clone());
     unmake(home, &here, links)?;
-    // Its file last but one: who is killed before is followed by who finds it.
     let _ = std::fs::remove_dir_all(path.join("leases"));
-    let _ = std::fs::remove_file(path.join("names"));
-    let _ = std::fs::remove_file(path.join(FILE));
+    let _ = std::fs::remove_file(path.join(GOING));
     fault::point("network's file removed");
     let _ = std::fs::remove_dir_all(&path);
     Ok(Vec::new())
