@@ -14,7 +14,7 @@ use super::message::{
     CLASS_ANY, CLASS_IN, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, Query, Rcode, Record, Rejected,
     UDP_ANSWER_BYTES_MAX, empty_reply, header_reply, is_sendable, reply, rr,
 };
-use super::zone::Found;
+use super::zone::{Found, Turns};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Seconds for which our answers may be kept.
@@ -51,13 +51,14 @@ impl Transport {
     }
 }
 
-/// Decides about a query. An answer is written over `out`. `turn` is another number each time: addresses take turns.
+/// Decides about a query. An answer is written over `out`. Addresses of a name take turns, beginning with `first`: another one
+/// for each server, or all who ask for the first time would go to the same.
 pub(super) fn decide<'a>(
     out: &mut Vec<u8>,
     message: &'a [u8],
     transport: Transport,
     known: &Known,
-    turn: usize,
+    first: u32,
 ) -> Decision<'a> {
     let query = match Query::parse(message) {
         Ok(query) => query,
@@ -67,7 +68,7 @@ pub(super) fn decide<'a>(
             return Decision::Reply;
         }
     };
-    let mut answer = Answer { out, query, limit: own_limit(transport, &query), turn };
+    let mut answer = Answer { out, query, limit: own_limit(transport, &query), first };
     if answer.is_refused() {
         return Decision::Reply;
     }
@@ -91,7 +92,7 @@ struct Answer<'o, 'q> {
     out: &'o mut Vec<u8>,
     query: Query<'q>,
     limit: usize,
-    turn: usize,
+    first: u32,
 }
 
 impl Answer<'_, '_> {
@@ -118,7 +119,8 @@ impl Answer<'_, '_> {
             return self.by_address(known.name_of(address));
         }
         if name == b"localhost" || name.ends_with(b".localhost") {
-            self.addresses(Found { v4: &[Ipv4Addr::LOCALHOST], v6: &[Ipv6Addr::LOCALHOST] });
+            let turns = &Turns::default();
+            self.addresses(Found { v4: &[Ipv4Addr::LOCALHOST], v6: &[Ipv6Addr::LOCALHOST], turns });
             return true;
         }
         let kind = self.query.kind;
@@ -141,14 +143,15 @@ impl Answer<'_, '_> {
             kind => kind,
         };
         match kind {
-            rr::A => self.records(found.v4, |&address| Record::A(address)),
-            rr::AAAA => self.records(found.v6, |&address| Record::Aaaa(address)),
+            rr::A => self.records(found.v4, found.turns.next_v4(), |&address| Record::A(address)),
+            rr::AAAA => self.records(found.v6, found.turns.next_v6(), |&address| Record::Aaaa(address)),
             _ => self.nothing(Rcode::NoError),
         }
     }
 
-    fn records<T>(&mut self, values: &[T], record: impl Fn(&T) -> Record<'static>) {
-        let (before, after) = values.split_at(self.turn.checked_rem(values.len()).unwrap_or(0));
+    fn records<T>(&mut self, values: &[T], turn: u32, record: impl Fn(&T) -> Record<'static>) {
+        let turn = self.first.wrapping_add(turn) as usize;
+        let (before, after) = values.split_at(turn.checked_rem(values.len()).unwrap_or(0));
         let records = after.iter().chain(before).take(ADDRESSES_MAX).map(record);
         reply(self.out, &self.query, Rcode::NoError, TTL_SECONDS, self.limit, records);
     }

@@ -99,4 +99,11 @@ impl Cache {
         }
         self.entries.retain(|_, entry| entry.used > oldest);
     }
+    /// What it takes up.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        let sum: usize = self.entries.iter().map(|(key, entry)| size(key, entry)).sum();
+        assert_eq!(sum, self.bytes);
+        sum
+    }
 }

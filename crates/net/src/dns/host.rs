@@ -1,9 +1,19 @@
 //! What the host's `/etc/resolv.conf` says. Source: resolv.conf(5).
 
+use rustix::fs::stat;
+use std::fs::File;
+use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6};
+use std::path::{Path, PathBuf};
+
+/// Where the host says whom it asks.
+pub const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 /// Where systemd-resolved says whom it asks itself.
 pub const RESOLVED_CONF: &str = "/run/systemd/resolve/resolv.conf";
+
+/// As much of a file as is read.
+const FILE_BYTES_MAX: u64 = 64 << 10;
 
 /// Most words of each kind that are read.
 const WORDS_MAX: usize = 32;
@@ -77,6 +87,56 @@ pub fn host_resolvers(resolv_conf: &str, behind_stub: impl FnOnce() -> Option<St
         }
     }
     resolvers
+}
+
+/// What of a file changes with its content. It may be a link to another, which may be changed for a third: so it's looked at
+/// by its path each time.
+type Mark = Option<[i64; 7]>;
+
+fn mark(path: &Path) -> Mark {
+    let stat = stat(path).ok()?;
+    let (changed, made) = ((stat.st_mtime, stat.st_mtime_nsec), (stat.st_ctime, stat.st_ctime_nsec));
+    let which = [stat.st_dev as i64, stat.st_ino as i64, stat.st_size];
+    Some([which[0], which[1], which[2], changed.0, changed.1 as i64, made.0, made.1 as i64])
+}
+
+fn read(path: &Path) -> Option<String> {
+    let mut bytes = Vec::new();
+    File::open(path).ok()?.take(FILE_BYTES_MAX).read_to_end(&mut bytes).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The host's resolvers, whoever they are: a laptop that's carried elsewhere has others.
+#[derive(Debug)]
+pub(super) struct Followed {
+    resolv_conf: PathBuf,
+    behind_stub: PathBuf,
+    seen: Option<[Mark; 2]>,
+    servers: Vec<SocketAddr>,
+}
+
+impl Followed {
+    pub(super) fn new(resolv_conf: PathBuf, behind_stub: PathBuf) -> Self {
+        Followed { resolv_conf, behind_stub, seen: None, servers: Vec::new() }
+    }
+
+    /// Looks whether they are others now.
+    pub(super) fn refresh(&mut self) -> bool {
+        let now = [mark(&self.resolv_conf), mark(&self.behind_stub)];
+        if self.seen == Some(now) {
+            return false;
+        }
+        self.seen = Some(now);
+        let text = read(&self.resolv_conf).unwrap_or_default();
+        let servers = host_resolvers(&text, || read(&self.behind_stub)).servers;
+        let changed = servers != self.servers;
+        self.servers = servers;
+        changed
+    }
+
+    pub(super) fn servers(&self) -> &[SocketAddr] {
+        &self.servers
+    }
 }
 
 /// The index of a link of the current network namespace.

@@ -4,7 +4,8 @@
 //! has left. So one fstat(2) tells whether it was replaced, without a walk along its path, without inotify, and though
 //! file times are coarse.
 
-use super::names::{FILE_BYTES_MAX, Resolver};
+use super::host::{Followed, RESOLV_CONF, RESOLVED_CONF};
+use super::names::{FILE_BYTES_MAX, Resolver, UPSTREAMS_MAX};
 use super::zone::{Found, Zone};
 use rustix::fs::{FileType, Mode, OFlags, fstat};
 use std::fs::File;
@@ -82,6 +83,8 @@ pub(super) struct Known {
     resolver: Watched<Resolver>,
     hosts: Zone,
     networks: Vec<Watched<Zone>>,
+    /// Whom the host asks, if the container's file names nobody.
+    pub(super) host: Followed,
 }
 
 /// Whether somebody is known.
@@ -100,7 +103,8 @@ pub(super) enum Lookup<T> {
 impl Known {
     /// Knows nothing until it's refreshed.
     pub(super) fn new(path: PathBuf) -> Self {
-        Known { resolver: Watched::new(path), hosts: Zone::default(), networks: Vec::new() }
+        let host = Followed::new(RESOLV_CONF.into(), RESOLVED_CONF.into());
+        Known { resolver: Watched::new(path), hosts: Zone::default(), networks: Vec::new(), host }
     }
 
     /// Knows what the files say now: whether the container's own has changed.
@@ -127,9 +131,21 @@ impl Known {
         self.resolver.value.is_some()
     }
 
+    /// Looks who the host's resolvers are, if that matters: whether they are others.
+    pub(super) fn refresh_ways_out(&mut self) -> bool {
+        let follows = |resolver: &Resolver| resolver.forward && resolver.upstreams.is_empty();
+        self.resolver.value.as_ref().is_some_and(follows) && self.host.refresh()
+    }
+
     /// Whom questions are passed to.
     pub(super) fn ways_out(&self) -> &[SocketAddr] {
-        self.resolver.value.as_ref().map_or(&[], Resolver::ways_out)
+        let servers = match &self.resolver.value {
+            Some(resolver) if !resolver.forward => &[],
+            Some(resolver) if resolver.upstreams.is_empty() => self.host.servers(),
+            Some(resolver) => &resolver.upstreams,
+            None => &[],
+        };
+        &servers[..servers.len().min(UPSTREAMS_MAX)]
     }
 
     /// The zones, in the order in which their names count; of a broken one, nothing.

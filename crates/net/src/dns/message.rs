@@ -443,6 +443,8 @@ pub struct Lifetime {
     pub seconds: u32,
     /// Where the records' own times stand, four bytes each.
     pub ttls_at: Box<[u16]>,
+    /// Whether it's a denial: then no time in it is to be longer than its own. Source: RFC 2308, 3.
+    pub denial: bool,
 }
 
 impl Lifetime {
@@ -481,16 +483,17 @@ impl Lifetime {
             return None;
         }
         let seconds = seconds.min(denied_until.unwrap_or(u32::MAX));
-        (seconds > 0 && !ttls_at.is_empty()).then_some(Lifetime { seconds, ttls_at: ttls_at.into() })
+        (seconds > 0 && !ttls_at.is_empty()).then_some(Lifetime { seconds, ttls_at: ttls_at.into(), denial })
     }
 
     /// Counts a reply's times down by `age` seconds. It's no more the word of who is responsible for the name.
     pub fn count_down(&self, reply: &mut [u8], age: u32) {
         reply[2] &= !AA;
+        let longest = if self.denial { self.seconds } else { u32::MAX };
         for &at in &self.ttls_at {
             let at = usize::from(at);
             if let Some(ttl) = u32_at(reply, at) {
-                reply[at..at + 4].copy_from_slice(&sane(ttl).saturating_sub(age).to_be_bytes());
+                reply[at..at + 4].copy_from_slice(&sane(ttl).min(longest).saturating_sub(age).to_be_bytes());
             }
         }
     }

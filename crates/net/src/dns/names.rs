@@ -5,7 +5,7 @@
 //! ```text
 //! berth-resolver 1
 //! forward yes                                   or no: then nothing leaves, whatever is asked
-//! upstream 192.0.2.1:53                         in order; the first three are asked
+//! upstream 192.0.2.1:53                         in order; the first three are asked. Without one: the host's
 //! network external /run/berth/networks/f00/names   or internal; their names, in order of precedence
 //! host host.docker.internal 172.17.0.1 fd00::1     names for this container alone
 //! end
@@ -55,9 +55,11 @@ pub struct Broken {
 /// What a container's server is to do.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Resolver {
-    /// Whether questions about names that aren't ours may leave. Nothing leaves if all of the networks are internal.
+    /// Whether questions about names that aren't ours may leave. They mayn't if all of the container's networks are
+    /// internal, those included whose names it isn't told.
     pub forward: bool,
-    /// Whom they're passed to, in order, from the namespace that the server runs in.
+    /// Whom they're passed to, in order, from the namespace that the server runs in. Without any: the host's, whoever
+    /// they are at that time.
     pub upstreams: Vec<SocketAddr>,
     /// The container's networks, in the order in which their names count.
     pub networks: Vec<NetworkFile>,
@@ -70,7 +72,7 @@ pub struct Resolver {
 pub struct NetworkFile {
     /// Its file.
     pub path: PathBuf,
-    /// Whether it has no way out.
+    /// Whether it has no way out. It's told for people: `forward` is what counts.
     pub internal: bool,
 }
 
@@ -121,7 +123,8 @@ impl Kind {
 
 /// Whether a name can be in a file: what no DNS message can carry, nobody can ask for.
 pub fn is_name(name: &str) -> bool {
-    is_sendable(name.as_bytes()) && !name.contains(|c: char| c.is_whitespace() || c.is_control())
+    let plain = name.bytes().all(|byte| byte.is_ascii_graphic());
+    is_sendable(name.as_bytes()) && (plain || !name.contains(|c: char| c.is_whitespace() || c.is_control()))
 }
 
 impl Resolver {
@@ -177,15 +180,6 @@ impl Resolver {
         })?;
         resolver.forward = forward.ok_or(Broken { line: 1 })?;
         Ok(resolver)
-    }
-
-    /// Whom questions may be passed to: nobody, if there is no way out.
-    pub fn ways_out(&self) -> &[SocketAddr] {
-        let internal = !self.networks.is_empty() && self.networks.iter().all(|network| network.internal);
-        if !self.forward || internal {
-            return &[];
-        }
-        &self.upstreams[..self.upstreams.len().min(UPSTREAMS_MAX)]
     }
 }
 

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Bounds: [`OUTSTANDING_MAX`] questions passed on, [`CONNECTIONS_MAX`] connections (who has been idle the longest goes if
-//! another comes), so many steps in each [`Server::turn`]. Nothing is allocated for a datagram that we answer ourselves.
+//! another comes), so many steps in each [`Server::turn`]. Nothing is allocated for a name that we answer by UDP.
 
 use super::answer::{Decision, Transport, decide};
 use super::cache::Cache;
@@ -29,8 +29,8 @@ use std::time::{Duration, Instant};
 pub const OUTSTANDING_MAX: usize = 256;
 /// Those of them that came by TCP, for the answers to which there must be room.
 const STREAMS_MAX: usize = 32;
-/// Most clients that wait for the answer to one.
-const WAITERS_MAX: usize = 32;
+/// Most clients that wait for their answers: a hundred processes that begin at once ask for one name.
+const WAITERS_MAX: usize = 2048;
 /// Most connections of clients.
 pub const CONNECTIONS_MAX: usize = 32;
 /// Datagrams that are received before the first is answered.
@@ -67,11 +67,11 @@ pub struct Server {
     epoll: OwnedFd,
     udp: OwnedFd,
     tcp: OwnedFd,
-    known: Known,
+    pub(super) known: Known,
     cache: Cache,
     /// Keys are never used twice, so that an event of what is gone meets nobody.
     outstanding: BTreeMap<u64, Outstanding<Waiter>>,
-    connections: BTreeMap<u64, Connection>,
+    pub(super) connections: BTreeMap<u64, Connection>,
     next_key: u64,
     /// Resolvers that didn't answer, and until when they're asked last.
     down: Vec<(SocketAddr, Instant)>,
@@ -79,8 +79,8 @@ pub struct Server {
     accept_at: Option<Instant>,
     /// Counts changes of the container's file. What was asked before one isn't kept after it.
     era: u64,
-    /// Counts answers, so that addresses take turns.
-    turns: usize,
+    /// Which of several addresses comes first at first.
+    first: u32,
     input: Box<[u8]>,
     out: Vec<u8>,
     /// For what resolvers say; untouched, and so no memory, until one does.
@@ -100,6 +100,9 @@ impl Server {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, &udp, EventData::new_u64(UDP), EventFlags::IN)?;
         epoll::add(&epoll, &tcp, EventData::new_u64(TCP), EventFlags::IN)?;
+        let mut first = [0; 4];
+        // No secret: without randomness at boot, the first is the first.
+        _ = rustix::rand::getrandom(&mut first, rustix::rand::GetRandomFlags::NONBLOCK);
         Ok(Server {
             epoll,
             udp,
@@ -112,7 +115,7 @@ impl Server {
             down: Vec::new(),
             accept_at: None,
             era: 0,
-            turns: 0,
+            first: u32::from_ne_bytes(first),
             input: vec![0; BATCH * QUERY_BYTES_MAX].into(),
             out: Vec::new(),
             space: Vec::new(),
@@ -187,11 +190,22 @@ impl Server {
 
     fn refresh(&mut self) {
         if self.known.refresh() {
-            // Others may be responsible now, or nobody.
-            self.era += 1;
-            self.cache.clear();
-            self.down.clear();
+            self.begin_era();
         }
+    }
+
+    /// Looks whom to ask now, before a question is passed on, or an answer told that was.
+    fn refresh_ways_out(&mut self) {
+        if self.known.refresh_ways_out() {
+            self.begin_era();
+        }
+    }
+
+    /// Others may be responsible now, or nobody.
+    fn begin_era(&mut self) {
+        self.era += 1;
+        self.cache.clear();
+        self.down.clear();
     }
 
     /// Answers a query, or passes it on.
@@ -201,11 +215,11 @@ impl Server {
             Client::Udp(_) => Transport::Udp,
             Client::Tcp(_) => Transport::Tcp,
         };
-        self.turns = self.turns.wrapping_add(1);
-        match decide(&mut out, message, transport, &self.known, self.turns) {
+        match decide(&mut out, message, transport, &self.known, self.first) {
             Decision::Ignore => {}
             Decision::Reply => self.send(&client, &out, now),
             Decision::Forward(query) => {
+                self.refresh_ways_out();
                 if self.cache.answer(&mut out, &query, now) {
                     if out.len() > transport.limit(&query) {
                         truncated_reply(&mut out, &query);
@@ -241,15 +255,17 @@ impl Server {
         let message = query.bytes();
         let stream = matches!(client, Client::Tcp(_));
         let waiter = Waiter { client, id: [message[0], message[1]] };
+        if self.outstanding.values().map(|outstanding| outstanding.waiters.len()).sum::<usize>()
+            >= WAITERS_MAX
+        {
+            return false;
+        }
         let era = self.era;
         let same = self.outstanding.values_mut().find(|outstanding| outstanding.asks(message, stream, era));
         if let Some(outstanding) = same {
             // A client that repeats itself waits already.
             if !stream && outstanding.waiters.contains(&waiter) {
                 return true;
-            }
-            if outstanding.waiters.len() >= WAITERS_MAX {
-                return false;
             }
             outstanding.waiters.push(waiter);
         } else if !self.ask(query, stream, waiter, now) {
@@ -336,6 +352,7 @@ impl Server {
         self.forget(outstanding.socket());
         // There may be no way out any more.
         self.refresh();
+        self.refresh_ways_out();
         outstanding.keep_servers(self.known.ways_out());
         if outstanding.ask_next(refusal.is_some(), now) && self.poll(key, &outstanding).is_ok() {
             self.outstanding.insert(key, outstanding);
@@ -458,7 +475,7 @@ impl Server {
     }
 
     /// Does what the clock says.
-    fn expire(&mut self, now: Instant) {
+    pub(super) fn expire(&mut self, now: Instant) {
         if self.accept_at.is_some_and(|at| at <= now)
             && epoll::add(&self.epoll, &self.tcp, EventData::new_u64(TCP), EventFlags::IN).is_ok()
         {

@@ -60,6 +60,12 @@ impl Connection {
         self.finished && self.owed == 0 && self.output.is_empty()
     }
 
+    /// Bytes of answers that it hasn't taken.
+    #[cfg(test)]
+    pub(super) fn unsent(&self) -> usize {
+        self.output.len()
+    }
+
     fn is_ready(&self) -> bool {
         self.output.is_empty() && self.owed < OWED_MAX
     }

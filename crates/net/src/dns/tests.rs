@@ -10,7 +10,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+mod abuse;
+mod forwarding;
 mod local;
+mod measure;
+mod parts;
 
 /// A query as a client writes it.
 pub(super) fn query(id: u16, name: &str, kind: u16) -> Vec<u8> {
@@ -67,7 +71,7 @@ fn name_at(bytes: &[u8], at: &mut usize) -> String {
             }
             return name;
         }
-        name += std::str::from_utf8(&bytes[here..here + length]).unwrap();
+        name += &String::from_utf8_lossy(&bytes[here..here + length]);
         name.push('.');
         here += length;
     }
@@ -178,6 +182,9 @@ impl Running {
         replace(&dir.path().join("resolver"), &resolver.to_text());
         let (udp, tcp, port) = bind_in_current_namespace().unwrap();
         let mut server = Server::new(udp, tcp, dir.path().join("resolver")).unwrap();
+        // Never the host's own resolvers.
+        server.known.host =
+            host::Followed::new(dir.path().join("resolv.conf"), dir.path().join("resolved.conf"));
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
         #[allow(clippy::disallowed_methods, reason = "a test's")]

@@ -1,7 +1,8 @@
-//! The names of one network, to be found fast: sorted, in few allocations, a few dozen bytes a name.
+//! The names of one network, to be found fast: sorted by what they hash to, in few allocations, a few dozen bytes a name.
 
 use super::names::{Broken, Item, Kind, read_network};
 use crate::subnet::Subnet;
+use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
 
@@ -11,7 +12,7 @@ pub struct Zone {
     network: Box<[u8]>,
     /// All names, in small letters.
     letters: Vec<u8>,
-    /// Sorted by name, each there once.
+    /// Sorted by hash, then by name; each there once.
     entries: Vec<Entry>,
     v4: Vec<Ipv4Addr>,
     v6: Vec<Ipv6Addr>,
@@ -33,11 +34,39 @@ impl Letters {
     }
 }
 
+/// FNV-1a. Names begin alike, and are cheaper to sort by this than by their letters. Who makes names that hash alike only makes
+/// it as slow as sorting those.
+fn hash(letters: &[u8]) -> u32 {
+    letters.iter().fold(0x811c_9dc5, |hash, &byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+}
+
 #[derive(Debug)]
 struct Entry {
+    hash: u32,
     name: Letters,
     v4: Range<u32>,
     v6: Range<u32>,
+    turns: Turns,
+}
+
+/// How often a name's addresses were told: each time another one comes first. By name and kind, since programs ask for both
+/// kinds, and for one name after another, in patterns.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Turns {
+    v4: Cell<u32>,
+    v6: Cell<u32>,
+}
+
+impl Turns {
+    /// Counts IPv4 addresses that are told.
+    pub fn next_v4(&self) -> u32 {
+        self.v4.replace(self.v4.get().wrapping_add(1))
+    }
+
+    /// Counts IPv6 addresses that are told.
+    pub fn next_v6(&self) -> u32 {
+        self.v6.replace(self.v6.get().wrapping_add(1))
+    }
 }
 
 /// What a name stands for.
@@ -47,12 +76,19 @@ pub struct Found<'a> {
     pub v4: &'a [Ipv4Addr],
     /// Its IPv6 addresses.
     pub v6: &'a [Ipv6Addr],
+    /// How often they were told.
+    pub turns: &'a Turns,
 }
 
 impl Zone {
     /// Reads a network's file.
     pub fn parse(text: &str) -> Result<Self, Broken> {
         let mut builder = Builder::default();
+        // Memory that grows is fetched, copied and given back in steps, which took a fifth of the time.
+        let lines = text.bytes().filter(|&byte| byte == b'\n').count();
+        builder.zone.letters.reserve(text.len() / 2);
+        builder.zone.entries.reserve(lines);
+        builder.zone.v4.reserve(lines);
         read_network(text, |item| match item {
             Item::Network(name) => builder.zone.network = name.to_ascii_lowercase().into_bytes().into(),
             Item::Subnet(subnet) => builder.zone.subnets.push(subnet),
@@ -79,10 +115,12 @@ impl Zone {
     }
 
     fn find_exactly(&self, name: &[u8]) -> Option<Found<'_>> {
-        let index = self.entries.binary_search_by(|entry| self.text(entry.name).cmp(name)).ok()?;
+        let hash = hash(name);
+        let order = |entry: &Entry| entry.hash.cmp(&hash).then_with(|| self.text(entry.name).cmp(name));
+        let index = self.entries.binary_search_by(order).ok()?;
         let entry = &self.entries[index];
         let range = |range: &Range<u32>| range.start as usize..range.end as usize;
-        Some(Found { v4: &self.v4[range(&entry.v4)], v6: &self.v6[range(&entry.v6)] })
+        Some(Found { v4: &self.v4[range(&entry.v4)], v6: &self.v6[range(&entry.v6)], turns: &entry.turns })
     }
 
     /// The container that has an address, and the network's name.
@@ -126,6 +164,7 @@ impl Builder {
         let Ok(length) = u8::try_from(name.len()) else { return };
         let name_at = Letters { begin: zone.letters.len() as u32, length };
         zone.letters.extend(name.bytes().map(|byte| byte.to_ascii_lowercase()));
+        let hash = hash(name_at.of(&zone.letters));
         let (v4, v6) = (zone.v4.len() as u32, zone.v6.len() as u32);
         for &address in addresses {
             match address {
@@ -137,7 +176,7 @@ impl Builder {
             }
         }
         let (v4, v6) = (v4..zone.v4.len() as u32, v6..zone.v6.len() as u32);
-        zone.entries.push(Entry { name: name_at, v4, v6 });
+        zone.entries.push(Entry { hash, name: name_at, v4, v6, turns: Turns::default() });
     }
 
     fn finish(self) -> Zone {
@@ -147,13 +186,16 @@ impl Builder {
         zone.reverse.dedup_by_key(|(address, _)| *address);
         let letters = std::mem::take(&mut zone.letters);
         let mut entries = std::mem::take(&mut zone.entries);
-        entries.sort_unstable_by(|a, b| a.name.of(&letters).cmp(b.name.of(&letters)));
+        entries.sort_unstable_by(|a, b| {
+            a.hash.cmp(&b.hash).then_with(|| a.name.of(&letters).cmp(b.name.of(&letters)))
+        });
         let (old_v4, old_v6) = (std::mem::take(&mut zone.v4), std::mem::take(&mut zone.v6));
         zone.v4.reserve_exact(old_v4.len());
         zone.v6.reserve_exact(old_v6.len());
         zone.entries.reserve_exact(entries.len());
         // Sorted, so that those of one name are together.
-        for same in entries.chunk_by(|a, b| a.name.of(&letters) == b.name.of(&letters)) {
+        let same = |a: &Entry, b: &Entry| a.hash == b.hash && a.name.of(&letters) == b.name.of(&letters);
+        for same in entries.chunk_by(same) {
             let (v4, v6) = (zone.v4.len(), zone.v6.len());
             for entry in same {
                 zone.v4.extend(&old_v4[entry.v4.start as usize..entry.v4.end as usize]);
@@ -162,7 +204,13 @@ impl Builder {
             unique(&mut zone.v4, v4);
             unique(&mut zone.v6, v6);
             let (v4, v6) = (v4 as u32..zone.v4.len() as u32, v6 as u32..zone.v6.len() as u32);
-            zone.entries.push(Entry { name: same[0].name, v4, v6 });
+            zone.entries.push(Entry {
+                hash: same[0].hash,
+                name: same[0].name,
+                v4,
+                v6,
+                turns: Turns::default(),
+            });
         }
         zone.entries.shrink_to_fit();
         zone.letters = letters;
