@@ -62,7 +62,7 @@ impl Firewall {
                     == (base.family, FILTER, DOCKER_USER)
             });
             if has_place && base.table == FILTER {
-                self.insert(base.family)?;
+                self.insert(base.family, bridges)?;
                 continue;
             }
             let unknown = |bridge: &&String| !rules.iter().any(|rule| rule.names(bridge));
@@ -111,19 +111,29 @@ impl Firewall {
         Ok(found)
     }
 
-    /// Puts our rules at the beginning of DOCKER-USER, unless they are there.
-    fn insert(&mut self, family: TableFamily) -> Result<(), Error> {
-        let there = self.tagged(family)?.len();
-        if there >= 2 {
-            return Ok(());
-        }
+    /// Puts our rules at the beginning of DOCKER-USER, unless they are there: two for all bridges that are called as ours
+    /// are, and two for each that isn't. Those for bridges that are gone go.
+    fn insert(&mut self, family: TableFamily, bridges: &[String]) -> Result<(), Error> {
+        let prefix = self.names.bridges.clone();
+        let others = bridges.iter().filter(|bridge| !bridge.starts_with(&prefix));
+        let devices = others.map(|bridge| wire::name(bridge).to_vec());
+        let wanted: Vec<(u32, Vec<u8>)> = std::iter::once(prefix.clone().into_bytes())
+            .chain(devices)
+            .flat_map(|device| [wire::META_OUT_NAME, wire::META_IN_NAME].map(|side| (side, device.clone())))
+            .collect();
+        let there = self.tagged(family)?;
         let at = Table { family, name: FILTER };
         let mut transaction = Transaction::new(None);
-        for side in [Field::OutName, Field::InName] {
-            let rule = Rule::on(DOCKER_USER)
-                .equals(side, self.names.bridges.as_bytes())
-                .then(Verdict::Accept)
-                .comment(&self.names.table);
+        for rule in there.iter().filter(|rule| !rule.devices.iter().all(|d| wanted.contains(d))) {
+            transaction.delete_rule(at, DOCKER_USER, rule.handle);
+        }
+        for (side, device) in &wanted {
+            if there.iter().any(|rule| rule.devices == [(*side, device.clone())]) {
+                continue;
+            }
+            let field = if *side == wire::META_IN_NAME { Field::InName } else { Field::OutName };
+            let rule =
+                Rule::on(DOCKER_USER).equals(field, device).then(Verdict::Accept).comment(&self.names.table);
             transaction.rule_first(at, &rule);
         }
         self.commit(transaction).map_err(|r| self.refused("add our rules to DOCKER-USER", r))

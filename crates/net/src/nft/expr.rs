@@ -77,8 +77,8 @@ impl Field {
         let payload = |base, offset| Expr::Payload { base, offset, bytes: self.bytes(), to };
         match self {
             Field::EtherType => Expr::Meta { key: 1, to },
-            Field::InName => Expr::Meta { key: 6, to },
-            Field::OutName => Expr::Meta { key: 7, to },
+            Field::InName => Expr::Meta { key: wire::META_IN_NAME, to },
+            Field::OutName => Expr::Meta { key: wire::META_OUT_NAME, to },
             Field::Family => Expr::Meta { key: 15, to },
             Field::L4 => Expr::Meta { key: 16, to },
             Field::PacketType => Expr::Meta { key: 19, to },

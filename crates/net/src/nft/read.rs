@@ -253,14 +253,15 @@ pub(super) struct ReadRule {
     pub(super) comment: Option<String>,
     /// Its expressions' names, with the sets that are looked up and the verdicts.
     pub(super) sketch: String,
-    /// What names of devices are compared with: whole ones end in a null, others are how names begin.
-    pub(super) devices: Vec<Vec<u8>>,
+    /// What names of devices are compared with: NFT_META_IIFNAME or NFT_META_OIFNAME, and a whole name, which ends in a
+    /// null, or how names begin.
+    pub(super) devices: Vec<(u32, Vec<u8>)>,
 }
 
 impl ReadRule {
     /// Whether it's about a device.
     pub(super) fn names(&self, device: &str) -> bool {
-        self.devices.iter().any(|data| match data.iter().position(|byte| *byte == 0) {
+        self.devices.iter().any(|(_, data)| match data.iter().position(|byte| *byte == 0) {
             Some(end) => data[..end] == *device.as_bytes(),
             None => device.as_bytes().starts_with(data),
         })
@@ -297,20 +298,24 @@ pub(super) fn rule(payload: &[u8], at: Table<'_>) -> Option<ReadRule> {
     })
 }
 
-/// The data of comparisons that follow the loading of a device's name: NFT_META_IIFNAME or NFT_META_OIFNAME.
-fn devices(expressions: Attributes<'_>) -> Vec<Vec<u8>> {
+/// The comparisons that follow the loading of a device's name.
+fn devices(expressions: Attributes<'_>) -> Vec<(u32, Vec<u8>)> {
     let mut found = Vec::new();
-    let mut loaded = false;
+    let mut loaded = None;
     for (_, expression) in expressions {
         let expression = Attributes::of(expression);
         let data = Attributes::of(expression.find_kind(2).unwrap_or_default());
         match expression.find_kind(1).map(text).as_deref() {
-            Some("meta") => loaded = matches!(data.find_kind(2).and_then(number_be), Some(6 | 7)),
-            Some("cmp") if loaded => {
-                let value = Attributes::of(data.find_kind(3).unwrap_or_default());
-                found.extend(value.find_kind(wire::DATA_VALUE).map(<[u8]>::to_vec));
+            Some("meta") => {
+                let names = |key: &u32| [wire::META_IN_NAME, wire::META_OUT_NAME].contains(key);
+                loaded = data.find_kind(2).and_then(number_be).filter(names);
             }
-            _ => loaded = false,
+            Some("cmp") => {
+                let value = Attributes::of(data.find_kind(3).unwrap_or_default());
+                let value = value.find_kind(wire::DATA_VALUE).map(<[u8]>::to_vec);
+                found.extend(loaded.zip(value));
+            }
+            _ => loaded = None,
         }
     }
     found

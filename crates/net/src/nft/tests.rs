@@ -377,6 +377,17 @@ fn others_tables_stay_as_they_are_but_for_the_tagged_rules() {
         assert_eq!(rules, [format!("iifname \"berth*\" {comment}"), format!("oifname \"berth*\" {comment}")]);
         assert_eq!(firewall.beside().unwrap(), [TableFamily::Ip]);
     }
+    // A bridge that is called otherwise.
+    let rules = |firewall: &mut Firewall, bridges: &[&str]| {
+        let bridges: Vec<String> = bridges.iter().map(|bridge| (*bridge).to_owned()).collect();
+        assert_eq!(firewall.pass_others(&bridges).unwrap(), []);
+        let chain = nft(&["list", "chain", "ip", "filter", "DOCKER-USER"]);
+        chain.lines().filter(|line| line.contains("comment \"berth\"")).count()
+    };
+    assert_eq!(rules(&mut firewall, &["berth0", "mine0"]), 4);
+    assert_eq!(rules(&mut firewall, &["berth0", "mine0"]), 4);
+    assert!(nft(&["list", "ruleset"]).contains("iifname \"mine0\" accept comment \"berth\""));
+    assert_eq!(rules(&mut firewall, &["berth0"]), 2);
     for _ in 0..2 {
         firewall.leave_others().unwrap();
         firewall.remove_table().unwrap();

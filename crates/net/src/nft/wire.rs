@@ -20,6 +20,10 @@ pub(super) const LIST_ELEM: u16 = 1;
 pub(super) const DATA_VALUE: u16 = 1;
 /// NFT_META_MARK.
 pub(super) const META_MARK: u32 = 3;
+/// NFT_META_IIFNAME.
+pub(super) const META_IN_NAME: u32 = 6;
+/// NFT_META_OIFNAME.
+pub(super) const META_OUT_NAME: u32 = 7;
 
 /// Elements in one message: their list is an attribute, whose length has 16 bits.
 pub(super) const ELEMENTS_MAX: usize = 500;
