@@ -125,11 +125,15 @@ fn verified(request: &RunRequest) -> Result<RunRequest, Failure> {
     Ok(request)
 }
 
+fn run_warned(home: &Home, request: RunRequest) -> Result<Ran, engine::Error> {
+    engine::run::run(home, request, &mut |warning| warn(warning))
+}
+
 /// Runs a container; answers the status to leave with.
 pub fn run(request: &RunRequest, plan: &PullPlan) -> Result<u8, Failure> {
     let request = &verified(request)?;
     let home = Home::from_env().map_err(of_run)?;
-    let ran = with_image(&home, request, plan, engine::run::run).map_err(of_run)?;
+    let ran = with_image(&home, request, plan, run_warned).map_err(of_run)?;
     if request.explain {
         eprint!("{}", explain::text(&ran.steps));
     }
@@ -146,7 +150,7 @@ pub fn run(request: &RunRequest, plan: &PullPlan) -> Result<u8, Failure> {
 pub fn debug(request: &DebugRequest, plan: &PullPlan) -> Result<u8, Failure> {
     let home = home()?;
     let request = engine::debug::plan(&home, request).map_err(failure)?;
-    let ran = with_image(&home, &request, plan, engine::run::run).map_err(of_run)?;
+    let ran = with_image(&home, &request, plan, run_warned).map_err(of_run)?;
     ran.outcome.map_or(Ok(0), |outcome| status_of(outcome, &ran.name))
 }
 

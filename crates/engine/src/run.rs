@@ -42,12 +42,14 @@ const ID_BLOCKS_MAX: usize = 330;
 /// Tries to find a free name before giving up.
 const NAME_TRIES_MAX: u32 = 100;
 
-/// Makes and starts a container; attached to it unless detached, until it ends or the client leaves it.
-pub fn run(home: &Home, request: RunRequest) -> Result<Ran, Error> {
+/// Makes and starts a container; attached to it unless detached, until it ends or the client leaves it. What isn't as it
+/// should be, and keeps nobody from starting, goes to `warn`.
+pub fn run(home: &Home, request: RunRequest, warn: &mut dyn FnMut(&str)) -> Result<Ran, Error> {
     check_caller(&request)?;
     let detach = request.detach;
     let cidfile = request.cidfile.clone();
     let claimed = claim(home, request)?;
+    claimed.reserved.warnings.iter().for_each(|warning| warn(warning));
     events::made(home, &claimed.config, !detach);
     let streams = |config: &Config| {
         if let Some(path) = &cidfile {

@@ -160,7 +160,8 @@ impl Links {
         Ok(Links { socket: Socket::open(Protocol::Route)? })
     }
 
-    /// The link with a name.
+    /// The link with a name. From Linux 6.8 on one that has just been brought up carries packets once it was asked for: else
+    /// the kernel leaves that to a work queue, and packets are lost meanwhile. Source: rtnl_getlink, net/core/rtnetlink.c.
     pub fn link(&mut self, name: &str) -> Result<Option<Link>, Errno> {
         let mut batch = Batch::new();
         batch.message(RTM_GETLINK, 0, |body| {
@@ -620,8 +621,12 @@ mod tests {
         let addresses = vec![subnet(&format!("10.9.0.{number}/24")), subnet(&format!("fd00:9::{number}/64"))];
         let gateways = vec!["10.9.0.1".parse().unwrap(), "fd00:9::1".parse().unwrap()];
         netns.run(|| {
-            Links::open().unwrap().configure(&Inner { index: 2, addresses, gateways }).unwrap();
+            let mut inner = Links::open().unwrap();
+            inner.configure(&Inner { index: 2, addresses, gateways }).unwrap();
+            // Makes it carry: see Links::link.
+            inner.link("eth0").unwrap();
         });
+        links.link(&name).unwrap();
         netns
     }
 

@@ -109,6 +109,8 @@ pub(crate) struct Reserved {
     pub attached: Attached,
     /// Bound sockets, to be held for as long as it runs.
     pub sockets: Vec<OwnedFd>,
+    /// What to tell the user: why packets of its networks don't pass.
+    pub warnings: Vec<String>,
 }
 
 /// The networks that a request asks for.
@@ -155,15 +157,15 @@ fn claim_into(
     reserved: &mut Reserved,
 ) -> Result<(), Error> {
     let mut links = Links::open().map_err(|errno| Error::system("open", "a netlink socket", errno))?;
-    let attached = &mut reserved.attached;
     // They keep the networks from being removed until the addresses are taken.
     let mut networks = Vec::new();
     for wanted in wanted {
         let up = up::ensure(home, &wanted.network, &mut links)?;
+        reserved.warnings.extend(up.obstacles.iter().cloned());
         if networks.iter().any(|known: &up::Up| known.network.id == up.network.id) {
             return Err(Error::invalid("--network", format!("{} is named twice", up.network.name)));
         }
-        claim_endpoint(home, cell, &up.network, wanted, attached)?;
+        claim_endpoint(home, cell, &up.network, wanted, &mut reserved.attached)?;
         networks.push(up);
     }
     let default = networks
@@ -173,6 +175,7 @@ fn claim_into(
         .filter(|(_, (up, _))| !up.network.internal)
         // Of equals the first by name, as docker's documentation says.
         .min_by_key(|(_, (up, wanted))| (-wanted.gateway_priority, up.network.name.clone()));
+    let attached = &mut reserved.attached;
     if let Some((index, _)) = default {
         attached.endpoints[index].is_default = true;
     }
@@ -411,7 +414,11 @@ pub(super) fn join(
         false => Vec::new(),
     };
     let addresses = endpoint.addresses().collect();
-    inner.configure(&Inner { index: endpoint.inner_index, addresses, gateways }).map_err(failed)
+    inner.configure(&Inner { index: endpoint.inner_index, addresses, gateways }).map_err(failed)?;
+    // Both ends carry from now on. Source: rtnl_getlink() in net/core/rtnetlink.c, which runs what else is left to the
+    // kernel's work queue, for some milliseconds or more, while packets are lost.
+    links.link(&endpoint.link).map_err(failed)?;
+    inner.link(&endpoint.inner).map(drop).map_err(failed)
 }
 
 /// The network namespace of a process.

@@ -106,10 +106,8 @@ pub(super) fn resolver(
         .filter(|endpoint| endpoint.has_names)
         .map(|endpoint| NetworkFile { path: path(home, &endpoint.network), internal: endpoint.internal })
         .collect();
-    let upstreams = match request.net.dns.as_slice() {
-        [] => files::host_resolvers().servers,
-        own => own.iter().map(|server| SocketAddr::new(*server, PORT)).collect(),
-    };
+    // None are the host's of the moment.
+    let upstreams = request.net.dns.iter().map(|server| SocketAddr::new(*server, PORT)).collect();
     let mut hosts: Vec<(String, Vec<IpAddr>)> =
         files::gateway(attached).map(|gateway| (files::HOST.to_owned(), vec![gateway])).into_iter().collect();
     for (names, address) in &attached.links {

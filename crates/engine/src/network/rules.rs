@@ -4,11 +4,16 @@ use super::endpoint::{self, Endpoint};
 use super::{Network, PublishedPort, up};
 use crate::request::Protocol;
 use crate::{Error, Home};
+use linux::Errno;
 use net::dns;
+use net::nft::beside::Obstacle;
 use net::nft::{self, EndpointRules, Ensured, Firewall, Names, NetworkRules, Port, State};
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, openat};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+
+/// Tries to add a network while others go.
+const TRIES_MAX: u32 = 20;
 
 /// The table, made if it wasn't there. Dropped, it may wait for the kernel: after success was reported.
 pub(super) fn open(home: &Home) -> Result<Firewall, Error> {
@@ -109,17 +114,52 @@ fn of_port(port: &PublishedPort) -> Port {
     }
 }
 
-/// Adds a network that is about to be brought up, and its bridge to what other firewalls let pass.
-pub(super) fn add_network(home: &Home, network: &Network) -> Result<(), Error> {
-    let mut firewall = open(home)?;
-    firewall.add_network(&of_network(home, network)).map_err(failed)?;
+/// Adds a network that is about to be brought up, and its bridge to what other firewalls let pass; what they don't let
+/// pass, and what to do about it.
+pub(super) fn add_network(home: &Home, network: &Network) -> Result<Vec<String>, Error> {
+    for _ in 0..TRIES_MAX {
+        let mut firewall = open(home)?;
+        let _alone = lock_shared(home)?;
+        match firewall.add_network(&of_network(home, network)) {
+            // The last network has just gone, and has taken the table along.
+            Err(nft::Error::Refused { errno: Errno::NOENT, .. }) => continue,
+            other => other.map_err(failed)?,
+        }
+        let bridges: Vec<String> = up::networks(home).iter().map(|network| network.bridge(home)).collect();
+        let obstacles = firewall.pass_others(&bridges).map_err(failed)?;
+        return Ok(obstacles.iter().map(obstacle).collect());
+    }
+    Err(Error::Refused {
+        what: format!("bring network {} up", network.name),
+        why: "other networks come and go all the time".to_owned(),
+        hint: "try again".to_owned(),
+    })
+}
+
+fn obstacle(obstacle: &Obstacle) -> String {
+    format!(
+        "another firewall keeps containers from the outside: {} {}; to let them through: {}",
+        obstacle.chain,
+        obstacle.does,
+        obstacle.advice.join("; ")
+    )
+}
+
+#[expect(dead_code, reason = "for doctor, which is to come")]
+/// What keeps packets of networks from passing; nothing if none is up.
+pub(super) fn obstacles(home: &Home) -> Result<Vec<String>, Error> {
     let bridges: Vec<String> = up::networks(home).iter().map(|network| network.bridge(home)).collect();
-    firewall.pass_others(&bridges).map(drop).map_err(failed)
+    if bridges.is_empty() {
+        return Ok(Vec::new());
+    }
+    let obstacles = reopen(home)?.pass_others(&bridges).map_err(failed)?;
+    Ok(obstacles.iter().map(obstacle).collect())
 }
 
 /// Removes a network; with the last one, the table.
 pub(super) fn remove_network(home: &Home, network: &Network) -> Result<(), Error> {
     let mut firewall = reopen(home)?;
+    let _alone = lock(home, FlockOperation::LockExclusive)?;
     if up::networks(home).iter().all(|other| other.id == network.id) {
         firewall.leave_others().map_err(failed)?;
         return firewall.remove_table().map_err(failed);

@@ -25,6 +25,8 @@ pub(super) struct Up {
     pub network: Network,
     /// Number of its bridge.
     pub bridge: u32,
+    /// What keeps its packets from passing elsewhere, if it was brought up just now.
+    pub obstacles: Vec<String>,
     _lock: OwnedFd,
 }
 
@@ -39,10 +41,10 @@ pub(super) fn ensure(home: &Home, given: &str, links: &mut Links) -> Result<Up, 
         other => super::find(home, other)?,
     };
     loop {
-        make(home, &network, links)?;
+        let obstacles = make(home, &network, links)?;
         // Unless somebody has just removed it.
         if let Some(up) = find(home, &network.name, links)? {
-            return Ok(up);
+            return Ok(Up { obstacles, ..up });
         }
         super::find(home, &network.id)?;
     }
@@ -55,7 +57,7 @@ fn find(home: &Home, name: &str, links: &mut Links) -> Result<Option<Up>, Error>
     let link = network.bridge(home);
     let found = bridge::find(links, &link, &note(&network));
     let found = found.map_err(|errno| Error::system("look for the bridge", &link, errno))?;
-    Ok(found.map(|bridge| Up { network, bridge, _lock: lock }))
+    Ok(found.map(|bridge| Up { network, bridge, obstacles: Vec::new(), _lock: lock }))
 }
 
 /// What is noted on a network's bridge.
@@ -93,7 +95,8 @@ fn lock(home: &Home, name: &str, operation: FlockOperation) -> Result<Option<Own
     }
 }
 
-fn make(home: &Home, network: &Network, links: &mut Links) -> Result<(), Error> {
+/// Makes it; what keeps its packets from passing elsewhere.
+fn make(home: &Home, network: &Network, links: &mut Links) -> Result<Vec<String>, Error> {
     let path = dir(home, &network.name);
     let lock = loop {
         make_private_dir(&path.join("leases"))?;
@@ -115,7 +118,7 @@ fn make(home: &Home, network: &Network, links: &mut Links) -> Result<(), Error> 
         .map_err(|errno| Error::system("write", path.join(FILE).display(), errno))?;
     fault::point("network written down");
     super::names::begin(home, network)?;
-    super::rules::add_network(home, network)?;
+    let obstacles = super::rules::add_network(home, network)?;
     fault::point("network's rules made");
     let bridge = Bridge {
         name: network.bridge(home),
@@ -128,7 +131,7 @@ fn make(home: &Home, network: &Network, links: &mut Links) -> Result<(), Error> 
     fault::point("bridge made");
     join_again(home, network, index, links);
     drop(lock);
-    Ok(())
+    Ok(obstacles)
 }
 
 /// Puts the links of containers on the bridge that were on the one that somebody took away.
