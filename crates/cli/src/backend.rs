@@ -376,7 +376,7 @@ pub fn remove_networks(given: &[String], force: bool) -> Result<Vec<Outcome>, Fa
 
 /// Removes networks that no container has.
 pub fn prune_networks(request: &NetworkPruneRequest) -> Result<network::Pruned, Failure> {
-    network::prune(&home()?, request).map_err(failure)
+    network::prune(&home()?, request, &[]).map_err(failure)
 }
 
 /// Makes what the kernel should have of networks; their names.

@@ -9,6 +9,7 @@ use crate::keeper::{self, Streams, Task};
 use crate::request::RestartPolicy;
 use crate::{Config, Error, Home, events, log, network, pause, rename, root, teardown, update};
 use linux::process::{self, Fork};
+use std::os::fd::AsRawFd;
 
 /// A container as it is now.
 #[derive(Debug, Clone, PartialEq)]
@@ -362,6 +363,8 @@ pub(crate) fn forget_record(home: &Home, id: &str) {
 fn adopt(home: &Home, cell: &Cell, config: Config, running: cell::Running, lock: CellLock) {
     let Some(init_fd) = running.init.open() else { return };
     let init_pid = running.init.pid;
+    // Held by no one since its holder and keeper were killed; one that somebody else has taken meanwhile is lost.
+    let ports = network::reserve_again(cell);
     let (out, err) = (cell.open_fifo_reader("stdout"), cell.open_fifo_reader("stderr"));
     let streams = match (config.request.tty, out, err, keeper::Staging::new()) {
         (false, Ok(out), Ok(err), Ok(staging)) => Streams::Pipes(out, err, staging),
@@ -380,6 +383,7 @@ fn adopt(home: &Home, cell: &Cell, config: Config, running: cell::Running, lock:
         lock_fd: lock.raw(),
         shm: None,
         stdin_writer: None,
+        ports: ports.iter().map(AsRawFd::as_raw_fd).collect(),
         name_server: network::reopen_server(cell, init_pid),
         log_begin: [0; 2],
         generation: 1,

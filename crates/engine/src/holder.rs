@@ -249,6 +249,7 @@ fn start(setup: &mut Setup) -> Result<Live, Error> {
         lock_fd: setup.lock.raw(),
         shm: shm_fd.and_then(|number| process::inherited_fd(number).ok()),
         stdin_writer: setup.stdin_writer.take(),
+        ports: setup.reserved.sockets.iter().map(AsRawFd::as_raw_fd).collect(),
         name_server: attaching.server.take(),
         log_begin,
         generation: 0,

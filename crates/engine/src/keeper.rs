@@ -52,6 +52,8 @@ pub struct Task {
     pub stdin_writer: Option<OwnedFd>,
     /// The sockets of its name server, if it has one.
     pub name_server: Option<ServerSockets>,
+    /// The sockets that keep its ports, by number.
+    pub ports: Vec<i32>,
     /// Bytes of each stream that the log had when the container was started.
     pub log_begin: [u64; 2],
     /// How many keepers were there before.
@@ -64,6 +66,7 @@ impl Task {
         fds.extend(self.streams.raw());
         fds.extend(self.client.iter().flat_map(Client::raw));
         fds.extend(self.stdin_writer.iter().chain(&self.shm).map(AsRawFd::as_raw_fd));
+        fds.extend(&self.ports);
         fds.extend(self.name_server.iter().flatten().map(AsRawFd::as_raw_fd));
         fds
     }
@@ -525,7 +528,9 @@ impl<'a> Keeper<'a> {
     fn start_again(self, lock: CellLock, next: cell::NextStart) -> ! {
         let task = self.task;
         drop(self.sources);
-        again::release_ids(&task.home, &task.config);
+        again::release_claims(&task.home, &task.cell, &task.config);
+        // Else the next start would find its own ports taken.
+        task.ports.iter().for_each(|number| drop(process::inherited_fd(*number)));
         task.cell.clear_run();
         again::start(&task.home, &task.config, &task.cell, lock, next, Some(task.running.holder))
     }

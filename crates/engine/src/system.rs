@@ -3,8 +3,8 @@
 use crate::find::{self, Container, State};
 use crate::images::keep;
 use crate::images::usage::{self, ImagesUsage};
-use crate::request::{RmRequest, VolumePruneRequest};
-use crate::{Error, Home, ps, rm, volumes};
+use crate::request::{NetworkPruneRequest, RmRequest, VolumePruneRequest};
+use crate::{Error, Home, network, ps, rm, volumes};
 use std::os::fd::AsFd;
 
 /// What is taken.
@@ -76,6 +76,8 @@ impl PruneFilter {
 pub struct Pruned {
     /// Ids of containers.
     pub containers: Vec<String>,
+    /// Names of networks.
+    pub networks: Vec<String>,
     /// Names of volumes.
     pub volumes: Vec<String>,
     /// Images with their names.
@@ -186,6 +188,9 @@ pub fn prune(home: &Home, request: &PruneRequest) -> Result<Pruned, Error> {
         pruned.volumes = gone.removed;
         pruned.reclaimed_bytes += gone.reclaimed_bytes;
     }
+    let PruneFilter { labels, labels_not, until_ns, .. } = filter.clone();
+    let networks = NetworkPruneRequest { labels, labels_not, until_ns, dry_run };
+    pruned.networks = network::prune(home, &networks, &pruned.containers)?.removed;
     let images = keep::PruneRequest { all, filter: filter.clone(), dry_run };
     let gone = keep::prune(home, &images, &pruned.containers)?;
     pruned.images = gone.removed;

@@ -96,7 +96,9 @@ pub fn prune(parsed: &Parsed) -> Result<u8, Failure> {
     if request.volumes && request.filter.until_ns.is_some() {
         return Err(Failure::new("the \"until\" filter is not supported with \"--volumes\""));
     }
-    let mut warning = "WARNING! This will remove:\n  - all stopped containers\n".to_owned();
+    let mut warning = "WARNING! This will remove:\n  - all stopped containers\n\
+                       \u{20} - all networks not used by at least one container\n"
+        .to_owned();
     if request.volumes {
         warning += "  - all anonymous volumes not used by at least one container\n";
     }
@@ -114,6 +116,7 @@ pub fn prune(parsed: &Parsed) -> Result<u8, Failure> {
     }
     let pruned = backend::prune(&request)?;
     print(&gone("Containers", &pruned.containers, request.dry_run))?;
+    print(&gone("Networks", &pruned.networks, request.dry_run))?;
     print(&gone("Volumes", &pruned.volumes, request.dry_run))?;
     print(&image_prune::gone(&pruned.images, request.dry_run))?;
     print(&total(pruned.reclaimed_bytes, request.dry_run))?;

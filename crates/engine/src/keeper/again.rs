@@ -4,7 +4,7 @@
 use crate::cell::{self, Cell, CellLock, Ended, NextStart, ProcessName, Restarts, Running, now_ns};
 use crate::request::{RestartPolicy, RunRequest};
 use crate::run::{self, Ready};
-use crate::{Config, Error, Home, attach, events, find, teardown, volumes};
+use crate::{Config, Error, Home, attach, events, find, network, teardown, volumes};
 use linux::Errno;
 use linux::fault::{self, Role};
 use linux::process::{self, Fork};
@@ -184,7 +184,7 @@ pub fn take_over(home: &Home, cell: &Cell, config: Config, running: &Running, lo
     events::ended_unseen(home, cell, &config);
     let _ = cell::write_ended(home, &config.id, &ended);
     volumes::container_ended(home, &config);
-    release_ids(home, &config);
+    release_claims(home, cell, &config);
     cell.clear_run();
     adopt(home, cell, config, lock);
 }
@@ -198,8 +198,9 @@ pub(super) fn forget_row(home: &Home, cell: &Cell, config: &Config) {
     }
 }
 
-/// Gives back the ids of a container that will get others with its next start.
-pub(super) fn release_ids(home: &Home, config: &Config) {
+/// Gives back ids, addresses and ports of a container that will get others with its next start.
+pub(super) fn release_claims(home: &Home, cell: &Cell, config: &Config) {
+    network::detach(home, cell);
     if let Ok(claims) = crate::claims::Claims::open(home) {
         config.user_namespace.slots().iter().for_each(|slot| claims.release_range(*slot, &config.id));
     }

@@ -261,10 +261,12 @@ fn names_of(home: &Home, ids: &[String]) -> Vec<String> {
     ids.iter().map(name).collect()
 }
 
-/// Removes users' networks that no container has, and takes the default one's bridge away if nobody is on it.
-pub fn prune(home: &Home, request: &NetworkPruneRequest) -> Result<Pruned, Error> {
+/// Removes users' networks that no container has but those in `doomed`, which are about to go, and takes the default one's
+/// bridge away if nobody is on it.
+pub fn prune(home: &Home, request: &NetworkPruneRequest, doomed: &[String]) -> Result<Pruned, Error> {
     let mut pruned = Pruned::default();
-    let used = used(home)?;
+    let mut used = used(home)?;
+    used.retain(|_, users| !users.iter().all(|user| doomed.contains(user)));
     for network in all(images::look_at_store(home)?.as_ref())? {
         if used.contains_key(&network.name) || used.contains_key(&network.id) {
             continue;

@@ -105,6 +105,13 @@ pub(super) fn reserve(
     Ok((published, sockets))
 }
 
+/// Takes the ports again that a running container has, as far as nobody else has them by now.
+pub(crate) fn reserve_again(cell: &Cell) -> Vec<OwnedFd> {
+    let ports = endpoint::attached(cell).map(|attached| attached.ports).unwrap_or_default();
+    let take = |port: &PublishedPort| hold(port.protocol, SocketAddr::new(port.host, port.host_port)).ok();
+    ports.iter().filter_map(take).map(|(socket, _)| socket).collect()
+}
+
 pub(super) fn protocol_of(word: &str) -> Option<Protocol> {
     match word {
         "tcp" => Some(Protocol::Tcp),
