@@ -20,7 +20,7 @@ pub fn main(args: &[String]) -> Result {
     if !args.is_empty() {
         return Err(format!("goldens takes no arguments, got {}", args.join(" ")));
     }
-    let docker = Docker::start(&peers::ensure()?)?;
+    let docker = Docker::start_with_networks(&peers::ensure()?)?;
     let version = docker.command(&["version", "--format", "{{.Server.Version}}"]).capture()?;
     let dir = cmd::target_dir().join("goldens");
     let recorded = commit::record(&docker, SEEDS, &dir)?;

@@ -45,6 +45,8 @@ fn is_consistent(host: &Host, point: &str) {
 /// Kills at each point of `command` in turn.
 fn at_each_point(command: &[&str], before: impl Fn(&Host), least: usize) {
     let host = Host::new();
+    // The first container also brings the network up.
+    host.berth(["run", "--rm", "@host", "true"]).run().ok();
     before(&host);
     let points = points(&host, command, |host| {
         host.berth(["rm", "-f", "box"]).run();

@@ -18,15 +18,26 @@ pub struct Docker {
 }
 
 impl Docker {
-    /// Starts one, and waits until it answers.
+    /// Starts one without networks, and waits until it answers.
     pub fn start(root: &Path) -> Result<Self> {
+        Self::start_by(root, &["dockerd", "--bridge=none", "--iptables=false", "--ip6tables=false"])
+    }
+
+    /// Starts one with networks, in a network namespace of its own.
+    pub fn start_with_networks(root: &Path) -> Result<Self> {
+        let script = "ip link set lo up && exec dockerd \"$@\"";
+        Self::start_by(root, &["unshare", "--net", "sh", "-c", script, "dockerd"])
+    }
+
+    fn start_by(root: &Path, words: &[&str]) -> Result<Self> {
         let dir = cmd::target_dir().join("bench/docker");
         let _ = std::fs::remove_dir_all(&dir);
         std::fs::create_dir_all(&dir).map_err(|e| format!("cannot make {}: {e}", dir.display()))?;
         let socket = format!("unix://{}/socket", dir.display());
         let data = dir.join("data");
         let daemon = peers::enter(root, &cmd::root())
-            .args(["dockerd", "--bridge=none", "--iptables=false", "--ip6tables=false", "--host"])
+            .args(words)
+            .arg("--host")
             .arg(&socket)
             .arg("--data-root")
             .arg(&data)

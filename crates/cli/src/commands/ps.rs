@@ -152,10 +152,11 @@ mod tests {
         assert_eq!(filter("label", "a"), Ok(PsFilter::Label("a".into(), None)));
         assert_eq!(filter("exited", "137"), Ok(PsFilter::Exited(137)));
         assert_eq!(filter("status", "exited"), Ok(PsFilter::Status("exited".into())));
-        let range =
-            |protocol: &str, range| Ok(PsFilter::Ports { protocol: protocol.into(), range, published: true });
-        assert_eq!(filter("expose", "80"), range("tcp", (80, 80)));
-        assert_eq!(filter("publish", "80-90/udp"), range("udp", (80, 90)));
+        let ports = |protocol: &str, range, published| {
+            Ok(PsFilter::Ports { protocol: protocol.into(), range, published })
+        };
+        assert_eq!(filter("expose", "80"), ports("tcp", (80, 80), false));
+        assert_eq!(filter("publish", "80-90/udp"), ports("udp", (80, 90), true));
         assert_eq!(filter("is-task", "true"), Ok(PsFilter::IsTask(true)));
         assert_eq!(filter("health", "healthy"), Ok(PsFilter::Health("healthy".into())));
         for (key, value) in [

@@ -182,4 +182,4 @@ macro_rules! sections {
     };
 }
 
-sections! { run life running inspect ps logs files images volumes misc events restart }
+sections! { run life running inspect ps logs files images volumes misc events restart networks }

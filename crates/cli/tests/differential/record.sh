@@ -4,6 +4,7 @@ commands=$1 dir=$2
 import() { docker import -c 'CMD ["sh"]' -c 'ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' - busybox <"$dir/base.tar" >/dev/null; }
 clean() {
     docker ps -aq | xargs -r docker rm -fv >/dev/null
+    docker network prune -f >/dev/null
     docker volume ls -q | xargs -r docker volume rm -f >/dev/null
     # Images on others first, whichever those are.
     while docker images -q | grep -q .; do docker images -aq | xargs -r docker rmi -f >/dev/null 2>&1 || true; done

@@ -144,7 +144,7 @@ fn alone_twenty_containers_of_one_image_write_apart() {
     for (at, command) in commands.into_iter().enumerate() {
         assert_eq!(command.wait().ok().silent().text(), format!("{at}\n{at}"));
     }
-    assert_eq!(sh(&host, "app", "ls /etc"), "group\npasswd");
+    assert_eq!(sh(&host, "app", "ls /etc"), "group\nhostname\nhosts\npasswd\nresolv.conf");
 }
 
 #[test]

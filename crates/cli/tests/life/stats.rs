@@ -39,7 +39,8 @@ fn is_ready(host: &Host, name: &str) -> bool {
 fn figures_are_the_containers() {
     let host = Host::new();
     start(&host, "busy", "while :; do :; done");
-    start(&host, "idle", "exec sleep 1000");
+    let idle = ["run", "-d", "--name", "idle", "--network", "none", "@host", "sleep", "1000"];
+    host.berth(idle).run().ok();
     start(&host, "large", HOLD);
     host.berth(["run", "-d", "--name", "limited", "-m", "300m", "@host", "sh", "-c", HOLD]).run().ok();
     for name in ["large", "limited"] {

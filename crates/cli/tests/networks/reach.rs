@@ -36,7 +36,7 @@ fn the_hosts_loopback_is_out_of_reach() {
     let script = format!(
         "gw=$(ip route | awk '/^default/ {{print $3}}'); \
          ip route add 127.0.0.0/8 via $gw table local 2>/dev/null; ip route del local 127.0.0.0/8 2>/dev/null; \
-         timeout 2 wget -qO- {} ; timeout 2 wget -qO- http://$gw:{}/",
+         timeout 2 wget -qO- {} ; timeout 2 wget -qO- http://$gw:{}/; true",
         url("127.0.0.1"),
         server.host().rsplit(':').next().unwrap()
     );
@@ -56,14 +56,14 @@ fn an_internal_network_has_no_way_out() {
     assert!(!routes.contains("default"), "{routes}");
     // Not over a port that the host publishes either, whatever routes it adds.
     let script = "gw=$(ip -4 -o addr show eth0 | awk '{print $4}' | sed 's,[0-9]*/.*,1,'); \
-                  ip route add default via $gw; timeout 2 wget -qO- http://$gw:8080/";
+                  ip route add default via $gw; timeout 2 wget -qO- http://$gw:8080/; true";
     let options = ["--network", "inner", "--cap-add", "NET_ADMIN"];
     let through = run(&host, &options, script).run().text();
     assert!(through.is_empty() || through == "out", "{through}");
     let outside = address(&host, "out", "bridge");
     let script = format!(
         "gw=$(ip -4 -o addr show eth0 | awk '{{print $4}}' | sed 's,[0-9]*/.*,1,'); \
-         ip route add default via $gw; timeout 2 wget -qO- http://{outside}/"
+         ip route add default via $gw; timeout 2 wget -qO- http://{outside}/; true"
     );
     assert_eq!(run(&host, &options, &script).run().text(), "");
     run(&host, &["--network", "inner", "-p", "80"], "true")

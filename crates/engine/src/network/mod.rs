@@ -42,8 +42,8 @@ pub(crate) use endpoint::{
 };
 pub use endpoint::{Endpoint, PublishedPort};
 pub(crate) use files::{About, NAMES as FILE_NAMES, hostname, of_neighbour, write as write_files};
-pub(crate) use ports::reserve_again;
 pub(crate) use names::{FILE as NAMES_FILE, rename};
+pub(crate) use ports::reserve_again;
 pub use show::{Listed, ShownPort, inspect, list, published};
 pub(crate) use show::{ports as shown_ports, settings};
 pub use up::repair;

@@ -244,6 +244,7 @@ pub(crate) fn hostname(
     // With another container's network comes its name, as with docker.
     let joined = match &request.network {
         NetworkMode::Container(name) => neighbours.get(name).and_then(|n| n.hostname.clone()),
+        NetworkMode::Host => Some(crate::network::hostname(None)),
         _ => None,
     };
     own.then(|| request.hostname.clone().or(joined).unwrap_or_else(|| id[..12].to_owned()))

@@ -76,7 +76,11 @@ fn every_flag_reaches_the_request() {
 fn wrong_lines_say_what_is_wrong() {
     for (line, message) in [
         ("--gpus all @host", "--gpus isn't supported yet"),
-        ("-p 80:80 @host", "--publish isn't supported yet"),
+        ("-p 80:x @host", "invalid argument \"80:x\" for --publish: invalid containerPort: x"),
+        (
+            "--network a --network host @host",
+            "conflicting options: cannot attach both user-defined and non-user-defined network-modes: host",
+        ),
         ("--cpu-count 1 @host", "--cpu-count is for Windows containers only"),
         ("-m much @host", "invalid argument \"much\" for --memory: not a size"),
         ("-w w @host", "invalid argument \"w\" for --workdir: not an absolute path"),
