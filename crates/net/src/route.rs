@@ -116,8 +116,6 @@ pub struct Veth<'a> {
     pub netns: BorrowedFd<'a>,
     /// Name of the end in it.
     pub inner_name: &'a str,
-    /// Number of that end there, if it's known to be free.
-    pub inner_index: u32,
     /// Hardware address of that end.
     pub mac: [u8; 6],
     /// Longest packet, in bytes.
@@ -267,7 +265,7 @@ impl Links {
                 .nest(IFLA_LINKINFO, |body| {
                     body.string(IFLA_INFO_KIND, "veth").nest(IFLA_INFO_DATA, |body| {
                         body.nest(VETH_INFO_PEER, |body| {
-                            body.raw(&ifinfomsg(veth.inner_index, 0, 0))
+                            body.raw(&ifinfomsg(0, 0, 0))
                                 .string(IFLA_IFNAME, veth.inner_name)
                                 .attr(IFLA_ADDRESS, &veth.mac)
                                 .u32(IFLA_MTU, veth.mtu)
@@ -612,7 +610,6 @@ mod tests {
                 bridge,
                 netns: netns.as_fd(),
                 inner_name: "eth0",
-                inner_index: 2,
                 mac: [2, 0x42, 10, 9, 0, number],
                 mtu: 1400,
                 isolated,
@@ -664,7 +661,6 @@ mod tests {
                 bridge: index,
                 netns: alone.as_fd(),
                 inner_name: "eth0",
-                inner_index: 2,
                 mac: [2, 0x42, 10, 9, 0, 9],
                 mtu: 1400,
                 isolated: false,

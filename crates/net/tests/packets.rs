@@ -122,16 +122,8 @@ impl Site {
         let rules = EndpointRules { port: port.clone(), mac, addresses: vec![v4, v6], free: false };
         assert!(self.firewall.add_endpoint(&rules).unwrap(), "this kernel checks frames of bridges");
         self.state.endpoints.push(rules.clone());
-        let veth = Veth {
-            name: &port,
-            bridge,
-            netns: netns.as_fd(),
-            inner_name: "eth0",
-            inner_index: 2,
-            mac,
-            mtu: 1500,
-            isolated,
-        };
+        let veth =
+            Veth { name: &port, bridge, netns: netns.as_fd(), inner_name: "eth0", mac, mtu: 1500, isolated };
         self.links.add_veth(&veth).unwrap();
         let gateways = self.state.networks.iter().find(|n| n.bridge == format!("berth{network}"));
         let gateways = gateways.unwrap().subnets.iter().map(|subnet| subnet.address()).collect();

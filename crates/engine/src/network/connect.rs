@@ -134,8 +134,9 @@ fn take_default(attached: &mut Attached, pid: i32) -> Result<(), Error> {
     let inside = endpoint::netns(pid)?;
     let failed = |errno| Error::system("add a route to", &endpoint.network, errno);
     let mut inner = endpoint::within(&inside, Links::open)?.map_err(failed)?;
+    let link = inner.link(&endpoint.inner).map_err(failed)?.ok_or_else(|| failed(linux::Errno::NODEV))?;
     for gateway in &endpoint.gateways {
-        match inner.add_default_route(endpoint.inner_index, *gateway) {
+        match inner.add_default_route(link.index, *gateway) {
             Ok(()) | Err(linux::Errno::EXIST) => {}
             Err(errno) => return Err(failed(errno)),
         }

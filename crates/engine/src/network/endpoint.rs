@@ -27,9 +27,6 @@ pub use super::ports::PublishedPort;
 /// The file in a container's directory.
 pub(crate) const FILE: &str = "network.json";
 
-/// Number of a container's first link but loopback.
-const FIRST_INDEX: u32 = 2;
-
 /// Most networks of one container.
 const ENDPOINTS_MAX: usize = 64;
 
@@ -60,8 +57,8 @@ pub struct Endpoint {
     pub link: String,
     /// Name of its end in the container.
     pub inner: String,
-    /// Number of that end.
-    pub inner_index: u32,
+    /// Which of the container's links it is, from 0.
+    pub number: u32,
     /// Hardware address of that end.
     pub mac: [u8; 6],
     /// Longest packet, in bytes.
@@ -233,8 +230,7 @@ pub(super) fn claim_endpoint(
     wanted: &EndpointRequest,
     attached: &mut Attached,
 ) -> Result<(), Error> {
-    let number =
-        (0..).find(|number| attached.endpoints.iter().all(|e| e.inner_index != FIRST_INDEX + number));
+    let number = (0..).find(|number| attached.endpoints.iter().all(|own| own.number != *number));
     let number = number.unwrap_or_default();
     let prefix = network.options.get(super::option::INNER_PREFIX).map_or("eth", String::as_str);
     let inner = wanted
@@ -252,7 +248,7 @@ pub(super) fn claim_endpoint(
         bridge: network.bridge(home),
         link: link_name(home, &cell.id, number),
         inner,
-        inner_index: FIRST_INDEX + number,
+        number,
         mac: [0; 6],
         mtu: network.mtu(),
         icc: network.icc(),
@@ -388,7 +384,6 @@ pub(super) fn join(
         bridge,
         netns: inside,
         inner_name: &endpoint.inner,
-        inner_index: endpoint.inner_index,
         mac: endpoint.mac,
         mtu: endpoint.mtu,
         isolated: !endpoint.icc,
@@ -414,7 +409,8 @@ pub(super) fn join(
         false => Vec::new(),
     };
     let addresses = endpoint.addresses().collect();
-    inner.configure(&Inner { index: endpoint.inner_index, addresses, gateways }).map_err(failed)?;
+    let index = inner.link(&endpoint.inner).map_err(failed)?.ok_or_else(|| failed(Errno::NODEV))?.index;
+    inner.configure(&Inner { index, addresses, gateways }).map_err(failed)?;
     // Both ends carry from now on. Source: rtnl_getlink() in net/core/rtnetlink.c, which runs what else is left to the
     // kernel's work queue, for some milliseconds or more, while packets are lost.
     links.link(&endpoint.link).map_err(failed)?;
