@@ -390,8 +390,8 @@ pub fn connect_network(request: &NetworkConnectRequest) -> Result<(), Failure> {
 }
 
 /// Takes a container off a network.
-pub fn disconnect_network(given: &str, container: &str, force: bool) -> Result<(), Failure> {
-    network::disconnect(&home()?, given, container, force).map_err(failure)
+pub fn disconnect_network(given: &str, container: &str) -> Result<(), Failure> {
+    network::disconnect(&home()?, given, container).map_err(failure)
 }
 
 /// Docker's document of a command of `exec`.

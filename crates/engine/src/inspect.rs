@@ -252,7 +252,9 @@ fn own_config(container: &Container) -> Json {
     if let Some(seconds) = request.stop_timeout_secs.or(image.stop_timeout) {
         shown["StopTimeout"] = seconds.into();
     }
-    let ports: Vec<String> = image.exposed_ports.iter().chain(&request.expose).cloned().collect();
+    let published = request.net.publish.iter().map(|port| format!("{}/{}", port.port, port.protocol.word()));
+    let ports: Vec<String> =
+        image.exposed_ports.iter().chain(&request.expose).cloned().chain(published).collect();
     if !ports.is_empty() {
         shown["ExposedPorts"] = set(&ports);
     }

@@ -65,7 +65,13 @@ fn is_standing(dir: &Path) -> bool {
 pub(crate) fn net_devices() -> Vec<String> {
     // Those of the test's own network namespace, in which nobody else makes any.
     let table = std::fs::read_to_string("/proc/thread-self/net/dev").unwrap_or_default();
-    table.lines().skip(2).filter_map(|line| Some(line.split_once(':')?.0.trim().to_owned())).collect()
+    let names = table.lines().skip(2).filter_map(|line| Some(line.split_once(':')?.0.trim().to_owned()));
+    // The default network's bridge stays until somebody prunes networks, or the test's namespace goes.
+    let is_default = |name: &str| {
+        let digits = name.strip_prefix('n').and_then(|rest| rest.strip_suffix('0'));
+        digits.is_some_and(|tag| tag.len() == 5 && tag.bytes().all(|byte| byte.is_ascii_hexdigit()))
+    };
+    names.filter(|name| !is_default(name)).collect()
 }
 
 /// Mount points below `dir`.

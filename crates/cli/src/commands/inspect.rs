@@ -52,6 +52,7 @@ enum Kind {
     Container,
     Image,
     Volume,
+    Network,
     Exec,
 }
 
@@ -62,7 +63,8 @@ fn kind(text: &str) -> Result<Kind, BadValue> {
         "image" => Ok(Kind::Image),
         "volume" => Ok(Kind::Volume),
         "exec" => Ok(Kind::Exec),
-        "network" | "node" | "plugin" | "secret" | "service" | "task" => {
+        "network" => Ok(Kind::Network),
+        "node" | "plugin" | "secret" | "service" | "task" => {
             Err(BadValue::new("objects of this kind aren't supported yet"))
         }
         _ => Err(BadValue::new("no such kind of object")),
@@ -100,6 +102,10 @@ fn of_kind(parsed: &Parsed, kind: Kind) -> Result<u8, Failure> {
     match kind {
         Kind::Image => return image_work(parsed),
         Kind::Volume => return super::volume::inspect(parsed),
+        Kind::Network => {
+            let inspect = |given: String| (given.clone(), backend::inspect_network(&given));
+            return show(parsed, parsed.args().into_iter().map(inspect).collect());
+        }
         Kind::Exec => {
             let inspect = |given: String| (given.clone(), backend::inspect_exec(&given));
             return show(parsed, parsed.args().into_iter().map(inspect).collect());
@@ -119,7 +125,12 @@ fn of_kind(parsed: &Parsed, kind: Kind) -> Result<u8, Failure> {
             {
                 let found = match backend::inspect_image(given) {
                     Err(other) if other.message.starts_with("no such image") => {
-                        backend::inspect_volume(given)
+                        match backend::inspect_network(given) {
+                            Err(other) if other.message.ends_with("not found") => {
+                                backend::inspect_volume(given)
+                            }
+                            other => other,
+                        }
                     }
                     other => other,
                 };

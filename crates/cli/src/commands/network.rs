@@ -138,7 +138,10 @@ pub static CONNECT: CommandSpec = CommandSpec {
 pub static DISCONNECT: CommandSpec = CommandSpec {
     usage: "[OPTIONS] NETWORK CONTAINER",
     about: "Take a container off a network, running or not",
-    flags: &[("Options", &[Flag::switch("force", "Pass over a container that doesn't exist").short('f')])],
+    flags: &[(
+        "Options",
+        &[Flag::switch("force", "Has no effect: a container that is gone is on no network").short('f')],
+    )],
     unsupported: &[],
     args: (2, 2),
     trailing: false,
@@ -165,13 +168,14 @@ pub fn create(parsed: &Parsed) -> Result<u8, Failure> {
         }
     }
     let ipv6 = parsed.switch("ipv6");
-    let subnets: Vec<Subnet> = parsed.each("subnet", subnet)?;
+    // What is wrong with them, docker's daemon says: an ordinary failure.
+    let subnets: Vec<Subnet> = parsed.each("subnet", subnet).map_err(|failure| failure.code(1))?;
     let request = NetworkCreateRequest {
         name: parsed.args().pop().unwrap_or_default(),
         driver: parsed.one("driver").map(str::to_owned),
         options: parsed.each("opt", env::label)?.into_iter().collect(),
         labels: parsed.each("label", env::label)?.into_iter().collect(),
-        pools: pools(parsed, &subnets)?,
+        pools: pools(parsed, &subnets).map_err(|failure| failure.code(1))?,
         internal: parsed.switch("internal"),
         attachable: parsed.switch("attachable"),
         ipv4: parsed.switch_or("ipv4", true),
@@ -323,6 +327,6 @@ pub fn connect(parsed: &Parsed) -> Result<u8, Failure> {
 /// Takes a container off a network.
 pub fn disconnect(parsed: &Parsed) -> Result<u8, Failure> {
     let args = parsed.args();
-    backend::disconnect_network(&args[0], &args[1], parsed.switch("force"))?;
+    backend::disconnect_network(&args[0], &args[1])?;
     Ok(0)
 }

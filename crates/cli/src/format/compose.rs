@@ -3,8 +3,10 @@
 //! Most flags have a key of their own, which takes the flag's words; what has no place in a compose file is named in a
 //! comment, so that nothing gets lost unseen.
 
+use crate::parse::network;
 use engine::request::{
-    BindRecursion, HealthTest, MountKind, MountRequest, Propagation, RunRequest, Source, VolumeRequest,
+    BindRecursion, HealthTest, MountKind, MountRequest, NetworkMode, Propagation, RunRequest, Source,
+    VolumeRequest,
 };
 use serde_json::{Map, Value as Json, json};
 
@@ -69,6 +71,12 @@ const KEYS: &[(&str, &str, Takes)] = &[
     ("cpu-shares", "cpu_shares", Takes::Number),
     ("cpuset-cpus", "cpuset", Takes::Text),
     ("pids-limit", "pids_limit", Takes::Number),
+    ("publish", "ports", Takes::List),
+    ("link", "links", Takes::List),
+    ("add-host", "extra_hosts", Takes::List),
+    ("dns", "dns", Takes::List),
+    ("dns-search", "dns_search", Takes::List),
+    ("dns-option", "dns_opt", Takes::List),
 ];
 
 /// Flags that are turned into keys below, or that say how to run and not what.
@@ -135,6 +143,7 @@ pub fn file(name: &str, request: &RunRequest) -> String {
         };
         service.insert((*key).to_owned(), value);
     }
+    let networks = networks(request, &mut service);
     mounts(request, &mut service);
     limits(request, &mut service);
     if let Some(check) = health(request) {
@@ -163,6 +172,10 @@ pub fn file(name: &str, request: &RunRequest) -> String {
         text += "volumes:\n";
         block(&Json::Object(named), 2, &mut text);
     }
+    if !networks.is_empty() {
+        text += "networks:\n";
+        block(&Json::Object(networks), 2, &mut text);
+    }
     for (flag, value) in &given {
         if !KEYS.iter().any(|(name, ..)| name == flag) && !OTHERS.contains(flag) {
             text += &format!("# a compose file has no place for --{flag}={}\n", engine::inert(value));
@@ -172,6 +185,40 @@ pub fn file(name: &str, request: &RunRequest) -> String {
         text += "# a compose file has no place for --rootfs: the image stands for it\n";
     }
     text
+}
+
+/// The networks that it's on, in the service; they are made by others.
+fn networks(request: &RunRequest, service: &mut Map<String, Json>) -> Map<String, Json> {
+    let NetworkMode::Networks(endpoints) = &request.network else { return Map::new() };
+    service.remove("network_mode");
+    let mut own = Map::new();
+    for endpoint in endpoints {
+        let mut fields = Map::new();
+        let mut set = |key: &str, value: Json| drop(fields.insert(key.to_owned(), value));
+        if !endpoint.aliases.is_empty() {
+            set("aliases", json!(endpoint.aliases));
+        }
+        for (key, address) in [("ipv4_address", endpoint.ipv4), ("ipv6_address", endpoint.ipv6)] {
+            if let Some(address) = address {
+                set(key, json!(address.to_string()));
+            }
+        }
+        if !endpoint.link_local.is_empty() {
+            set("link_local_ips", json!(endpoint.link_local));
+        }
+        if let Some(mac) = endpoint.mac {
+            set("mac_address", json!(network::mac_word(mac)));
+        }
+        if !endpoint.options.is_empty() {
+            set("driver_opts", json!(endpoint.options));
+        }
+        if endpoint.gateway_priority != 0 {
+            set("gw_priority", json!(endpoint.gateway_priority));
+        }
+        own.insert(endpoint.network.clone(), if fields.is_empty() { json!({}) } else { fields.into() });
+    }
+    service.insert("networks".to_owned(), own.into());
+    endpoints.iter().map(|endpoint| (endpoint.network.clone(), json!({"external": true}))).collect()
 }
 
 fn volume_name(mount: &MountRequest) -> Option<String> {

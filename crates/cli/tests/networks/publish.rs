@@ -61,7 +61,7 @@ fn the_source_of_a_connection_is_kept() {
     host.berth(["run", "-d", "--name", "aa", "-p", "8080:80", "box", "sh", "-c", script]).text();
     let comes = || lan.run(|| get("http://192.0.2.1:8080/")) == "aa";
     assert!(testkit::until(std::time::Duration::from_secs(5), comes));
-    let is_told = || host.berth(["logs", "aa"]).run().err().contains("192.0.2.2:");
+    let is_told = || host.berth(["logs", "aa"]).run().err().contains("192.0.2.2]:");
     assert!(
         testkit::until(std::time::Duration::from_secs(5), is_told),
         "{}",

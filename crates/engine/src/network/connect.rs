@@ -76,14 +76,11 @@ fn join(
     rewrite(home, cell, config, attached)
 }
 
-/// Takes a container off a network. With `force` a container that doesn't exist passes.
-pub fn disconnect(home: &Home, given: &str, container: &str, force: bool) -> Result<(), Error> {
+/// Takes a container off a network.
+pub fn disconnect(home: &Home, given: &str, container: &str) -> Result<(), Error> {
     let network = find(home, given)?;
     refuse_special(&network)?;
-    let container = match crate::find::container(home, container) {
-        Err(Error::NoContainer { .. }) if force => return Ok(()),
-        other => other?,
-    };
+    let container = crate::find::container(home, container)?;
     let mut config = container.config.clone();
     let mut wanted = networks_of(&config)?;
     let before = wanted.len();

@@ -230,11 +230,11 @@ fn refuse_link(home: &Home, network: &Network, known: &[store::NetworkRecord]) -
 pub fn remove(home: &Home, given: &[String], force: bool) -> Result<Outcomes, Error> {
     // What is left of containers that nobody looks after doesn't count.
     crate::find::present(home);
-    let remove = |given: &String| match remove_one(home, given) {
-        Err(Error::NoNetwork { .. }) if force => Ok(()),
-        other => other,
-    };
-    Ok(given.iter().map(|given| (given.clone(), remove(given))).collect())
+    let outcomes = given.iter().map(|given| (given.clone(), remove_one(home, given)));
+    // Nothing is told of what wasn't there.
+    let is_told =
+        |outcome: &(String, Result<(), Error>)| !(force && matches!(outcome.1, Err(Error::NoNetwork { .. })));
+    Ok(outcomes.filter(is_told).collect())
 }
 
 fn remove_one(home: &Home, given: &str) -> Result<(), Error> {

@@ -131,7 +131,10 @@ pub(crate) fn claim(
 ) -> Result<Reserved, Error> {
     let wanted = wanted(request);
     if wanted.is_empty() {
-        return Ok(Reserved::default());
+        let discarded = request.network == NetworkMode::Host && !request.net.publish.is_empty();
+        let warnings =
+            discarded.then(|| "Published ports are discarded when using host network mode".to_owned());
+        return Ok(Reserved { warnings: warnings.into_iter().collect(), ..Reserved::default() });
     }
     if wanted.len() > ENDPOINTS_MAX {
         return Err(Error::invalid("--network", format!("a container can be on {ENDPOINTS_MAX} networks")));

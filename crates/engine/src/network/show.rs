@@ -212,7 +212,11 @@ fn endpoint_document(config: &Config, wanted: &EndpointRequest, own: Option<&end
 
 /// Docker's document of a network. Source: docker's Engine API, `GET /networks/{id}`.
 pub fn inspect(home: &Home, given: &str) -> Result<Json, Error> {
-    let network = find(home, given)?;
+    let mut network = find(home, given)?;
+    if network.name == super::DEFAULT && network.pools.is_empty() {
+        // What its first use is going to choose; where that can't be written down yet, nothing.
+        network = super::up::settle_default(home).unwrap_or(network);
+    }
     let mut containers = Map::new();
     for (id, attached) in endpoint::all(home) {
         let Some(own) = attached.endpoints.iter().find(|endpoint| endpoint.network_id == network.id) else {

@@ -197,6 +197,12 @@ fn unmake(home: &Home, network: &Network, links: &mut Links) -> Result<(), Error
     super::rules::remove_network(home, network)
 }
 
+/// Chooses the default network's subnet, if that isn't done yet.
+pub(super) fn settle_default(home: &Home) -> Result<Network, Error> {
+    let mut links = Links::open().map_err(|errno| Error::system("open", "a netlink socket", errno))?;
+    default(home, &mut links)
+}
+
 /// The default network, whose subnet is chosen at its first use and stays.
 fn default(home: &Home, links: &mut Links) -> Result<Network, Error> {
     let store = images::open_store(home)?;

@@ -15,6 +15,11 @@ pub fn check(request: &RunRequest) -> Result<(), String> {
             request.hostname.is_some() && matches!(request.network, NetworkMode::Container(_)),
             "conflicting options: hostname and the network mode",
         ),
+        (
+            matches!(request.network, NetworkMode::Container(_))
+                && !(request.net.publish.is_empty() && request.expose.is_empty() && !request.net.publish_all),
+            "conflicting options: port publishing and the container type network mode",
+        ),
         (named && !own_uts, "conflicting options: hostname and the UTS mode"),
         (
             request.security.privileged && request.isolation == Isolation::Strict,
