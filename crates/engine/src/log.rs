@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! local      <state>/log/<n>        n counts up from 0; a file is closed at max-size, and only max-file of them are kept
+//!            <state>/log/<n>.index  where some of its frames begin (see [`index`])
 //! json-file  <run>/log/<n>          a journal: the last megabytes, out of which docker's lines are written
 //!            <state>/<id>-json.log  those lines; older ones in .1, .2, … (see `json_file`)
 //! none       <run>/log/<n>          the journal alone, which goes with the container
@@ -23,7 +24,7 @@
 //!    the older can go ([`Writer::rotate`]). Readers pass over what they have had.
 //! 5. What a file can't take is lost in whole lines, and a gap says how many ([`Recorder`]).
 //!
-//! Modules: [`plan`], drivers and options; `writer` and `cursor`, the frames; [`json`] and `json_file`, docker's format;
+//! Modules: [`plan`], drivers and options; `writer`, `cursor` and [`index`], the frames; [`json`] and `json_file`, docker's format;
 //! `export`, from the frames to it;
 //! [`recorder`], who puts them together for the keeper; `compress`; [`hold`], for readers of what is removed.
 
@@ -31,6 +32,7 @@ mod compress;
 mod cursor;
 mod export;
 pub mod hold;
+pub mod index;
 pub mod json;
 mod json_file;
 pub mod json_reader;

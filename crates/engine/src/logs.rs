@@ -128,8 +128,8 @@ impl Log {
         let follower = if request.follow { Some(Follower::new(home, container)?) } else { None };
         let (starts, pieces) = match request.tail {
             Some(lines) if !place.has_quick_tail() => {
-                let (starts, file) = Starts::of_tail(&place, lines, &shown)?;
-                (starts, Pieces::from_file(&place, file))
+                let (starts, spot) = Starts::of_tail(&place, lines, &shown)?;
+                (starts, Pieces::from_spot(&place, spot.as_ref()))
             }
             tail => (Starts::default(), Pieces::new(&place, tail)?),
         };

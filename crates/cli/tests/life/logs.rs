@@ -175,6 +175,32 @@ fn a_local_log_is_as_long_as_asked() {
 }
 
 #[test]
+fn the_end_of_a_long_log_is_found_without_its_beginning() {
+    let host = Host::new();
+    let many = "yes 'a line of the log, neither long nor short' | head -n 120000; touch /many";
+    let begin = format!("echo begin; test -e /many || {{ echo bad >&2; {many}; }}");
+    let script = format!("{begin}; printf 'half '; echo end; read x");
+    let flags = ["--name", "long", "--log-opt", "max-size=100m", "@host", "sh", "-c", &script];
+    host.berth(["run", "-di"].iter().chain(&flags)).run().ok();
+    let last = |lines: &str| host.berth(["logs", "-n", lines, "long"]).run().ok().text();
+    assert!(until(PATIENCE, || last("1") == "half end"));
+    // Whoever begins at the beginning comes to nothing.
+    let log = PathBuf::from(inspect(&host, "long", "{{.Berth.LogDir}}")).join("0");
+    let file = std::fs::OpenOptions::new().write(true).open(log).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, b"?", 0).unwrap();
+    assert_eq!(host.berth(["logs", "long"]).run().ok().text(), "");
+    assert_eq!(last("2"), "a line of the log, neither long nor short\nhalf end");
+    // Nor does the keeper of another run.
+    host.berth(["stop", "-t", "0", "long"]).run().ok();
+    host.berth(["start", "long"]).run().ok();
+    assert!(until(PATIENCE, || last("3") == "half end\nbegin\nhalf end"), "{}", last("3"));
+    host.berth(["stop", "-t", "0", "long"]).run().ok();
+    let followed = host.berth(["logs", "-f", "-n", "2", "long"]).run();
+    assert_eq!(followed.ok().text(), "begin\nhalf end");
+    remove(&host, &["long"]);
+}
+
+#[test]
 fn drivers_and_options_that_there_are_not_are_refused() {
     let host = Host::new();
     for (flags, says) in [

@@ -37,7 +37,7 @@ impl Client {
         }
         Feed {
             client: self,
-            cursor: Cursor::new(log),
+            cursor: Cursor::before(log, begin),
             begin,
             sent: begin,
             generation,

@@ -1,6 +1,7 @@
 //! Reading frames.
 
 use super::hold::Hold;
+use super::index::{self, Spot};
 use super::loss::{GAP_BYTES, Gap};
 use super::writer::read_header;
 use super::{HEADER_BYTES, Header, Stream, compress, file_numbers, open_at};
@@ -58,9 +59,21 @@ impl Cursor {
         }
     }
 
-    /// A cursor at the beginning of the file of that number.
-    pub fn at_file(dir: PathBuf, number: u64) -> Cursor {
-        Cursor { number, ..Cursor::new(dir) }
+    /// A cursor at that place.
+    pub fn at_spot(dir: PathBuf, spot: &Spot) -> Cursor {
+        Cursor { number: spot.number, at: spot.at, ..Cursor::new(dir) }
+    }
+
+    /// A cursor from which all is read that follows so many bytes of each stream, and some of what is before.
+    pub fn before(dir: PathBuf, totals: [u64; 2]) -> Cursor {
+        let is_before = |spot: &Spot| spot.totals[0] <= totals[0] && spot.totals[1] <= totals[1];
+        match totals {
+            [0, 0] => Cursor::new(dir),
+            _ => match index::last_spot(&dir, is_before) {
+                Some(spot) => Cursor::at_spot(dir, &spot),
+                None => Cursor::new(dir),
+            },
+        }
     }
 
     /// Nothing is written any more.
@@ -117,6 +130,9 @@ impl Cursor {
     pub fn at_end(dir: PathBuf) -> Result<Cursor, Error> {
         let mut cursor = Cursor::new(dir).held();
         cursor.number = file_numbers(&cursor.dir).last().copied().unwrap_or(0);
+        if let Some(spot) = index::last_spot(&cursor.dir, |_| true) {
+            (cursor.number, cursor.at) = (spot.number, spot.at);
+        }
         while let Some((_, there)) = cursor.next_piece()? {
             cursor.skip(there);
         }
@@ -177,7 +193,7 @@ impl Cursor {
                     Err(Errno::NOENT) => {
                         // Not begun yet, or rotated away while the reader lagged.
                         match file_numbers(&self.dir).into_iter().find(|n| *n > self.number) {
-                            Some(next) => self.number = next,
+                            Some(next) => (self.number, self.at) = (next, 0),
                             None => return Ok(None),
                         }
                         continue;

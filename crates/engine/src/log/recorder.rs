@@ -7,7 +7,7 @@ use super::loss::Loss;
 use super::plan::attributes;
 use super::{
     Cursor, Driver, FRAME_BYTES_MAX, JOURNAL_FILE_BYTES, JOURNAL_FILES, JOURNAL_FILES_HELD, Limits, Plan,
-    Stream, Writer, compress, dir, file_numbers, frames_dir, json, json_path,
+    Stream, Writer, compress, dir, file_numbers, frames_dir, index, json, json_path,
 };
 use crate::{Config, Error, Home};
 use std::os::fd::BorrowedFd;
@@ -41,12 +41,14 @@ impl Plan {
                 files: JOURNAL_FILES,
                 files_held: Some(JOURNAL_FILES_HELD),
                 compress: false,
+                index_bytes: None,
             },
             false => Limits {
                 file_bytes: self.file_bytes.unwrap_or(u64::MAX),
                 files: self.files,
                 files_held: None,
                 compress: self.compress,
+                index_bytes: Some(index::EVERY_BYTES),
             },
         }
     }

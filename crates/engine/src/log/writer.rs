@@ -1,5 +1,6 @@
 //! Appending frames.
 
+use super::index::{self, Index, Spot};
 use super::loss::{GAP_BYTES, Gap, GapPlace};
 use super::{FRAME_BYTES_MAX, HEADER_BYTES, Header, Stream, compress, file_numbers, hold, open_at};
 use crate::Error;
@@ -20,6 +21,17 @@ pub struct Limits {
     pub files_held: Option<u64>,
     /// Whether files that are written to no more are compressed.
     pub compress: bool,
+    /// Bytes of a file from one entry of its index to the next, if it has one.
+    pub index_bytes: Option<u64>,
+}
+
+/// Where a stream's last byte is, or what it was.
+#[derive(Debug, Clone, Copy)]
+enum LastByte {
+    /// In this place of the present file.
+    At(u64),
+    /// Whether it's in the middle of a line.
+    Within(bool),
 }
 
 /// Bytes that weren't kept, and why.
@@ -47,18 +59,49 @@ pub struct Writer {
     totals: [u64; 2],
     /// The first file that somebody still needs, whatever the limits say.
     keep_from: Option<u64>,
+    last: [LastByte; 2],
+    /// Entries of the present file's index.
+    indexed: u64,
+    /// The length of the file from which on another is due.
+    index_due: u64,
 }
 
 impl Writer {
     /// Continues the log in `dir`, or begins one; the directory is made with the first frame.
     pub fn open(dir: PathBuf, limits: Limits) -> Result<Writer, Error> {
-        let mut writer = Writer { dir, limits, number: 0, file: None, totals: [0; 2], keep_from: None };
+        let mut writer = Writer {
+            dir,
+            limits,
+            number: 0,
+            file: None,
+            totals: [0; 2],
+            keep_from: None,
+            last: [LastByte::Within(false); 2],
+            indexed: 0,
+            index_due: 0,
+        };
         let numbers = file_numbers(&writer.dir);
-        for number in &numbers {
-            writer.number = *number;
-            writer
-                .recover(*number, Some(number) == numbers.last())
-                .map_err(|errno| writer.failed("read", errno))?;
+        // What is before the last entry of the last index needn't be read.
+        let indexed = writer.limits.index_bytes.zip(numbers.last().copied());
+        if let Some((every, number)) = indexed
+            && let Some((place, spot)) =
+                Index::open(&writer.dir, number).and_then(|index| index.last(|_| true))
+        {
+            writer.number = number;
+            (writer.totals, writer.last) = (spot.totals, spot.within.map(LastByte::Within));
+            (writer.indexed, writer.index_due) = (place + 1, spot.at.saturating_add(every));
+            writer.recover(number, true, spot.at).map_err(|errno| writer.failed("read", errno))?;
+        } else {
+            for number in &numbers {
+                writer.number = *number;
+                writer
+                    .recover(*number, Some(number) == numbers.last(), 0)
+                    .map_err(|errno| writer.failed("read", errno))?;
+            }
+        }
+        if writer.file.is_some() && writer.limits.index_bytes.is_some() {
+            // Entries of frames that didn't outlive a crash of the machine.
+            index::shorten(&writer.dir, writer.number, writer.indexed);
         }
         Ok(writer)
     }
@@ -67,21 +110,21 @@ impl Writer {
         Error::system(what, self.dir.join(self.number.to_string()).display(), errno)
     }
 
-    /// Adds up what a file holds; corrects the last frame of the last if it was cut short.
-    fn recover(&mut self, number: u64, last: bool) -> Result<(), Errno> {
+    /// Adds up what a file holds from a frame on; corrects the last frame of the last if it was cut short.
+    fn recover(&mut self, number: u64, last: bool, from: u64) -> Result<(), Errno> {
         let path = self.dir.join(number.to_string());
         let file = match open_at(None, &path, OFlags::RDWR) {
             Err(Errno::NOENT) if !last => return Ok(()),
             // Only compressed: the next frame begins another.
             Err(Errno::NOENT) => {
                 let file = compress::open(None, &path)?;
-                self.add_up(&file)?;
+                self.add_up(&file, from)?;
                 (self.number, self.file) = (self.number + 1, None);
                 return Ok(());
             }
             other => other?,
         };
-        let (at, size) = self.add_up(&file)?;
+        let (at, size) = self.add_up(&file, from)?;
         // Less than a header is left of a frame whose payload hasn't been taken from the FIFO.
         if at < size {
             rustix::fs::ftruncate(&file, at)?;
@@ -91,9 +134,15 @@ impl Writer {
         Ok(())
     }
 
-    fn add_up(&mut self, file: &OwnedFd) -> Result<(u64, u64), Errno> {
+    fn add_up(&mut self, file: &OwnedFd, from: u64) -> Result<(u64, u64), Errno> {
+        let found = self.add_up_frames(file, from);
+        self.last = Stream::BOTH.map(|stream| LastByte::Within(self.is_within(stream, file.as_fd())));
+        found
+    }
+
+    fn add_up_frames(&mut self, file: &OwnedFd, from: u64) -> Result<(u64, u64), Errno> {
         let size = rustix::fs::fstat(file)?.st_size as u64;
-        let mut at = 0;
+        let mut at = from;
         while let Some(mut header) = read_header(file.as_fd(), at, size)? {
             let rest = size - at - HEADER_BYTES as u64;
             if u64::from(header.length) > rest {
@@ -106,8 +155,35 @@ impl Writer {
             }
             self.totals[header.stream.index()] = header.offset + header.stream_bytes();
             at += HEADER_BYTES as u64 + u64::from(header.length);
+            if header.stream_bytes() > 0 {
+                self.last[header.stream.index()] = LastByte::At(at - 1);
+            }
         }
         Ok((at, size))
+    }
+
+    /// Whether a stream is in the middle of a line, as far as that is known; `file` is the present one.
+    fn is_within(&self, stream: Stream, file: BorrowedFd<'_>) -> bool {
+        match self.last[stream.index()] {
+            LastByte::Within(within) => within,
+            LastByte::At(at) => {
+                let mut byte = [0];
+                rustix::io::pread(file, &mut byte[..], at) != Ok(1) || byte != *b"\n"
+            }
+        }
+    }
+
+    /// Puts the frame that has just begun into the index, if it's time.
+    fn note_frame(&mut self) {
+        let (Some(every), Some((file, size))) = (self.limits.index_bytes, &self.file) else { return };
+        if *size < self.index_due {
+            return;
+        }
+        let within = Stream::BOTH.map(|stream| self.is_within(stream, file.as_fd()));
+        let spot = Spot { number: self.number, at: *size, totals: self.totals, within };
+        self.index_due = size.saturating_add(every);
+        // Without it, reading the log's end takes longer.
+        self.indexed += u64::from(index::note(&self.dir, self.indexed, &spot).is_ok());
     }
 
     /// Bytes written so far of stdout and stderr.
@@ -252,7 +328,10 @@ impl Writer {
         }
         let written = self.with_file(|file| rustix::io::write(file, &header.encode()));
         match written {
-            Ok(HEADER_BYTES) => Ok(()),
+            Ok(HEADER_BYTES) => {
+                self.note_frame();
+                Ok(())
+            }
             Ok(_) => Err(self.take_back(Errno::NOSPC)),
             Err(errno) => Err(self.take_back(errno)),
         }
@@ -309,6 +388,9 @@ impl Writer {
             let _ = rustix::io::pwrite(&*file, &header.encode(), *size);
         }
         *size += (HEADER_BYTES + length - left) as u64;
+        if length > left {
+            self.last[stream.index()] = LastByte::At(*size - 1);
+        }
     }
 
     /// Begins another file with frames that repeat what of the streams may still be needed: from where on, since when, and
@@ -330,7 +412,9 @@ impl Writer {
     }
 
     fn close(&mut self) {
-        if self.file.take().is_some() {
+        if let Some((file, _)) = self.file.take() {
+            self.last = Stream::BOTH.map(|stream| LastByte::Within(self.is_within(stream, file.as_fd())));
+            (self.indexed, self.index_due) = (0, 0);
             if self.limits.compress && self.limits.files > 1 {
                 compress::start(self.dir.join(self.number.to_string()), &self.dir);
             }
@@ -350,6 +434,7 @@ impl Writer {
         for old in file_numbers(&self.dir).into_iter().filter(|number| *number < first) {
             let path = self.dir.join(old.to_string());
             let _ = std::fs::remove_file(compress::name_of(&path));
+            let _ = std::fs::remove_file(index::path_of(&self.dir, old));
             let _ = std::fs::remove_file(path);
         }
     }

@@ -1,6 +1,7 @@
 //! The log of a container piece by piece, in whichever form it's kept.
 
 use crate::find::Container;
+use crate::log::index::{Backwards, Spot};
 use crate::log::json_reader::JsonReader;
 use crate::log::{self, Cursor, Driver, Gap, Stream};
 use crate::{Error, Home};
@@ -76,9 +77,15 @@ impl Place {
         })
     }
 
-    /// Numbers of the files of frames.
-    pub fn files(&self) -> Vec<u64> {
-        log::file_numbers(&self.frames)
+    /// Frames in a directory, for tests.
+    #[cfg(test)]
+    pub fn of_frames(frames: PathBuf) -> Place {
+        Place { driver: Driver::Local, frames, json: PathBuf::new(), state: PathBuf::new() }
+    }
+
+    /// Places in the frames from their end backwards.
+    pub fn backwards(&self) -> Backwards {
+        Backwards::new(self.frames.clone())
     }
 
     /// Whether the last lines are found from the end.
@@ -99,21 +106,21 @@ impl Pieces {
                 reader: Box::new(JsonReader::new(place.json.clone(), place.state.clone())),
                 record: None,
             },
-            _ => return Ok(Pieces::from_file(place, None)),
+            _ => return Ok(Pieces::from_spot(place, None)),
         };
         Ok(Pieces { source, ends: [0; 2] })
     }
 
-    /// Frames from the file of that number on.
-    pub fn from_file(place: &Place, number: Option<u64>) -> Pieces {
+    /// Frames from that place on, or all.
+    pub fn from_spot(place: &Place, spot: Option<&Spot>) -> Pieces {
         let dir = place.frames.clone();
-        let cursor = match number {
-            Some(number) => Cursor::at_file(dir.clone(), number),
+        let cursor = match spot {
+            Some(spot) => Cursor::at_spot(dir.clone(), spot),
             None => Cursor::new(dir.clone()),
         };
         let source =
             Source::Frames { dir, cursor: Box::new(cursor.held().buffered()), buffer: vec![0; READ_BYTES] };
-        Pieces { source, ends: [0; 2] }
+        Pieces { source, ends: spot.map_or([0; 2], |spot| spot.totals) }
     }
 
     /// Nothing is written any more, or nobody waits for it.

@@ -3,6 +3,7 @@
 use super::Stop;
 use super::pieces::{Piece, Pieces, Place};
 use crate::Error;
+use crate::log::index::Spot;
 use crate::log::{Gap, Stream};
 use regex_lite::Regex;
 use std::collections::{BTreeMap, VecDeque};
@@ -37,87 +38,105 @@ impl Shown {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Starts(pub [u64; 2]);
 
-/// A line that has begun.
+/// A line, or what there is of it.
 #[derive(Clone, Copy)]
-struct Begun {
-    offset: u64,
-    time_ns: u64,
+struct Line {
+    stream: Stream,
+    /// Place of its first byte in the stream, and when that was written; `None` if it's before what is read.
+    begun: Option<(u64, u64)>,
+    /// Place of its last byte among all that is read.
+    ended: u64,
 }
 
 /// The last lines of a log, as it's read.
 struct Tail {
     lines_max: usize,
-    kept: VecDeque<(Stream, u64)>,
-    open: [Option<Begun>; 2],
+    kept: VecDeque<Line>,
+    open: [Option<Line>; 2],
     ends: [u64; 2],
+    read: u64,
 }
 
 impl Tail {
-    /// How many lines end in a piece and are wanted.
-    fn take(&mut self, piece: &Piece<'_>, shown: &Shown) -> usize {
-        let mut found = 0;
+    /// Of what follows so many bytes of each stream; `within` says which is, or may be, in the middle of a line there.
+    fn new(lines_max: usize, totals: [u64; 2], within: [bool; 2]) -> Tail {
+        let open = Stream::BOTH
+            .map(|stream| within[stream.index()].then_some(Line { stream, begun: None, ended: 0 }));
+        Tail { lines_max, kept: VecDeque::new(), open, ends: totals, read: 0 }
+    }
+
+    fn take(&mut self, piece: &Piece<'_>, shown: &Shown) {
         if piece.gap.is_some() {
-            return found;
+            return;
         }
-        let index = piece.stream.index();
+        let (stream, index) = (piece.stream, piece.stream.index());
         let mut offset = piece.offset;
         for part in piece.bytes.split_inclusive(|byte| *byte == b'\n') {
-            let begun = *self.open[index].get_or_insert(Begun { offset, time_ns: piece.time_ns });
+            self.read += part.len() as u64;
+            let begun = Some((offset, piece.time_ns));
+            let mut line = self.open[index].take().unwrap_or(Line { stream, begun, ended: 0 });
+            line.ended = self.read;
             offset += part.len() as u64;
-            if part.ends_with(b"\n") {
-                self.open[index] = None;
-                found += usize::from(shown.has(begun.time_ns));
-                self.keep(piece.stream, begun, shown);
+            if !part.ends_with(b"\n") {
+                self.open[index] = Some(line);
+            } else if line.is_wanted(shown) {
+                self.kept.push_back(line);
+                if self.kept.len() > self.lines_max {
+                    self.kept.pop_front();
+                }
             }
         }
         self.ends[index] = offset;
-        found
     }
 
-    fn keep(&mut self, stream: Stream, line: Begun, shown: &Shown) {
-        if shown.has(line.time_ns) {
-            self.kept.push_back((stream, line.offset));
-            if self.kept.len() > self.lines_max {
-                self.kept.pop_front();
-            }
+    /// Where the last lines begin, and whether what is before what was read can't change that.
+    fn starts(mut self, shown: &Shown) -> (Starts, bool) {
+        // A line that has no end stands where its last byte is.
+        for line in self.open.into_iter().flatten().filter(|line| line.is_wanted(shown)) {
+            self.kept.insert(self.kept.partition_point(|kept| kept.ended < line.ended), line);
         }
-    }
-
-    fn starts(mut self, shown: &Shown) -> Starts {
-        let mut open: Vec<(Stream, Begun)> = [Stream::Stdout, Stream::Stderr]
-            .into_iter()
-            .filter_map(|stream| Some((stream, self.open[stream.index()]?)))
-            .collect();
-        open.sort_by_key(|(_, begun)| begun.time_ns);
-        open.into_iter().for_each(|(stream, begun)| self.keep(stream, begun, shown));
+        let more = self.kept.len().saturating_sub(self.lines_max);
+        self.kept.drain(..more);
+        let settled = self.kept.len() == self.lines_max && self.kept.iter().all(|line| line.begun.is_some());
         let mut starts = self.ends;
-        for (stream, offset) in &self.kept {
-            let start = &mut starts[stream.index()];
-            *start = (*start).min(*offset);
+        for line in &self.kept {
+            let start = &mut starts[line.stream.index()];
+            *start = (*start).min(line.begun.map_or(0, |(offset, _)| offset));
         }
-        Starts(starts)
+        (Starts(starts), settled)
     }
 }
 
+impl Line {
+    /// Whether it's one of those that are asked for, or may be.
+    fn is_wanted(&self, shown: &Shown) -> bool {
+        self.begun.is_none_or(|(_, time_ns)| shown.has(time_ns))
+    }
+}
+
+/// So many times as much is read of the end of a log where it hasn't held as many lines as are wanted.
+const MORE_EACH_TIME: u64 = 4;
+
 impl Starts {
-    /// The beginnings of the last `lines` lines of both streams together, and the number of the file that they are in or
-    /// after.
-    pub fn of_tail(place: &Place, lines: u64, shown: &Shown) -> Result<(Starts, Option<u64>), Error> {
+    /// The beginnings of the last `lines` lines of both streams together, and a place from which on they are read: as far
+    /// before the log's end as it takes.
+    pub fn of_tail(place: &Place, lines: u64, shown: &Shown) -> Result<(Starts, Option<Spot>), Error> {
         let lines_max = usize::try_from(lines).unwrap_or(usize::MAX);
-        // From the last file on; from earlier ones if those don't hold as many. The first line of a file may begin in the
-        // one before.
-        let mut files = place.files().into_iter().rev().peekable();
+        let mut backwards = place.backwards();
+        let mut more = 0;
         loop {
-            let file = files.next();
-            let mut tail = Tail { lines_max, kept: VecDeque::new(), open: [None; 2], ends: [0; 2] };
-            let mut pieces = Pieces::from_file(place, file);
-            let mut found = 0;
+            let spot = backwards.next(more);
+            let (totals, within) = spot.map_or(([0; 2], [false; 2]), |(spot, _)| (spot.totals, spot.within));
+            let mut tail = Tail::new(lines_max, totals, within);
+            let mut pieces = Pieces::from_spot(place, spot.as_ref().map(|(spot, _)| spot));
             while let Some(piece) = pieces.next()? {
-                found += tail.take(&piece, shown);
+                tail.take(&piece, shown);
             }
-            if files.peek().is_none() || found > lines_max.saturating_add(2) {
-                return Ok((tail.starts(shown), file));
+            let (starts, settled) = tail.starts(shown);
+            if settled || spot.is_none_or(|(_, is_first)| is_first) {
+                return Ok((starts, spot.map(|(spot, _)| spot)));
             }
+            more = (more + 1) * MORE_EACH_TIME - 1;
         }
     }
 }

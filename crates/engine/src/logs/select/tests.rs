@@ -18,9 +18,9 @@ fn pieces<'a>(log: &[(u8, &'a str)]) -> Vec<Piece<'a>> {
 
 fn show(log: &[(u8, &str)], shown: Shown, tail: Option<usize>) -> [String; 2] {
     let starts = tail.map_or(Starts::default(), |lines_max| {
-        let mut tail = Tail { lines_max, kept: VecDeque::new(), open: [None; 2], ends: [0; 2] };
-        pieces(log).iter().for_each(|piece| _ = tail.take(piece, &shown));
-        tail.starts(&shown)
+        let mut tail = Tail::new(lines_max, [0; 2], [false; 2]);
+        pieces(log).iter().for_each(|piece| tail.take(piece, &shown));
+        tail.starts(&shown).0
     });
     let mut texts = [String::new(), String::new()];
     let mut sink = |out: Out<'_>| {
@@ -137,4 +137,96 @@ fn whole_lines_are_chosen_by_what_they_say() {
     assert_eq!(show("1970|T00", false), [Vec::<&str>::new(), vec![]]);
     assert_eq!(show("^al", true), [vec!["beta", "gamma"], vec!["no end"]]);
     assert!(Grep::new("(", false).is_err());
+}
+
+/// What is shown of a log from `spot` on.
+fn show_from(place: &Place, spot: Option<&Spot>, starts: Starts) -> [Vec<u8>; 2] {
+    let mut texts = [Vec::new(), Vec::new()];
+    let mut sink = |out: Out<'_>| {
+        texts[out.stream.index()].extend_from_slice(out.bytes);
+        Ok(())
+    };
+    let mut lines = Lines::new(Shown { details: true, ..Shown::default() }, starts);
+    let mut pieces = Pieces::from_spot(place, spot);
+    while let Some(piece) = pieces.next().unwrap() {
+        assert!(lines.take(&piece, &mut sink).is_ok());
+    }
+    assert!(lines.finish(&mut sink).is_ok());
+    texts
+}
+
+/// The same by a walk through all of it.
+fn show_all(place: &Place, lines: usize, shown: &Shown) -> [Vec<u8>; 2] {
+    let mut tail = Tail::new(lines, [0; 2], [false; 2]);
+    let mut pieces = Pieces::from_spot(place, None);
+    while let Some(piece) = pieces.next().unwrap() {
+        tail.take(&piece, shown);
+    }
+    show_from(place, None, tail.starts(shown).0)
+}
+
+#[test]
+fn the_end_of_a_log_is_found_from_its_end_whatever_it_holds() {
+    use crate::log::{Header, Limits, Writer};
+    let mut seed = 1_u64;
+    let mut random = |below: u64| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) % below
+    };
+    let (mut short, mut looked) = (0, 0);
+    for round in 0..30 {
+        let tmp = tempfile::tempdir().unwrap();
+        let dir = tmp.path().join("log");
+        let limits = Limits {
+            file_bytes: 3_000 + random(6_000),
+            files: 4,
+            files_held: None,
+            compress: false,
+            // A log of an older berth's has none.
+            index_bytes: (round % 10 != 9).then_some(300),
+        };
+        let mut writer = Writer::open(dir.clone(), limits).unwrap();
+        for _ in 0..random(600) {
+            let stream = if random(12) == 0 { Stream::Stderr } else { Stream::Stdout };
+            let totals = writer.totals();
+            let mut bytes = Vec::new();
+            for n in 0..random(4) {
+                // What a log may hold, and what looks like one.
+                let header = Header {
+                    stream,
+                    gap: false,
+                    length: random(90) as u32,
+                    time_ns: random(1 << 40),
+                    offset: totals[stream.index()] + bytes.len() as u64,
+                };
+                match random(4) {
+                    0 => bytes.extend_from_slice(&header.encode()),
+                    1 => bytes.extend_from_slice(format!("part {n} of {totals:?}").as_bytes()),
+                    _ => bytes.extend_from_slice(format!("line {n} of {totals:?}\n").as_bytes()),
+                }
+            }
+            writer.append(&bytes, stream).unwrap();
+            if random(50) == 0 {
+                writer = Writer::open(dir.clone(), limits).unwrap();
+                assert!((0..2).all(|n| writer.totals()[n] >= totals[n]), "{round}");
+            }
+        }
+        let place = Place::of_frames(dir);
+        for lines in (0..12).chain([40, 10_000]) {
+            let shown = Shown::default();
+            let (starts, spot) = Starts::of_tail(&place, lines, &shown).unwrap();
+            let expected = show_all(&place, lines as usize, &shown);
+            assert_eq!(show_from(&place, spot.as_ref(), starts), expected, "{lines} lines, round {round}");
+            looked += 1;
+            short += usize::from(spot.is_some_and(|spot| spot.at > 0));
+        }
+    }
+    assert!(short > looked / 2, "of {looked}, only {short} were found without the file's beginning");
+}
+
+#[test]
+fn a_line_without_end_stands_where_its_last_byte_is() {
+    let log = [(1, "$ "), (2, "a\nb\n")];
+    assert_eq!(show(&log, Shown::default(), Some(1)), ["", "b\n"]);
+    assert_eq!(show(&log, Shown::default(), Some(3)), ["$ ", "a\nb\n"]);
 }
