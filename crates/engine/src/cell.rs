@@ -32,7 +32,8 @@ use linux::{Errno, fault};
 use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, flock, openat, unlinkat};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::io::Read;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// The file that a name's link becomes.
@@ -85,19 +86,30 @@ pub struct ProcessName {
     pub pid: i32,
     /// Start time in clock ticks since boot.
     pub start_time: u64,
+    /// Its number among the kernel's pidfds, where those have numbers: asked for by fewer and cheaper calls.
+    #[serde(default)]
+    pub number: Option<u64>,
 }
 
 impl ProcessName {
     /// The name of a living process.
     pub fn of(pid: i32) -> Option<ProcessName> {
-        Some(ProcessName { pid, start_time: linux::process::start_time(pid)? })
+        let pidfd = linux::process::pidfd_open(pid).ok()?;
+        let number = linux::process::pidfd_number(pidfd.as_fd());
+        Some(ProcessName { pid, start_time: linux::process::start_time(pid)?, number })
     }
 
     /// A descriptor for it; `None` if it's gone.
     pub fn open(self) -> Option<OwnedFd> {
         let pidfd = linux::process::pidfd_open(self.pid).ok()?;
-        // Opened first, compared then: the number can't go to another process while the descriptor is held and alive.
-        (linux::process::living_since(self.pid) == Some(self.start_time)).then_some(pidfd)
+        let lives = match self.number {
+            Some(number) => {
+                rustix::fs::fstat(&pidfd).is_ok_and(|stat| stat.st_ino == number) && !has_ended(pidfd.as_fd())
+            }
+            // Opened first, compared then: the pid can't go to another process while the descriptor is held and alive.
+            None => linux::process::living_since(self.pid) == Some(self.start_time),
+        };
+        lives.then_some(pidfd)
     }
 }
 
@@ -353,6 +365,11 @@ impl Cell {
 
     /// What was wanted, resolved.
     pub fn config(&self) -> Option<Config> {
+        self.config_as()
+    }
+
+    /// The same, with as much of the specification as the caller wants to know.
+    pub(crate) fn config_as<S: DeserializeOwned>(&self) -> Option<Config<S>> {
         self.read("config.json")
     }
 
@@ -372,7 +389,7 @@ impl Cell {
     }
 
     fn read<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
-        serde_json::from_slice(&std::fs::read(self.path.join(name)).ok()?).ok()
+        read_json(&self.path.join(name))
     }
 
     /// Writes a file whole or not at all, as far as other processes see it; not durable, as nothing here is.
@@ -557,7 +574,6 @@ pub fn has_ended(pidfd: BorrowedFd<'_>) -> bool {
 
 /// Durable record of how container `id` ended.
 pub fn write_ended(home: &Home, id: &str, ended: &Ended) -> Result<(), Error> {
-    use std::os::fd::AsFd;
     let path = home.state_dir(id);
     let dir = openat(CWD, &path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .map_err(|errno| Error::system("open", path.display(), errno))?;
@@ -576,6 +592,20 @@ pub fn read_ended(home: &Home, id: &str) -> Option<Ended> {
     read_json(&home.state_dir(id).join("state.json"))
 }
 
+/// Bytes of a document that are read by one call: lists read two for each container, and nearly all are shorter.
+const DOCUMENT_BYTES: usize = 16 << 10;
+
 fn read_json<T: DeserializeOwned>(path: &Path) -> Option<T> {
-    serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+    let file = openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    let mut buffer = [0; DOCUMENT_BYTES];
+    let read = rustix::io::retry_on_intr(|| rustix::io::read(&file, &mut buffer[..])).ok()?;
+    if read < buffer.len() {
+        return serde_json::from_slice(&buffer[..read]).ok();
+    }
+    let mut bytes = buffer.to_vec();
+    std::fs::File::from(file).read_to_end(&mut bytes).ok()?;
+    serde_json::from_slice(&bytes).ok()
 }
+
+#[cfg(test)]
+mod tests;

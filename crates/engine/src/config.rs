@@ -125,9 +125,9 @@ impl UserNamespace {
     }
 }
 
-/// One container, resolved.
+/// One container, resolved. Who doesn't look at the specification leaves it unread: it's most of the document.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Config {
+pub struct Config<S = Spec> {
     /// Id.
     pub id: String,
     /// Name, without docker's slash.
@@ -158,7 +158,7 @@ pub struct Config {
     /// Most tasks, enforced by the user namespace.
     pub tasks_max: Option<u64>,
     /// Everything for the runtime but the filter.
-    pub spec: Spec,
+    pub spec: S,
     /// Whether it was made before it was started, so that it's in the store though it's removed when it ends.
     #[serde(default)]
     pub made_first: bool,
@@ -167,7 +167,7 @@ pub struct Config {
     pub started_as: Option<Vec<String>>,
 }
 
-impl Config {
+impl<S> Config<S> {
     /// Path of its control group in each hierarchy.
     pub fn cgroup(&self, home: &crate::Home) -> String {
         home.cgroup_below(self.request.resources.cgroup_parent.as_deref(), &self.id)

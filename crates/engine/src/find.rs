@@ -10,17 +10,23 @@ use crate::request::RestartPolicy;
 use crate::{Config, Error, Home, events, log, network, pause, rename, root, teardown, update};
 use linux::process::{self, Fork};
 use std::os::fd::AsRawFd;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use std::collections::BTreeSet;
+use types::oci::Spec;
 
 /// A container as it is now.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Container {
+pub struct Container<S = Spec> {
     /// What was wanted.
-    pub config: Config,
+    pub config: Config<S>,
     /// What it does.
     pub state: State,
     /// What its health checks say, or said last; `None` where nothing is checked.
     pub health: Option<Health>,
 }
+
+/// One for a list, whose specification wasn't read.
+pub(crate) type Brief = Container<IgnoredAny>;
 
 /// What a container does.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,9 +43,9 @@ pub enum State {
     Exited(Ended),
 }
 
-impl Container {
+impl<S> Container<S> {
     /// One that doesn't run.
-    fn of(config: Config, state: State) -> Container {
+    fn of(config: Config<S>, state: State) -> Container<S> {
         let health = match &state {
             State::Exited(ended) | State::Restarting(ended) => ended.health.clone(),
             State::Created | State::Starting | State::Running(_) => None,
@@ -54,9 +60,15 @@ impl Container {
 }
 
 /// The state that files and kernel show; `None` if nothing of the container is of this boot.
-fn look(home: &Home, cell: &Cell) -> Option<Container> {
-    let config = cell.config();
+fn look<S: DeserializeOwned>(home: &Home, cell: &Cell) -> Option<Container<S>> {
+    let config = cell.config_as::<S>();
     if let Some(config) = config {
+        let running = cell.running();
+        // Most do. Of one that is about to say that it was started again, the kernel says so already.
+        if let Some(running) = running.as_ref().filter(|running| running.init.open().is_some()) {
+            let health = Check::of(&config).map(|_| cell.health().unwrap_or_default());
+            return Some(Container { config, state: State::Running(running.clone()), health });
+        }
         if let Some(ended) = cell.ended() {
             let state = match ended.next {
                 Some(_) => State::Restarting(ended),
@@ -64,11 +76,9 @@ fn look(home: &Home, cell: &Cell) -> Option<Container> {
             };
             return Some(Container::of(config, state));
         }
-        return match cell.running() {
-            Some(running) if running.init.open().is_some() => {
-                let health = Check::of(&config).map(|_| cell.health().unwrap_or_default());
-                Some(Container { config, state: State::Running(running), health })
-            }
+        return match running {
+            // It was started again meanwhile.
+            Some(running) if cell.running().is_some_and(|now| now != running) => look(home, cell),
             // It has ended and its keeper is about to say how, or to start it again: that takes a moment.
             Some(running) if config.request.restart != RestartPolicy::No => {
                 while cell.ended().is_none()
@@ -92,7 +102,7 @@ fn look(home: &Home, cell: &Cell) -> Option<Container> {
                     .map(|ended| Container::of(config, State::Exited(Ended { next: None, ..ended })))
             }
             // Unless it's just being removed: the configuration goes first.
-            None => cell.config().map(|config| Container::of(config, State::Starting)),
+            None => cell.config_as().map(|config| Container::of(config, State::Starting)),
         };
     }
     None
@@ -100,6 +110,11 @@ fn look(home: &Home, cell: &Cell) -> Option<Container> {
 
 /// All containers that have a directory of this boot; those that nobody looks after are put right first.
 pub fn present(home: &Home) -> Vec<Container> {
+    present_as(home)
+}
+
+/// The same, with as much of their specifications as the caller wants to know.
+pub(crate) fn present_as<S: DeserializeOwned>(home: &Home) -> Vec<Container<S>> {
     Cell::all(home)
         .iter()
         .filter_map(|cell| {
@@ -111,13 +126,19 @@ pub fn present(home: &Home) -> Vec<Container> {
 
 /// All containers, those that have ended too, the newest first.
 pub fn all(home: &Home) -> Result<Vec<Container>, Error> {
-    let mut containers = present(home);
+    all_as(home)
+}
+
+/// The same, with as much of their specifications as the caller wants to know.
+pub(crate) fn all_as<S: DeserializeOwned>(home: &Home) -> Result<Vec<Container<S>>, Error> {
+    let mut containers = present_as::<S>(home);
+    let known: BTreeSet<String> = containers.iter().map(|container| container.config.id.clone()).collect();
     let records = match look_at_store(home)? {
         Some(store) => store.containers()?,
         None => Vec::new(),
     };
     for record in records {
-        if containers.iter().any(|c| c.config.id == record.id.as_str()) {
+        if known.contains(record.id.as_str()) {
             continue;
         }
         containers.extend(from_record(home, &record));
@@ -126,14 +147,14 @@ pub fn all(home: &Home) -> Result<Vec<Container>, Error> {
     Ok(containers)
 }
 
-fn recorded(home: &Home, id: &str) -> Option<Container> {
+fn recorded<S: DeserializeOwned>(home: &Home, id: &str) -> Option<Container<S>> {
     let store = look_at_store(home).ok()??;
     let record = store.container(&types::id::ContainerId::parse(id)?).ok()??;
     from_record(home, &record)
 }
 
-fn from_record(home: &Home, record: &store::ContainerRecord) -> Option<Container> {
-    let config: Config = serde_json::from_str(&record.config_json).ok()?;
+fn from_record<S: DeserializeOwned>(home: &Home, record: &store::ContainerRecord) -> Option<Container<S>> {
+    let config: Config<S> = serde_json::from_str(&record.config_json).ok()?;
     let state = match cell::read_ended(home, &config.id) {
         Some(ended) => State::Exited(ended),
         None if !record.started => State::Created,

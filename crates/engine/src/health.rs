@@ -128,7 +128,7 @@ impl Health {
 }
 
 /// Docker's document of what was asked for, over what the image says; `None` if neither says anything.
-pub(crate) fn document(config: &Config) -> Option<Healthcheck> {
+pub(crate) fn document<S>(config: &Config<S>) -> Option<Healthcheck> {
     let (request, image) = (&config.request.health, config.image_config.healthcheck.as_ref());
     if *request == Default::default() {
         return image.cloned();
@@ -147,7 +147,7 @@ pub(crate) fn document(config: &Config) -> Option<Healthcheck> {
 
 impl Check {
     /// What is probed in a container; `None` if nothing is.
-    pub fn of(config: &Config) -> Option<Check> {
+    pub fn of<S>(config: &Config<S>) -> Option<Check> {
         let document = document(config)?;
         let given = document.test.get(1..).unwrap_or_default();
         let test = match (&config.request.health.test, document.test.first()?.as_str()) {

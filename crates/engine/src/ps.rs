@@ -1,6 +1,6 @@
 //! `berth ps`: which containers there are. The list of running ones needs no database.
 
-use crate::find::{self, Container, State};
+use crate::find::{self, Brief, Container, State};
 use crate::images;
 use crate::network::{self, ShownPort};
 use crate::pause::is_paused;
@@ -93,16 +93,16 @@ pub fn ps(home: &Home, request: &PsRequest) -> Result<Vec<Listed>, Error> {
     // As in docker, to ask for a status is to ask for all containers that have it.
     let by_status = request.filters.iter().any(|filter| matches!(filter, PsFilter::Status(_)));
     let all = request.all || request.last.is_some() || by_status;
-    let mut containers = if all { find::all(home)? } else { find::present(home) };
+    let mut containers: Vec<Brief> = if all { find::all_as(home)? } else { find::present_as(home) };
     containers.retain(|container| all || matches!(container.state, State::Running(_) | State::Restarting(_)));
     keep_descendants(home, &mut containers, &request.filters)?;
     keep_between(home, &mut containers, &request.filters)?;
     containers.sort_by_key(|container| std::cmp::Reverse(container.config.created_ns));
     let rows = containers.iter().map(|container| (container, listed(home, container)));
     let filters = Filters::new(&request.filters);
-    let mut rows: Vec<(&Container, Listed)> = rows.filter(|(_, row)| filters.pass(row)).collect();
+    let mut rows: Vec<(&Brief, Listed)> = rows.filter(|(_, row)| filters.pass(row)).collect();
     rows.truncate(request.last.map_or(usize::MAX, |last| last as usize));
-    let (containers, mut rows): (Vec<&Container>, Vec<Listed>) = rows.into_iter().unzip();
+    let (containers, mut rows): (Vec<&Brief>, Vec<Listed>) = rows.into_iter().unzip();
     if request.sizes {
         let sizes = system::sizes(home, &containers)?;
         rows.iter_mut().zip(sizes).for_each(|(row, sizes)| row.sizes = Some(sizes));
@@ -111,7 +111,7 @@ pub fn ps(home: &Home, request: &PsRequest) -> Result<Vec<Listed>, Error> {
 }
 
 /// Drops what wasn't made before or after the containers that filters name.
-fn keep_between(home: &Home, containers: &mut Vec<Container>, filters: &[PsFilter]) -> Result<(), Error> {
+fn keep_between(home: &Home, containers: &mut Vec<Brief>, filters: &[PsFilter]) -> Result<(), Error> {
     let (mut before, mut since) = (i64::MAX, i64::MIN);
     for filter in filters {
         match filter {
@@ -126,7 +126,7 @@ fn keep_between(home: &Home, containers: &mut Vec<Container>, filters: &[PsFilte
 }
 
 /// What lists show of a container.
-pub(crate) fn listed(home: &Home, container: &Container) -> Listed {
+pub(crate) fn listed<S>(home: &Home, container: &Container<S>) -> Listed {
     let config = &container.config;
     let request = &config.request;
     let mounts = config.mounts.iter().filter_map(|mount| match &mount.kind {
@@ -174,7 +174,7 @@ pub(crate) fn listed(home: &Home, container: &Container) -> Listed {
 
 /// Drops what wasn't made from one of the images that filters name, or from one on top of it. One that isn't here has
 /// no descendants.
-fn keep_descendants(home: &Home, containers: &mut Vec<Container>, filters: &[PsFilter]) -> Result<(), Error> {
+fn keep_descendants(home: &Home, containers: &mut Vec<Brief>, filters: &[PsFilter]) -> Result<(), Error> {
     let wanted: Vec<&str> = filters
         .iter()
         .filter_map(|filter| match filter {

@@ -148,7 +148,7 @@ struct Doomed {
 
 enum Doom {
     /// It runs, and its directory says that it's to be removed.
-    Running { init: OwnedFd, running: cell::Running },
+    Running { init: OwnedFd, running: Box<cell::Running> },
     /// It ended; its directory stands for the removal.
     Ended { _lock: CellLock },
     /// Somebody else removes it, or its keeper is about to be done with it.
@@ -217,7 +217,7 @@ fn mark_running(cell: &Cell, running: cell::Running) -> Result<Doom, Error> {
         other => other?,
     }
     Ok(match running.init.open() {
-        Some(init) => Doom::Running { init, running },
+        Some(init) => Doom::Running { init, running: Box::new(running) },
         None => Doom::Leaving,
     })
 }

@@ -104,7 +104,7 @@ pub fn usage(home: &Home) -> Result<Usage, Error> {
 }
 
 /// Bytes of the files that a container has changed, docker's SizeRw.
-pub(crate) fn changed_bytes(home: &Home, container: &Container) -> Result<u64, Error> {
+pub(crate) fn changed_bytes<S>(home: &Home, container: &Container<S>) -> Result<u64, Error> {
     let upper = home.state_dir(&container.config.id).join("upper");
     match std::fs::File::open(&upper) {
         Ok(upper) => Ok(store::tree_bytes(upper.as_fd())?),
@@ -124,9 +124,9 @@ pub struct Sizes {
 }
 
 /// Measures containers.
-pub(crate) fn sizes(home: &Home, containers: &[&Container]) -> Result<Vec<Sizes>, Error> {
+pub(crate) fn sizes<S>(home: &Home, containers: &[&Container<S>]) -> Result<Vec<Sizes>, Error> {
     let images = crate::images::list(home, false)?;
-    let measure = |container: &&Container| {
+    let measure = |container: &&Container<S>| {
         let changed = changed_bytes(home, container)?;
         let id = container.config.image_id.as_ref();
         let image = images.iter().find(|image| Some(&image.id) == id).map_or(0, |image| image.size_bytes);

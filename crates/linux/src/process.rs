@@ -336,6 +336,19 @@ pub(crate) fn prctl(option: i32, a: u64, b: u64) -> Result<()> {
     crate::sys::check(unsafe { libc::prctl(option, a, b, 0, 0) }.into()).map(drop)
 }
 
+/// The number that a process has in the kernel's file system of pidfds: no other one has it in this boot. `None` where pidfds
+/// have no file system of their own (before Linux 6.9).
+pub fn pidfd_number(pidfd: BorrowedFd<'_>) -> Option<u64> {
+    let system = rustix::fs::fstatfs(pidfd).ok()?;
+    if u64::try_from(system.f_type) != Ok(PIDFS_MAGIC) {
+        return None;
+    }
+    Some(rustix::fs::fstat(pidfd).ok()?.st_ino)
+}
+
+/// Source: linux/magic.h, PID_FS_MAGIC.
+const PIDFS_MAGIC: u64 = 0x5049_4446;
+
 /// Start time of process `pid` in clock ticks since boot: with the boot id and the pid it names a process for ever.
 /// Source: field 22 of /proc/pid/stat.
 pub fn start_time(pid: i32) -> Option<u64> {

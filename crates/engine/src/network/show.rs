@@ -62,7 +62,7 @@ pub struct ShownPort {
 }
 
 /// A container's ports while it runs, the exposed and the published ones.
-pub(crate) fn ports(home: &Home, container: &Container) -> Vec<ShownPort> {
+pub(crate) fn ports<S>(home: &Home, container: &Container<S>) -> Vec<ShownPort> {
     let (config, request) = (&container.config, &container.config.request);
     let is_on_network = matches!(request.network, NetworkMode::Unset | NetworkMode::Networks(_));
     if !matches!(container.state, State::Running(_)) || !is_on_network {

@@ -499,11 +499,30 @@ pub(super) fn pids_below(dir: &Path) -> Result<BTreeSet<u32>, Error> {
 
 /// Whether processes that came into this directory would stand still.
 pub(super) fn is_frozen_dir(dir: &Path) -> Result<bool, Error> {
-    if let Some(text) = read_file(&dir.join("cgroup.freeze"))? {
-        return Ok(text.trim() == "1");
+    if let Some(word) = read_word(&dir.join("cgroup.freeze"))? {
+        return Ok(word.trim_ascii() == b"1");
     }
-    Ok(read_file(&dir.join("freezer.state"))?.is_some_and(|text| text.trim() != "THAWED"))
+    Ok(read_word(&dir.join("freezer.state"))?.is_some_and(|word| word.trim_ascii() != b"THAWED"))
 }
+
+/// Reads a file of one word by one call: lists do it for each container.
+fn read_word(path: &Path) -> Result<Option<[u8; WORD_BYTES]>, Error> {
+    let read = || {
+        let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        // What is left of it is white space.
+        let mut word = [b' '; WORD_BYTES];
+        rustix::io::retry_on_intr(|| rustix::io::read(&file, &mut word[..]))?;
+        Ok(word)
+    };
+    match read().map_err(|errno: Errno| io::Error::from(errno)) {
+        Ok(word) => Ok(Some(word)),
+        Err(error) if is_gone(&error) => Ok(None),
+        Err(source) => Err(Error::Io { what: "read", path: path.to_owned(), source }),
+    }
+}
+
+/// Longest word of such a file, and more.
+const WORD_BYTES: usize = 32;
 
 fn pids_at(dir: BorrowedFd<'_>) -> io::Result<Vec<u32>> {
     let fd = match rustix::fs::openat(dir, c"cgroup.procs", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
