@@ -31,7 +31,8 @@ pub struct Export {
     holds: [Gap; 2],
     losses: [Loss; 2],
     buffer: Vec<u8>,
-    time: (u64, String),
+    /// What lines of each stream end with that were written at a time.
+    endings: [(u64, Vec<u8>); 2],
 }
 
 impl Export {
@@ -48,7 +49,7 @@ impl Export {
             holds: Default::default(),
             losses: Default::default(),
             buffer: vec![0; BATCH_BYTES],
-            time: (u64::MAX, String::new()),
+            endings: [(u64::MAX, Vec::new()), (u64::MAX, Vec::new())],
         }
     }
 
@@ -107,7 +108,8 @@ impl Export {
             }
             let room = RECORD_BYTES_MAX - open.text.len();
             let within = &rest[..rest.len().min(room)];
-            let end = within.iter().position(|byte| *byte == b'\n').map(|at| at + 1);
+            let before = json::prefix(within, |byte| byte != b'\n');
+            let end = (before < within.len()).then_some(before + 1);
             let length = end.unwrap_or(within.len());
             if open.text.is_empty() && (end.is_some() || length == RECORD_BYTES_MAX) {
                 self.emit(stream, time_ns, &rest[..length]);
@@ -137,10 +139,11 @@ impl Export {
         if self.json.is_full(0) {
             self.json.rotate();
         }
-        if self.time.0 != time_ns {
-            self.time = (time_ns, json::time(time_ns));
+        let ending = &mut self.endings[stream.index()];
+        if ending.0 != time_ns {
+            *ending = (time_ns, json::ending(stream, &self.attributes, &json::time(time_ns)));
         }
-        json::line(&mut self.gathered, bytes, stream, &self.attributes, &self.time.1);
+        json::line(&mut self.gathered, bytes, &ending.1);
         self.taken[stream.index()] += bytes.len() as u64;
         self.holds[stream.index()].add(Gap { bytes: bytes.len() as u64, lines: 1, errno: 0 });
     }
@@ -156,13 +159,8 @@ impl Export {
 
     fn tell(&mut self, stream: Stream, gap: Gap, time_ns: u64) {
         let text = gap.text(stream) + "\n";
-        json::line(
-            &mut self.gathered,
-            text.as_bytes(),
-            Stream::Stderr,
-            &self.attributes,
-            &json::time(time_ns),
-        );
+        let ending = json::ending(Stream::Stderr, &self.attributes, &json::time(time_ns));
+        json::line(&mut self.gathered, text.as_bytes(), &ending);
     }
 
     /// Writes what is gathered. What can't be written is lost, and told of before the next lines.
@@ -170,13 +168,15 @@ impl Export {
         if self.gathered.is_empty() {
             return;
         }
-        let mut lines = std::mem::take(&mut self.gathered);
-        for stream in Stream::BOTH {
-            if let Some(gap) = self.losses[stream.index()].gap() {
-                self.tell(stream, gap, crate::cell::now_ns() as u64);
+        if self.losses.iter().any(|loss| loss.gap().is_some()) {
+            let mut lines = std::mem::take(&mut self.gathered);
+            for stream in Stream::BOTH {
+                if let Some(gap) = self.losses[stream.index()].gap() {
+                    self.tell(stream, gap, crate::cell::now_ns() as u64);
+                }
             }
+            self.gathered.append(&mut lines);
         }
-        self.gathered.append(&mut lines);
         let written = self.json.write(&self.gathered, self.taken, self.cursor.gaps_told());
         let holds = std::mem::take(&mut self.holds);
         for (loss, held) in self.losses.iter_mut().zip(holds) {

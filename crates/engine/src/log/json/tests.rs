@@ -2,7 +2,7 @@ use super::*;
 
 fn written(bytes: &[u8]) -> String {
     let mut out = Vec::new();
-    line(&mut out, bytes, Stream::Stdout, b"", "T");
+    line(&mut out, bytes, &ending(Stream::Stdout, b"", "T"));
     String::from_utf8(out).unwrap()
 }
 
@@ -23,7 +23,7 @@ fn lines_are_dockers_byte_for_byte() {
     }
     let mut out = Vec::new();
     let attrs = attributes(&[("b".to_owned(), "2".to_owned()), ("a".to_owned(), "<".to_owned())].into());
-    line(&mut out, b"x\n", Stream::Stderr, &attrs, "T");
+    line(&mut out, b"x\n", &ending(Stream::Stderr, &attrs, "T"));
     let expected = r#"{"log":"x\n","stream":"stderr","attrs":{"a":"\u003c","b":"2"},"time":"T"}"#;
     assert_eq!(String::from_utf8(out).unwrap(), format!("{expected}\n"));
 }
@@ -39,11 +39,33 @@ fn times_have_no_zeros_at_their_end() {
 fn what_is_written_is_read_back() {
     let mut out = Vec::new();
     let attrs = attributes(&[("tag".to_owned(), "web".to_owned())].into());
-    line(&mut out, "ä<\u{2028}\t\n".as_bytes(), Stream::Stderr, &attrs, &time(1_500_000_001));
+    let end = ending(Stream::Stderr, &attrs, &time(1_500_000_001));
+    line(&mut out, "ä<\u{2028}\t\n".as_bytes(), &end);
     let record = parse(&out).unwrap();
     assert_eq!(record.text, "ä<\u{2028}\t\n".as_bytes());
     assert_eq!((record.stream, record.time_ns), (Stream::Stderr, 1_500_000_001));
     assert_eq!(record.attributes, [("tag".to_owned(), "web".to_owned())].into());
     assert_eq!(parse(b"{\"log\":\"half"), None);
     assert_eq!(parse(b"[]"), None);
+}
+
+#[test]
+fn what_is_odd_is_found_wherever_it_stands() {
+    let plain = "0123456789abcdefghijklmnopqrstuvwxyz0123456789";
+    let odd: [(&str, &str); 6] = [
+        ("\n", "\\n"),
+        ("\"", "\\\""),
+        ("&", "\\u0026"),
+        ("\u{2028}", "\\u2028"),
+        ("ü", "ü"),
+        ("\u{7f}", "\u{7f}"),
+    ];
+    for (special, escaped) in odd {
+        for at in 0..=plain.len() {
+            let (before, after) = plain.split_at(at);
+            let text = written(format!("{before}{special}{after}{special}").as_bytes());
+            let expected = format!("{{\"log\":\"{before}{escaped}{after}{escaped}\",\"stream\"");
+            assert!(text.starts_with(&expected), "{text}");
+        }
+    }
 }
