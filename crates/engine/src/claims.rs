@@ -16,6 +16,7 @@ use linux::{Errno, fault};
 use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, flock, openat, renameat, symlinkat, unlinkat};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use std::sync::OnceLock;
 
 /// The claims of one home, made ready for this boot.
 #[derive(Debug)]
@@ -205,11 +206,15 @@ fn release(link: &Path, id: &str) {
     }
 }
 
-/// The running kernel's boot id.
+/// The running kernel's boot id, which stays the same: it's read once.
 pub fn boot_id() -> Result<String, Error> {
     const PATH: &str = "/proc/sys/kernel/random/boot_id";
+    static KNOWN: OnceLock<String> = OnceLock::new();
+    if let Some(known) = KNOWN.get() {
+        return Ok(known.clone());
+    }
     let text = std::fs::read_to_string(PATH).map_err(|error| Error::io("read", PATH, &error))?;
-    Ok(text.trim_end().to_owned())
+    Ok(KNOWN.get_or_init(|| text.trim_end().to_owned()).clone())
 }
 
 /// Makes a directory that only root may enter, with the ones above it.

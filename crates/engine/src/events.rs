@@ -288,6 +288,19 @@ pub(crate) fn destroyed(home: &Home, config: &Config) {
     destroyed_after(home, &config.id, config.created_ns, |_| Event::of_container(config, "destroy", &[]));
 }
 
+/// The same of several.
+pub(crate) fn all_destroyed(home: &Home, configs: &[&Config]) {
+    if configs.is_empty() {
+        return;
+    }
+    let ids: Vec<&str> = configs.iter().map(|config| config.id.as_str()).collect();
+    let since_ns = configs.iter().map(|config| config.created_ns).min().unwrap_or(0);
+    Log::of(home).append_after_each(&ids, &LIFE, since_ns, |at, last| match last {
+        Some(last) if last.action != "destroy" => vec![Event::of_container(configs[at], "destroy", &[])],
+        _ => Vec::new(),
+    });
+}
+
 /// The same for a container of which only the id is known, and what was told of it.
 pub(crate) fn destroyed_unseen(home: &Home, id: &str) {
     destroyed_after(home, id, 0, |last| {

@@ -54,6 +54,7 @@ mod shm;
 pub mod shutdown;
 pub mod snapshot;
 pub mod spec;
+mod spread;
 pub mod start;
 pub mod stats;
 pub mod stop;

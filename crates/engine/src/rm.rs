@@ -6,7 +6,7 @@
 //!    this boot, locked, without a configuration, which is what an unfinished creation looks like
 //! 2. their rows are removed, in one transaction
 //! 3. running ones are killed; their keepers see the wish, and remove the files
-//! 4. the files of the ended ones are removed, then their names are free
+//! 4. the files of the ended ones are removed, it's told that all of them are gone, then their names are free
 //!
 //! Killed after the first step, the command leaves what the next one finds and finishes: [`find::recover`] buries both
 //! sorts, row and name included.
@@ -16,7 +16,7 @@ use crate::claims::Claims;
 use crate::find::{self, Container, State};
 use crate::request::RmRequest;
 use crate::stop::{Outcomes, SIGKILL, kill_hard, leave_restart, settle, told_kill};
-use crate::{Error, Home, cell, events, log, pause, root, system, volumes};
+use crate::{Config, Error, Home, cell, events, log, pause, root, spread, system, volumes};
 use linux::{Errno, fault};
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
@@ -77,15 +77,24 @@ pub fn rm(home: &Home, request: &RmRequest) -> Outcomes {
         }
     }
     fault::point("killed");
+    let ended: Vec<&Doomed> =
+        doomed.iter().map(|(_, one)| one).filter(|one| matches!(one.doom, Doom::Ended { .. })).collect();
+    // What fails here fails below once more, and is told of.
+    spread::over(&ended, |one| drop(root::remove(home, &one.cell)));
+    let mut emptied = Vec::new();
     for (at, one) in doomed {
-        let config = request.volumes.then(|| one.container.config.clone());
-        let finished = one.finish(home);
-        if let (Ok(()), Some(config)) = (&finished, config) {
-            volumes::remove_own(home, &config);
+        match one.remove_files(home) {
+            Ok(()) => emptied.push(one),
+            Err(error) => outcomes[at].1 = Err(error),
         }
-        if let Err(error) = finished {
-            outcomes[at].1 = Err(error);
-        }
+    }
+    // While the names' links still lead whoever finishes this to the containers.
+    let configs: Vec<&Config> = emptied.iter().map(|one| &one.container.config).collect();
+    events::all_destroyed(home, &configs);
+    fault::point("removal told");
+    spread::over(&emptied, |one| one.forget(home));
+    if request.volumes {
+        emptied.iter().for_each(|one| volumes::remove_own(home, &one.container.config));
     }
     outcomes
 }
@@ -188,8 +197,8 @@ impl Doomed {
         }
     }
 
-    /// Waits for the keeper, and removes what nobody else has.
-    fn finish(self, home: &Home) -> Result<(), Error> {
+    /// Waits for the keeper, and removes the files that nobody else has.
+    fn remove_files(&self, home: &Home) -> Result<(), Error> {
         if !matches!(self.doom, Doom::Ended { .. }) {
             settle(home, &self.cell)?;
         }
@@ -197,9 +206,11 @@ impl Doomed {
         fault::point("keeper gone");
         root::remove(home, &self.cell)?;
         fault::point("files removed");
-        // While the name's link still leads whoever finishes this to the container.
-        events::destroyed(home, &self.container.config);
-        fault::point("removal told");
+        Ok(())
+    }
+
+    /// Gives its name back, and the directory that stood for its removal.
+    fn forget(&self, home: &Home) {
         if Claims::exist(home) {
             Claims::of(home).release_name(&self.container.config.name, &self.container.config.id);
             fault::point("name released");
@@ -207,7 +218,6 @@ impl Doomed {
         if matches!(self.doom, Doom::Ended { .. }) {
             self.cell.remove();
         }
-        Ok(())
     }
 }
 

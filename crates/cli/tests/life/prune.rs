@@ -37,6 +37,40 @@ fn a_dry_run_of_rm_tells_and_removes_nothing() {
 }
 
 #[test]
+fn many_that_have_ended_are_removed_in_one_go() {
+    let host = Host::new();
+    let made: Vec<String> = (0..24).map(|number| format!("made{number}")).collect();
+    for name in &made {
+        host.berth(["create", "--name", name.as_str(), "@host", "true"]).run().ok();
+    }
+    host.berth(["run", "-d", "--name", "web", "@host", "sleep", "1000"]).run().ok();
+    let dirs = || std::fs::read_dir(host.root_dir().join("containers")).unwrap().count();
+    assert_eq!(dirs(), 25);
+    let words = ["rm", "none"].into_iter().chain(made.iter().map(String::as_str)).chain(["web"]);
+    let removed = host.berth(words).run().code(1).stderr_has(&["no such container: none", "is running"]);
+    assert_eq!(removed.text().lines().collect::<Vec<_>>(), made);
+    assert_eq!((names(&host), dirs()), (vec!["web".to_owned()], 1));
+    let told = host.berth([
+        "events",
+        "--since",
+        "0",
+        "--until",
+        "0s",
+        "--format",
+        "{{.Action}} {{.Actor.Attributes.name}}",
+    ]);
+    let told = told.text();
+    let mut gone: Vec<&str> = told.lines().filter_map(|line| line.strip_prefix("destroy ")).collect();
+    gone.sort_unstable();
+    let mut expected = made.clone();
+    expected.sort_unstable();
+    assert_eq!(gone, expected, "each is told of once");
+    // Their names are free.
+    host.berth(["run", "--rm", "--name", "made7", "@host", "true"]).run().ok();
+    remove(&host, &["web"]);
+}
+
+#[test]
 fn a_dry_run_of_prune_tells_what_the_real_one_removes() {
     let host = Host::new();
     load_app(&host);

@@ -7,6 +7,7 @@ use linux::Errno;
 use rustix::fs::{
     AtFlags, CWD, FlockOperation, Mode, OFlags, flock, fstat, ftruncate, openat, renameat, stat, unlinkat,
 };
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -74,8 +75,23 @@ impl Log {
         decide: impl FnOnce(Option<&Event>) -> Vec<Event>,
     ) {
         if let Ok(mut newest) = self.lock() {
-            let last = self.last_of(&newest, id, among, since_ns);
+            let last = self.last_of(&newest, &[id], among, since_ns).remove(id);
             let _ = self.write(&mut newest, decide(last.as_ref()));
+        }
+    }
+
+    /// The same for several containers, each by its place among `ids`, in that order: the log is gone through once.
+    pub fn append_after_each(
+        &self,
+        ids: &[&str],
+        among: &[&str],
+        since_ns: i64,
+        decide: impl Fn(usize, Option<&Event>) -> Vec<Event>,
+    ) {
+        if let Ok(mut newest) = self.lock() {
+            let last = self.last_of(&newest, ids, among, since_ns);
+            let events = ids.iter().enumerate().flat_map(|(at, id)| decide(at, last.get(*id)));
+            let _ = self.write(&mut newest, events.collect());
         }
     }
 
@@ -184,9 +200,16 @@ impl Log {
         last_time(&file, whole_bytes(&file, len).ok()?)
     }
 
-    /// The last event of container `id` whose action is among some, looked for backwards.
-    fn last_of(&self, newest: &Newest, id: &str, among: &[&str], since_ns: i64) -> Option<Event> {
-        let mut search = Backwards { id: id.as_bytes(), among, since_ns, found: None };
+    /// The last event of each of some containers whose action is among some, looked for backwards.
+    fn last_of(
+        &self,
+        newest: &Newest,
+        ids: &[&str],
+        among: &[&str],
+        since_ns: i64,
+    ) -> BTreeMap<String, Event> {
+        let ids: BTreeSet<&[u8]> = ids.iter().map(|id| id.as_bytes()).collect();
+        let mut search = Backwards { ids, among, since_ns, found: BTreeMap::new() };
         if search.through(&newest.file, newest.len) {
             return search.found;
         }
@@ -202,10 +225,11 @@ impl Log {
 }
 
 struct Backwards<'a> {
-    id: &'a [u8],
+    /// Of whom nothing has been found.
+    ids: BTreeSet<&'a [u8]>,
     among: &'a [&'a str],
     since_ns: i64,
-    found: Option<Event>,
+    found: BTreeMap<String, Event>,
 }
 
 impl Backwards<'_> {
@@ -238,21 +262,27 @@ impl Backwards<'_> {
         if time_of(line).is_some_and(|time| time < self.since_ns) {
             return true;
         }
-        if !line.windows(self.id.len()).any(|part| part == self.id) {
+        if id_of(line).is_none_or(|id| !self.ids.contains(id)) {
             return false;
         }
-        match serde_json::from_slice::<Event>(line) {
-            Ok(event)
-                if event.kind == "container"
-                    && event.actor.id.as_bytes() == self.id
-                    && self.among.contains(&event.action.as_str()) =>
-            {
-                self.found = Some(event);
-                true
-            }
-            _ => false,
+        if let Ok(event) = serde_json::from_slice::<Event>(line)
+            && event.kind == "container"
+            && self.among.contains(&event.action.as_str())
+            && self.ids.remove(event.actor.id.as_bytes())
+        {
+            self.found.insert(event.actor.id.clone(), event);
         }
+        self.ids.is_empty()
     }
+}
+
+/// Container or image that a line is about, without reading the line. What comes before is the status, in which these bytes
+/// can't be: a quote inside a string has a backslash before it, and this one a comma.
+fn id_of(line: &[u8]) -> Option<&[u8]> {
+    const BEFORE: &[u8] = b"\",\"id\":\"";
+    let begin = line.windows(BEFORE.len()).position(|part| part == BEFORE)? + BEFORE.len();
+    let length = line[begin..].iter().position(|byte| *byte == b'"')?;
+    line.get(begin..begin + length)
 }
 
 pub(super) fn open_for_reading(path: &Path) -> Result<OwnedFd, Errno> {

@@ -146,3 +146,36 @@ fn filters_are_dockers() {
         assert_eq!(filter.passes(&exec), passes, "{filters:?}");
     }
 }
+
+#[test]
+fn several_are_looked_for_in_one_go() {
+    let tmp = tempfile::tempdir().unwrap();
+    let log = Log::small(tmp.path().join("events"), 4_000);
+    let id = |number: u32| format!("{number:064x}");
+    let event = |number: u32, action: &str| Event::new("container", action, &id(number), BTreeMap::new());
+    for number in 0..9 {
+        log.append(event(number, "start"));
+        // What only looks like another's.
+        log.append(event(number, &format!("exec_start: echo \",\"id\":\"{}\"", id(number + 1))));
+        log.append(event(number, "die"));
+    }
+    log.append(event(3, "destroy"));
+    let ids: Vec<String> = [7, 3, 99, 0].map(id).to_vec();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let seen = std::cell::RefCell::new(Vec::new());
+    log.append_after_each(&ids, &["start", "die", "destroy"], 0, |at, last| {
+        seen.borrow_mut().push((at, last.map(|last| (last.actor.id.clone(), last.action.clone()))));
+        last.filter(|last| last.action == "die").map(|_| event(7, "destroy")).into_iter().collect()
+    });
+    let found = |number: u32, action: &str| Some((id(number), action.to_owned()));
+    assert_eq!(
+        *seen.borrow(),
+        [(0, found(7, "die")), (1, found(3, "destroy")), (2, None), (3, found(0, "die"))]
+    );
+    let mut told = 0;
+    log.append_after(&id(7), &["destroy"], 0, |last| {
+        told += usize::from(last.is_some());
+        Vec::new()
+    });
+    assert_eq!(told, 1);
+}
