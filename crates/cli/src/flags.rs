@@ -73,6 +73,18 @@ impl Flag {
     pub const fn alias(self, name: &'static str) -> Flag {
         Flag { alias: Some(name), ..self }
     }
+
+    /// Whether a word is this flag, or may have it among others of one letter.
+    fn may_be_in(&self, words: &[std::ffi::OsString]) -> bool {
+        words.iter().map(|word| word.as_encoded_bytes()).any(|word| match word.strip_prefix(b"--") {
+            Some(long) => {
+                let name = long.split(|byte| *byte == b'=').next().unwrap_or_default();
+                name == self.name.as_bytes() || self.alias.is_some_and(|alias| name == alias.as_bytes())
+            }
+            // Letters of short forms are ASCII.
+            None => word.first() == Some(&b'-') && self.short.is_some_and(|l| word.contains(&(l as u8))),
+        })
+    }
 }
 
 /// Flags under one heading of the help.
@@ -116,14 +128,15 @@ fn arg(name: &'static str, short: Option<char>, takes: Takes) -> Arg {
     }
 }
 
-fn command(spec: &CommandSpec) -> Command {
+/// The parser of a command's flags, of those that `is_wanted`.
+fn command(spec: &CommandSpec, is_wanted: impl Fn(&Flag) -> bool) -> Command {
     let mut command = Command::new("berth")
         .no_binary_name(true)
         .disable_help_flag(true)
         .disable_version_flag(true)
         .arg(arg("help", None, Takes::Nothing))
         .arg(Arg::new(ARGS).num_args(0..).trailing_var_arg(spec.trailing));
-    for flag in spec.all_flags() {
+    for flag in spec.all_flags().filter(|flag| is_wanted(flag)) {
         let mut arg = arg(flag.name, flag.short, flag.takes);
         if let Some(alias) = flag.alias {
             arg = arg.alias(alias);
@@ -154,8 +167,12 @@ pub enum Asked {
 ///
 /// Errors are docker's: status 125 for a wrong flag, 1 for a wrong number of arguments.
 pub fn parse(spec: &'static CommandSpec, name: &str, args: &[std::ffi::OsString]) -> Result<Asked, Failure> {
-    let matches =
-        command(spec).try_get_matches_from(args).map_err(|error| clap_failure(spec, name, &error))?;
+    // The parser of all flags of `run` takes longer to make than the rest of the command line to read. What these don't make
+    // sense of is a mistake, for which all of them are asked.
+    let matches = command(spec, |flag| flag.may_be_in(args))
+        .try_get_matches_from(args)
+        .or_else(|_| command(spec, |_| true).try_get_matches_from(args))
+        .map_err(|error| clap_failure(spec, name, &error))?;
     let parsed = Parsed { matches, command: name.to_owned() };
     for flag in spec.all_flags().filter(|flag| flag.takes == Takes::Nothing) {
         if let Some(value) = parsed.one(flag.name)
@@ -240,7 +257,11 @@ impl Parsed {
 
     /// All values of a flag with their places on the command line.
     pub fn placed(&self, name: &str) -> Vec<(usize, &str)> {
-        self.matches.indices_of(name).into_iter().flatten().zip(self.many(name)).collect()
+        let values = self.many(name);
+        if values.is_empty() {
+            return Vec::new();
+        }
+        self.matches.indices_of(name).into_iter().flatten().zip(values).collect()
     }
 
     /// Whether a switch is on.

@@ -32,6 +32,9 @@ pub fn reset() {
     let _ = rustix::process::chdir("/");
     for (resource, soft, hard) in LIMITS {
         let now = getrlimit(resource);
+        if now == (Rlimit { current: soft, maximum: hard }) {
+            continue;
+        }
         if setrlimit(resource, Rlimit { current: soft, maximum: hard }).is_err() {
             let within = |value: Option<u64>| match (value, now.maximum) {
                 (Some(value), Some(max)) => Some(value.min(max)),

@@ -258,7 +258,8 @@ pub fn read_beneath(root: &OwnedFd, path: &str) -> Option<Vec<u8>> {
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return None;
     }
-    let mut content = Vec::new();
+    // With room for its end: a file whose length isn't known is read in small pieces.
+    let mut content = Vec::with_capacity((stat.st_size as u64).min(BYTES_MAX) as usize + 1);
     std::fs::File::from(fd).take(BYTES_MAX).read_to_end(&mut content).ok()?;
     Some(content)
 }

@@ -93,3 +93,25 @@ fn places_keep_the_order_between_flags() {
     let name = p.placed("name");
     assert!(env[0].0 < name[0].0 && name[0].0 < env[1].0);
 }
+
+#[test]
+fn a_parser_of_few_flags_reads_what_one_of_all_reads() {
+    let words =
+        ["-it", "--rm=false", "--name", "--name=x", "-e", "-eA=-t", "--", "-l", "img", "--net", "--tty"];
+    let read = |command: Command, args: &[std::ffi::OsString]| {
+        let parsed = Parsed { matches: command.try_get_matches_from(args).ok()?, command: String::new() };
+        let placed = |flag: &Flag| {
+            let values = parsed.placed(flag.name).into_iter().map(|(at, value)| (at, value.to_owned()));
+            values.collect::<Vec<_>>()
+        };
+        Some((SPEC.all_flags().map(placed).collect::<Vec<_>>(), parsed.args()))
+    };
+    for number in 0..words.len().pow(4) {
+        let places = [1, 11, 121, 1331].map(|place| number / place % words.len());
+        let args: Vec<std::ffi::OsString> = places.map(|at| words[at].into()).to_vec();
+        let few = read(command(&SPEC, |flag| flag.may_be_in(&args)), &args);
+        let all = read(command(&SPEC, |_| true), &args);
+        assert!(few.is_none() || few == all, "{args:?}: {few:?} {all:?}");
+        assert_eq!(few.is_some(), all.is_some(), "{args:?}");
+    }
+}

@@ -4,6 +4,7 @@ use crate::Error;
 use crate::config::UserNamespace;
 use crate::request::{AppArmor, RunRequest, Security};
 use std::collections::BTreeMap;
+use std::path::Path;
 use types::caps::CapSet;
 use types::oci::TimeOffset;
 
@@ -54,21 +55,30 @@ pub fn capabilities(security: &Security) -> Result<CapSet, Error> {
     Ok(CapSet(caps.0 & known.0))
 }
 
+const CPUS: &str = "/sys/devices/system/cpu";
+
+/// Whether any processor may have such a directory: all have it or none, as far as they're online, which those with a
+/// topology are.
+fn has_thermal_throttle() -> bool {
+    let first = Path::new(CPUS).join("cpu0");
+    !first.join("topology").exists() || first.join("thermal_throttle").exists()
+}
+
 /// Paths that can't be read.
 pub fn masked_paths(security: &Security) -> Vec<String> {
     let mut paths: Vec<String> = Vec::new();
     if !open(security) {
         paths.extend(MASKED.iter().chain(&MASKED_DEVICES).map(|p| (*p).to_owned()));
         // One directory for each processor; a glob in docker's list.
-        let cpus = std::fs::read_dir("/sys/devices/system/cpu").into_iter().flatten().flatten();
-        for cpu in cpus {
+        let cpus = has_thermal_throttle().then(|| std::fs::read_dir(CPUS).into_iter().flatten().flatten());
+        for cpu in cpus.into_iter().flatten() {
             let name = cpu.file_name();
             let name = name.to_string_lossy();
             let numbered = name
                 .strip_prefix("cpu")
                 .is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()) && !n.is_empty());
             if numbered && cpu.path().join("thermal_throttle").exists() {
-                paths.push(format!("/sys/devices/system/cpu/{name}/thermal_throttle"));
+                paths.push(format!("{CPUS}/{name}/thermal_throttle"));
             }
         }
     }
