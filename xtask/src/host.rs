@@ -19,13 +19,21 @@ pub struct Host {
 impl Host {
     /// One that runs the binary `berth`; `purpose` becomes part of its directories' names.
     pub fn new(berth: PathBuf, purpose: &str) -> Result<Self> {
+        Self::with_run(berth, purpose, Path::new("/run"))
+    }
+
+    /// The same with its directories of this boot in memory, where `/run` is on nearly every machine, and docker's is in its
+    /// root directory here.
+    pub fn in_memory(berth: PathBuf, purpose: &str) -> Result<Self> {
+        let mounts = std::fs::read_to_string("/proc/mounts").unwrap_or_default();
+        let is_memory = mounts.lines().any(|line| line.split(' ').skip(1).take(2).eq(["/run", "tmpfs"]));
+        Self::with_run(berth, purpose, Path::new(if is_memory { "/run" } else { "/dev/shm" }))
+    }
+
+    fn with_run(berth: PathBuf, purpose: &str, run: &Path) -> Result<Self> {
         let name = format!("berth-{purpose}-{}", std::process::id());
-        let host = Self {
-            berth,
-            root: Path::new("/var/lib").join(&name),
-            run: Path::new("/run").join(&name),
-            cgroup: name,
-        };
+        let host =
+            Self { berth, root: Path::new("/var/lib").join(&name), run: run.join(&name), cgroup: name };
         for dir in [&host.root, &host.run] {
             std::fs::create_dir_all(dir).map_err(|e| format!("cannot make {}: {e}", dir.display()))?;
         }

@@ -28,6 +28,7 @@
 use crate::config::Config;
 use crate::health::Health;
 use crate::{Error, Home, claims, exec};
+use linux::durable::Placed;
 use linux::{Errno, fault};
 use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, flock, openat, unlinkat};
 use serde::de::DeserializeOwned;
@@ -236,6 +237,11 @@ impl CellLock {
     /// Whether the directory is gone, or belongs to somebody else by now.
     pub fn is_void(&self) -> bool {
         rustix::fs::fstat(&self.0).is_ok_and(|stat| stat.st_nlink == 0)
+    }
+
+    /// Gives it up for all who have copies of the descriptor. The directory is gone: nobody looks after anything here.
+    pub fn give_up(self) {
+        let _ = flock(&self.0, FlockOperation::Unlock);
     }
 
     /// The descriptor, for a process that keeps it open over a fork.
@@ -575,21 +581,34 @@ pub fn has_ended(pidfd: BorrowedFd<'_>) -> bool {
 /// Durable record of how container `id` ended.
 pub fn write_ended(home: &Home, id: &str, ended: &Ended) -> Result<(), Error> {
     let path = home.state_dir(id);
-    let dir = openat(CWD, &path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-        .map_err(|errno| Error::system("open", path.display(), errno))?;
-    linux::durable::replace(dir.as_fd(), "state.json".as_ref(), &to_json(ended), 0o600)
-        .map_err(|error| Error::io("write", path.join("state.json").display(), &error))
+    linux::durable::replace(open_state(&path)?.as_fd(), STATE.as_ref(), &to_json(ended), 0o600)
+        .map_err(|error| Error::io("write", path.join(STATE).display(), &error))
+}
+
+/// The same, seen by everybody, and durable once the answer is synced.
+pub fn place_ended(home: &Home, id: &str, ended: &Ended) -> Result<Placed, Error> {
+    let path = home.state_dir(id);
+    linux::durable::place(open_state(&path)?, STATE.as_ref(), &to_json(ended), 0o600)
+        .map_err(|error| Error::io("write", path.join(STATE).display(), &error))
+}
+
+/// The file of the durable record.
+const STATE: &str = "state.json";
+
+fn open_state(path: &Path) -> Result<OwnedFd, Error> {
+    openat(CWD, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|errno| Error::system("open", path.display(), errno))
 }
 
 /// Forgets how container `id` ended, for it's being started again; not durable.
 pub fn forget_ended(home: &Home, cell: &Cell) {
-    let _ = unlinkat(CWD, home.state_dir(&cell.id).join("state.json"), AtFlags::empty());
+    let _ = unlinkat(CWD, home.state_dir(&cell.id).join(STATE), AtFlags::empty());
     let _ = unlinkat(CWD, cell.path.join("exit.json"), AtFlags::empty());
 }
 
 /// The durable record of how container `id` ended; `None` if there is none.
 pub fn read_ended(home: &Home, id: &str) -> Option<Ended> {
-    read_json(&home.state_dir(id).join("state.json"))
+    read_json(&home.state_dir(id).join(STATE))
 }
 
 /// Bytes of a document that are read by one call: lists read two for each container, and nearly all are shorter.

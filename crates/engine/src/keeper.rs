@@ -15,6 +15,7 @@ pub use sources::{Staging, Streams};
 use crate::cell::{self, Cell, CellLock, Ended, Running, now_ns};
 use crate::log::{self, Plan, Recorder};
 use crate::network::{self, ServerSockets};
+use crate::request::RestartPolicy;
 use crate::wire::InitEnded;
 use crate::{Config, Home, events, last_use, teardown, volumes};
 use checks::Checks;
@@ -505,9 +506,15 @@ impl<'a> Keeper<'a> {
         fault::point("client told");
         drop(self.client.take());
         last_use::note(&task.home, &config);
-        let record =
-            || cell::write_ended(&task.home, &task.config.id, &Ended { next: None, ..ended.clone() });
-        let is_recorded = rm || record().is_ok();
+        let record = Ended { next: None, ..ended.clone() };
+        let id = &task.config.id;
+        let recorded = match config.request.restart {
+            _ if rm => Ok(None),
+            // Nothing depends on it but what is shown: it's synced when nobody waits for this process any more.
+            RestartPolicy::No => cell::place_ended(&task.home, id, &record).map(Some),
+            // It says what starts after the next boot.
+            _ => cell::write_ended(&task.home, id, &record).map(|()| None),
+        };
         fault::point("end recorded");
         if let Some(next) = ended.next {
             if let Ok(group) = group {
@@ -515,12 +522,16 @@ impl<'a> Keeper<'a> {
             }
             self.start_again(lock, next);
         }
-        if !is_recorded {
+        let Ok(placed) = recorded else {
             // The disk is full, say. What is in its directory of this boot tells how it ended; the next command that
             // touches the container tries again.
             process::exit(0)
-        }
+        };
         teardown::ended(&task.home, &config, &task.cell, group.ok(), rm);
+        if let Some(placed) = placed {
+            lock.give_up();
+            let _ = placed.sync();
+        }
         process::exit(0)
     }
 

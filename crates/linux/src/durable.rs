@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -21,14 +21,48 @@ const NAME_TRIES_MAX: u32 = 100;
 /// On return the new content is on the disk. On an error the old file is untouched and no temporary file is left.
 /// `name` must be a single component. Source: rename(2), fsync(2).
 pub fn replace(dir: BorrowedFd<'_>, name: &OsStr, bytes: &[u8], mode: u32) -> io::Result<()> {
+    put_in_place(dir, name, bytes, mode, true)?;
+    Ok(fs::fsync(dir)?)
+}
+
+/// The same, whose second half is the caller's: until [`Placed::sync`] has returned, a crash of the machine may leave the old
+/// file, the new one, or one without content. Other processes see the new one at once.
+pub fn place(dir: OwnedFd, name: &OsStr, bytes: &[u8], mode: u32) -> io::Result<Placed> {
+    let file = put_in_place(dir.as_fd(), name, bytes, mode, false)?;
+    Ok(Placed { file, dir })
+}
+
+/// A file that isn't on the disk for sure.
+#[derive(Debug)]
+pub struct Placed {
+    file: File,
+    dir: OwnedFd,
+}
+
+impl Placed {
+    /// Waits until it is, wherever it has been moved since.
+    pub fn sync(self) -> io::Result<()> {
+        fs::fsync(self.file)?;
+        Ok(fs::fsync(self.dir)?)
+    }
+}
+
+fn put_in_place(
+    dir: BorrowedFd<'_>,
+    name: &OsStr,
+    bytes: &[u8],
+    mode: u32,
+    synced: bool,
+) -> io::Result<File> {
     let (mut file, temporary) = create_temporary(dir, name)?;
-    let written = fill(&mut file, bytes, mode).and_then(|()| Ok(fs::renameat(dir, &temporary, dir, name)?));
+    let written =
+        fill(&mut file, bytes, mode, synced).and_then(|()| Ok(fs::renameat(dir, &temporary, dir, name)?));
     if let Err(error) = written {
         // The first failure is the one to report; the temporary file may be gone already.
         let _ = fs::unlinkat(dir, &temporary, AtFlags::empty());
         return Err(error);
     }
-    Ok(fs::fsync(dir)?)
+    Ok(file)
 }
 
 /// Moves `from_name` to `to_name`, which must not exist (`AlreadyExists` if it does), and makes the new name durable.
@@ -69,10 +103,12 @@ fn create_temporary(dir: BorrowedFd<'_>, name: &OsStr) -> io::Result<(File, OsSt
     Err(Errno::EXIST.into())
 }
 
-fn fill(file: &mut File, bytes: &[u8], mode: u32) -> io::Result<()> {
+fn fill(file: &mut File, bytes: &[u8], mode: u32, synced: bool) -> io::Result<()> {
     file.write_all(bytes)?;
     file.set_permissions(std::fs::Permissions::from_mode(mode))?;
-    fs::fsync(file.as_fd())?;
+    if synced {
+        fs::fsync(file.as_fd())?;
+    }
     Ok(())
 }
 
@@ -115,6 +151,19 @@ mod tests {
         assert_eq!(std::fs::read(&path).unwrap(), b"new");
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
         assert_eq!(scratch.names(), ["state"]);
+    }
+
+    #[test]
+    fn what_is_placed_is_seen_before_it_is_synced() {
+        let scratch = Scratch::new("place");
+        let dir = || OwnedFd::from(File::open(&scratch.0).unwrap());
+        replace(dir().as_fd(), OsStr::new("state"), b"old", 0o600).unwrap();
+        let placed = place(dir(), OsStr::new("state"), b"new", 0o600).unwrap();
+        assert_eq!(std::fs::read(scratch.0.join("state")).unwrap(), b"new");
+        // It may be gone by then, with its directory's entry.
+        std::fs::remove_file(scratch.0.join("state")).unwrap();
+        placed.sync().unwrap();
+        assert_eq!(scratch.names(), Vec::<String>::new());
     }
 
     #[test]

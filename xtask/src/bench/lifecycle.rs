@@ -59,7 +59,7 @@ pub fn main(args: &[String]) -> Result {
     let dir = cmd::target_dir().join("bench/lifecycle");
     std::fs::create_dir_all(&dir).map_err(|e| format!("cannot make {}: {e}", dir.display()))?;
     let docker = peers_root.as_deref().map(Docker::start).transpose()?;
-    let host = Host::new(berth, "bench")?;
+    let host = Host::in_memory(berth, "bench")?;
     let bench = Bench { host, docker, dir, rounds: options.rounds, names: Cell::new(0) };
     let archive = engine::archive(&bench.dir)?.to_string_lossy().into_owned();
     for engine in bench.engines() {
