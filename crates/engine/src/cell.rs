@@ -344,8 +344,9 @@ impl Cell {
                 Err(errno) => return Err(failed(errno)),
             }
         }
-        // Whoever had it may have removed the directory.
-        Ok(self.path.join("lock").exists().then_some(CellLock(lock)))
+        // Whoever had it may have removed the directory, and somebody else have made another since.
+        let lock = CellLock(lock);
+        Ok(if lock.is_void() { None } else { Some(lock) })
     }
 
     /// What was intended.
