@@ -352,6 +352,11 @@ fn connect_read_only(paths: &Paths, root: BorrowedFd<'_>) -> rusqlite::Result<(C
         Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly) if is_frozen(paths, root) => {
             attempt(&immutable_uri(&paths.database()), flags | OpenFlags::SQLITE_OPEN_URI)
         }
+        // Whoever made the database was killed before it had a log, with a change half done: that's taken back first.
+        Some(ErrorCode::ReadOnly) => {
+            user_version(&connect(&paths.database())?)?;
+            attempt(&paths.database(), flags)
+        }
         _ => Err(error),
     })
 }

@@ -102,3 +102,28 @@ fn a_store_opened_for_reading_refuses_changes() {
     let import = reader.import(&mut &b""[..], None, "test", &|_| {});
     assert!(matches!(import, Err(Error::ReadOnly { .. })));
 }
+
+#[test]
+fn a_database_whose_maker_was_killed_halfway_can_be_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let (root, half) = (dir.path().join("root"), dir.path().join("half"));
+    std::fs::create_dir(&root).unwrap();
+    std::fs::create_dir(&half).unwrap();
+    let path = half.join("store.db");
+    let database = rusqlite::Connection::open(&path).unwrap();
+    database.execute_batch("PRAGMA journal_mode = DELETE; CREATE TABLE t(x); PRAGMA cache_size = 1").unwrap();
+    database
+        .execute_batch("BEGIN IMMEDIATE; INSERT INTO t SELECT randomblob(4096) FROM sqlite_master")
+        .unwrap();
+    for _ in 0..6 {
+        database.execute_batch("INSERT INTO t SELECT randomblob(4096) FROM t").unwrap();
+    }
+    // What is on the disk at the moment when it's killed.
+    for name in ["store.db", "store.db-journal"] {
+        std::fs::copy(half.join(name), root.join(name)).unwrap();
+    }
+    assert!(std::fs::metadata(root.join("store.db-journal")).unwrap().len() > 0);
+    assert!(matches!(Store::open_read_only(&root), Err(Error::NoStore { .. })));
+    Store::open(&root).unwrap();
+    assert!(Store::open_read_only(&root).unwrap().containers().unwrap().is_empty());
+}
