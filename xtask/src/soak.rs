@@ -21,7 +21,7 @@ same seed makes the same choices, though the kernel's timing differs.
 workers for N seconds (600), kills clients, holders, keepers, `logs -f` and
 `exec` meanwhile, and then asks: is every state true, has every start one end
 among the events, are all lines in the logs, is nothing left? It's the test
-`alone_a_storm…` of crates/cli/tests/storm, which nothing else runs yet.
+`alone_a_storm…` of crates/cli/tests/storm, which has 45 seconds otherwise.
 
 `soak images` has parts:
   kills   N rounds (100) of pull, load, rmi and image prune, killed at a random
@@ -101,7 +101,6 @@ fn storm(options: &Options) -> Result {
             "storm",
             "--",
             "--nocapture",
-            "--include-ignored",
         ])
         .env("BERTH_STORM_SECONDS", options.seconds.to_string())
         .env("BERTH_STORM_SEED", options.seed.to_string());

@@ -253,3 +253,55 @@ fn what_a_keeper_leaves_of_its_directory_takes_nothing_of_the_container_along() 
     assert_eq!(host.berth(["diff", "box"]).text(), "C /etc\nA /etc/kept");
     host.berth(["rm", "box"]).run().ok();
 }
+
+#[test]
+fn an_exec_whose_container_ends_meanwhile_says_that_it_is_not_running() {
+    let host = Host::new();
+    host.berth(["create", "--name", "box", "@host", "sleep", "100"]).run().ok();
+    let (mut number, mut refused) = (0, 0);
+    loop {
+        number += 1;
+        host.berth(["start", "box"]).run().ok();
+        let exec = host.berth(["exec", "box", "sh", "-c", "exit 3"]);
+        let running = exec.env("BERTH_FAULT", format!("client:{number}:stop")).spawn();
+        let pid = running.pid();
+        let state = || std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let is = |letter: char| state().rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(letter));
+        assert!(until(PATIENCE, || is('T') || is('Z')), "{}", state());
+        if is('Z') {
+            running.wait().code(3);
+            break;
+        }
+        // It has ended when `exec` has reaped what it began, if it had begun something.
+        let killing = host.berth(["kill", "box"]).spawn();
+        let killer = killing.pid();
+        until(Duration::from_millis(200), || {
+            let stat = std::fs::read_to_string(format!("/proc/{killer}/stat")).unwrap_or_default();
+            stat.contains(") Z ")
+        });
+        running.signal(18);
+        killing.wait().ok();
+        let output = running.wait();
+        let said = output.err();
+        refused += u32::from(said.contains("is not running"));
+        let ran = matches!(output.status, 3 | 137) && said.is_empty();
+        assert!(ran || said.contains("is not running"), "{number}: {} {said}", output.status);
+    }
+    assert!(refused > 1, "{refused} of {number}");
+    host.berth(["rm", "-f", "box"]).run().ok();
+}
+
+#[test]
+fn a_run_whose_holder_is_killed_before_it_tells_returns_and_leaves_nothing() {
+    let host = Host::new();
+    let run = ["run", "-d", "--name", "box", "@host", "sleep", "1000"];
+    let points = points(&host, &run, |host| drop(host.berth(["rm", "-f", "box"]).run()));
+    for wanted in ["first process executed", "start told to all"] {
+        let (point, _) =
+            points.iter().find(|(point, done)| point.starts_with("holder") && done == wanted).unwrap();
+        host.berth(run).env("BERTH_FAULT", point).run().code(125).stderr_has(&["its holder was killed"]);
+        assert_eq!(host.berth(["ps", "-a", "--format", "{{.Names}}"]).run().ok().text(), "", "{wanted}");
+        let told = host.berth(["events", "--since", "1h", "--until", "0s", "--format", "{{.Action}}"]).text();
+        assert_eq!(told.lines().last(), Some("destroy"), "{wanted}: {told}");
+    }
+}

@@ -153,7 +153,12 @@ impl<'a> Claims<'a> {
         self.names_locked(FlockOperation::LockExclusive)
     }
 
-    /// The same without waiting; `None` if somebody does.
+    /// For who gives a new container its name, until that has a directory: nobody takes the name for one that was left.
+    pub fn share_names(&self) -> Result<OwnedFd, Error> {
+        self.names_locked(FlockOperation::LockShared)
+    }
+
+    /// As [`Claims::lock_names`] without waiting; `None` if somebody does.
     pub fn try_lock_names(&self) -> Result<Option<OwnedFd>, Error> {
         match self.names_locked(FlockOperation::NonBlockingLockExclusive) {
             Err(Error::System { errno: Errno::WOULDBLOCK, .. }) => Ok(None),

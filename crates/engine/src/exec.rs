@@ -17,7 +17,7 @@ use runtime::cgroup::Cgroup;
 use runtime::exec::Exec;
 use runtime::{ProcessPlan, Started, Stdio};
 use rustix::fs::{CWD, Mode, OFlags, openat};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use types::caps::CapSet;
 use types::oci::{Process, User};
 
@@ -146,13 +146,25 @@ pub(crate) fn start(
 ) -> Result<Started, Error> {
     let not_running = || Error::State { id: request.container.clone(), why: "is not running".to_owned() };
     let pidfd = running.init.open().ok_or_else(not_running)?;
+    let started = start_beside(pidfd.as_fd(), config, running, request, stdio);
+    // Whatever has failed because it ended meanwhile.
+    started.map_err(|error| if process::is_ending(running.init.pid) { not_running() } else { error })
+}
+
+fn start_beside(
+    pidfd: BorrowedFd<'_>,
+    config: &Config,
+    running: &Running,
+    request: &ExecRequest,
+    stdio: Option<Stdio>,
+) -> Result<Started, Error> {
     let root = root_of(running.init.pid)?;
     let plan = plan(config, request, &root)?;
     drop(root);
     let group = Cgroup::open(&running.cgroup).map_err(|error| Error::Runtime(error.into()))?;
     let exec = Exec {
         pid: running.init.pid,
-        pidfd: pidfd.as_fd(),
+        pidfd,
         process: &plan,
         cgroup: Some(&group),
         stdio,

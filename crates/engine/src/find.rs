@@ -12,7 +12,11 @@ use linux::process::{self, Fork};
 use std::os::fd::AsRawFd;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 use types::oci::Spec;
+
+/// How long what others do with a container is waited for.
+const WORKS_WAIT: Duration = Duration::from_secs(10);
 
 /// A container as it is now.
 #[derive(Debug, Clone, PartialEq)]
@@ -158,13 +162,28 @@ fn from_record<S: DeserializeOwned>(home: &Home, record: &store::ContainerRecord
     let state = match cell::read_ended(home, &config.id) {
         Some(ended) => State::Exited(ended),
         None if !record.started => State::Created,
-        None => State::Exited(Ended::unseen(
-            config.created_ns,
-            config.created_ns,
-            "nobody saw it end: the machine went down, or berth's processes were killed",
-        )),
+        None => return unfinished(home, config),
     };
     Some(Container::of(config, state))
+}
+
+/// One that was to be started and of which no end is on record: what there was of it may have changed since it was looked at.
+fn unfinished(home: &Home, config: Config) -> Option<Container> {
+    let cell = Cell::of(home, &config.id);
+    if is_being_made(&cell) {
+        return Some(Container::of(config, State::Starting));
+    }
+    if let Some(container) = look(home, &cell) {
+        return Some(container);
+    }
+    if !is_recorded(home, &config.id, None) {
+        return None;
+    }
+    let ended = cell::read_ended(home, &config.id).unwrap_or_else(|| {
+        let why = "nobody saw it end: the machine went down, or berth's processes were killed";
+        Ended::unseen(config.created_ns, config.created_ns, why)
+    });
+    Some(Container::of(config, State::Exited(ended)))
 }
 
 /// The container that a user calls `given`: a full id, else a name, else the beginning of one id.
@@ -256,13 +275,46 @@ pub fn recover(home: &Home, cell: &Cell) {
     }
 }
 
-/// Removes what is left of the container that has `name`, if it's only that.
+/// Whether somebody makes or removes a container, or starts it again, of which nothing of this boot is written down yet, or
+/// any more.
+fn is_in_the_works(cell: &Cell) -> bool {
+    cell.config().is_none() && cell.path.is_dir() && matches!(cell.try_lock(), Ok(None))
+}
+
+/// Whether somebody makes a container.
+fn is_being_made(cell: &Cell) -> bool {
+    cell.intent().is_some_and(|intent| !intent.again && !intent.rm) && is_in_the_works(cell)
+}
+
+/// Waits until a container that is being made, started again or removed is written down, or gone; whether it was any of it.
+pub(crate) fn await_works(cell: &Cell) -> bool {
+    let deadline = Instant::now() + WORKS_WAIT;
+    let mut was_in_the_works = false;
+    while is_in_the_works(cell) && Instant::now() < deadline {
+        was_in_the_works = true;
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    was_in_the_works
+}
+
+/// The same by the name that it has already.
+pub(crate) fn await_named(home: &Home, name: &str) -> bool {
+    types::id::is_name(name)
+        && Claims::exist(home)
+        && Claims::of(home).id_of_name(name).is_some_and(|id| await_works(&Cell::of(home, &id)))
+}
+
+/// Removes what is left of the container that has `name`, if it's only that. One that is about to go is waited for.
 pub fn reap_named(home: &Home, name: &str) {
     let Ok(claims) = Claims::open(home) else { return };
     let Some(id) = claims.id_of_name(name) else { return };
     let cell = Cell::of(home, &id);
     if cell.path.is_dir() {
-        return recover(home, &cell);
+        await_works(&cell);
+        recover(home, &cell);
+    }
+    if cell.path.is_dir() {
+        return;
     }
     // Not while it's being given to one of another name.
     if let Ok(_nobody_renames) = claims.lock_names() {

@@ -58,15 +58,15 @@ const REFORK_PAUSE_MS: u64 = 2;
 /// Longest such pause.
 const REFORK_PAUSE_MS_MAX: u64 = 1000;
 
-/// Forks the holder; its process id. The child never returns.
-pub fn spawn(setup: Setup, keepers: Option<&Cgroup>) -> Result<i32, Error> {
+/// Forks the holder; a descriptor for it. The child never returns.
+pub fn spawn(setup: Setup, keepers: Option<&Cgroup>) -> Result<OwnedFd, Error> {
     use linux::process::Cloned;
     let failed = |errno| Error::system("make", "the holder", errno);
     let cloned = process::clone3(0, keepers.and_then(Cgroup::v2_dir_fd)).map_err(failed)?;
     match cloned {
-        Cloned::Parent(pid, _pidfd) => {
+        Cloned::Parent(_, pidfd) => {
             setup.release_sources(None);
-            Ok(pid)
+            Ok(pidfd)
         }
         Cloned::Child => run(setup),
     }

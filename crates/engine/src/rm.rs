@@ -34,6 +34,11 @@ pub fn rm(home: &Home, request: &RmRequest) -> Outcomes {
     let mut known = BTreeSet::new();
     let mut outcomes = Outcomes::new();
     for (at, (given, found)) in request.containers.iter().zip(found).enumerate() {
+        // One that is being made is one, though its creator may have been killed.
+        let found = match found {
+            Err(Error::NoContainer { .. }) if find::await_named(home, given) => find::container(home, given),
+            found => found,
+        };
         let found = match found {
             Err(Error::NoContainer { .. }) if find::finish_removal(home, given) => {
                 outcomes.push((given.clone(), Ok(())));
@@ -172,7 +177,7 @@ impl Doomed {
             State::Created | State::Exited(_) => mark_ended(home, &container)?,
             State::Restarting(_) => {
                 cell.request_removal()?;
-                match leave_restart(&cell)? {
+                match leave_restart(home, &cell)? {
                     Some(running) => mark_running(&cell, running)?,
                     None => Doom::Leaving,
                 }

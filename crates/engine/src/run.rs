@@ -10,6 +10,7 @@ use crate::home::RANGE_IDS;
 use crate::request::{NetworkMode, OnUnhealthy, RunRequest, Source};
 use crate::shm::Shm;
 use crate::spec::{self, Given, Neighbour, WantedUserns};
+use crate::stop::kill_hard;
 use crate::wire::{self, FromClient, ToClient};
 use crate::{Config, Error, Home, events, find, host_image, names, network, root, teardown, volumes};
 use linux::fault;
@@ -147,7 +148,7 @@ pub(crate) fn launch(
         again,
     };
     fault::point("streams made");
-    holder::spawn(setup, ready.keepers.as_ref())?;
+    let holder = holder::spawn(setup, ready.keepers.as_ref())?;
     fault::point("holder forked");
     let ours = &ready.ours;
     if of_host {
@@ -163,7 +164,7 @@ pub(crate) fn launch(
         fault::point("recorded");
         let _ = wire::send(ours, &FromClient::Recorded, &[]);
     }
-    await_start(ours)
+    await_start(ours, &holder)
 }
 
 /// A container that was claimed, and not started.
@@ -244,7 +245,7 @@ pub(crate) fn claim(home: &Home, request: RunRequest) -> Result<Claimed, Error> 
     let mut bytes = [0; 32];
     bytes.copy_from_slice(&random[..32]);
     let id = ContainerId::from_random(bytes).as_str().to_owned();
-    let name = claim_name(home, &claims, request.name.as_deref(), &id, [random[32], random[33]])?;
+    let (name, named) = claim_name(home, &claims, request.name.as_deref(), &id, [random[32], random[33]])?;
     let mut intent = Intent {
         name: name.clone(),
         rm: request.rm,
@@ -253,6 +254,7 @@ pub(crate) fn claim(home: &Home, request: RunRequest) -> Result<Claimed, Error> 
         cgroup: foreign_cgroup(home, &request, &id),
     };
     let (cell, lock) = Cell::create(home, &id, &intent).inspect_err(|_| claims.release_name(&name, &id))?;
+    drop(named);
     let claiming =
         Claiming { claims: &claims, name: &name, id: &id, slots: Vec::new(), cell: &cell, again: None };
     let image = found.image;
@@ -413,30 +415,34 @@ fn find_neighbours(home: &Home, request: &RunRequest) -> Result<BTreeMap<String,
     Ok(neighbours)
 }
 
+/// The name, and what keeps it from being taken for one that was left until the container has a directory.
 fn claim_name(
     home: &Home,
     claims: &Claims<'_>,
     wanted: Option<&str>,
     id: &str,
     random: [u8; 2],
-) -> Result<String, Error> {
+) -> Result<(String, OwnedFd), Error> {
+    let mut named = claims.share_names()?;
     if let Some(name) = wanted {
         match claims.claim_name(name, id) {
             Err(Error::NameInUse { .. }) => {
-                // Unless whoever had it is gone without a trace.
+                // Unless whoever had it is gone without a trace, or about to go.
+                drop(named);
                 find::reap_named(home, name);
+                named = claims.share_names()?;
                 claims.claim_name(name, id)?;
             }
             other => other?,
         }
-        return Ok(name.to_owned());
+        return Ok((name.to_owned(), named));
     }
     for attempt in 0..NAME_TRIES_MAX {
         let name = names::make([random[0].wrapping_add(attempt as u8), random[1]], attempt);
         match claims.claim_name(&name, id) {
             Err(Error::NameInUse { .. }) => {}
             Err(error) => return Err(error),
-            Ok(()) => return Ok(name),
+            Ok(()) => return Ok((name, named)),
         }
     }
     Err(Error::invalid("--name", "no free name was found; give one"))
@@ -600,8 +606,17 @@ struct Filled {
     reserved: network::Reserved,
 }
 
-fn await_start(socket: &OwnedFd) -> Result<Launched, Error> {
+fn await_start(socket: &OwnedFd, holder: &OwnedFd) -> Result<Launched, Error> {
+    use rustix::event::{PollFd, PollFlags, poll};
     loop {
+        // The keeper has the socket as well: that it isn't closed doesn't mean that somebody will tell.
+        let mut fds = [socket, holder].map(|fd| PollFd::new(fd, PollFlags::IN));
+        match poll(&mut fds, None) {
+            Ok(_) if !fds[0].revents().is_empty() => {}
+            Ok(_) => return Err(Error::HolderLost),
+            Err(linux::Errno::INTR) => continue,
+            Err(errno) => return Err(Error::system("hear from", "the holder", errno)),
+        }
         let message = wire::receive::<ToClient>(socket)
             .map_err(|errno| Error::system("hear from", "the holder", errno))?;
         match message {
@@ -622,6 +637,13 @@ fn await_start(socket: &OwnedFd) -> Result<Launched, Error> {
 /// Removes what a start that failed may have left: its holder has done so already, unless it was killed.
 fn forget(home: &Home, id: &str, name: &str, recorded: bool) {
     let cell = Cell::of(home, id);
+    if let Some(running) = cell.running()
+        && let Some(init) = running.init.open()
+    {
+        // It may even run; who was told that it couldn't be started doesn't expect that.
+        let _ = cell.request_removal();
+        kill_hard(&init, &running);
+    }
     if let Ok(lock) = cell.wait_lock() {
         // Without one, a keeper that outlived its holder has buried the container itself.
         if lock.is_some() {
@@ -636,6 +658,7 @@ fn forget(home: &Home, id: &str, name: &str, recorded: bool) {
     {
         let _ = store.remove_container(&id, store::Durability::Synced);
     }
+    events::destroyed_unseen(home, id);
     if let Ok(claims) = Claims::open(home) {
         claims.release_name(name, id);
     }

@@ -12,7 +12,7 @@ use crate::find::{self, Container, State};
 use crate::pause::is_paused;
 use crate::request::{RestartPolicy, RunRequest, StartRequest, StopRequest};
 use crate::run::{self, Launched, Ran, Ready};
-use crate::stop::{Outcomes, stop};
+use crate::stop::{Outcomes, leave_restart, stop};
 use crate::{Config, Error, Home, events, rm, root, teardown};
 use linux::{Errno, fault};
 use std::time::{Duration, Instant};
@@ -98,7 +98,15 @@ fn begin(home: &Home, request: &StartRequest) -> Result<Option<(Config, Cell, Ce
     loop {
         let container = find::container(home, given)?;
         let config = &container.config;
+        let cell = container.cell(home);
         match &container.state {
+            // A user has stopped it, and whoever would have started it hasn't heard of that yet.
+            State::Restarting(_) if cell.stop_requested() || cell.removal_requested() => {
+                if leave_restart(home, &cell)?.is_none() && Instant::now() < deadline {
+                    continue;
+                }
+                return Ok(None);
+            }
             State::Running(running) if is_paused(running) => {
                 return Err(Error::Refused {
                     what: "start a paused container".to_owned(),
@@ -122,7 +130,7 @@ fn begin(home: &Home, request: &StartRequest) -> Result<Option<(Config, Cell, Ce
             }
             State::Running(_) | State::Restarting(_) => return Ok(None),
             State::Starting => {
-                rm::await_started(&container.cell(home))?;
+                rm::await_started(&cell)?;
                 continue;
             }
             State::Created | State::Exited(_) => {}

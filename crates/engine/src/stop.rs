@@ -3,7 +3,7 @@
 use crate::cell::{Cell, has_ended};
 use crate::find::{self, State};
 use crate::request::{KillRequest, RestartPolicy, StopRequest};
-use crate::{Config, Error, Home, cell, events, pause};
+use crate::{Config, Error, Home, cell, events, pause, rm};
 use linux::{Errno, process};
 use runtime::cgroup::Cgroup;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -17,6 +17,9 @@ pub type Outcomes = Vec<(String, Result<(), Error>)>;
 const TIMEOUT_SECS: i64 = 10;
 
 pub(crate) const SIGKILL: i32 = 9;
+
+/// How often whoever waits for a restart is followed by another while somebody waits for its end.
+const DESERTED_MAX: u32 = 20;
 
 /// Stops containers, all at once: the signal, then after a while SIGKILL. Returns when their ends are recorded. One that
 /// doesn't run is stopped already.
@@ -47,7 +50,8 @@ pub(crate) fn stop_by(home: &Home, request: &StopRequest, by: By) -> Outcomes {
     let found = find::containers(home, &request.containers);
     let mut stopping = Vec::new();
     let outcomes = request.containers.iter().zip(found).enumerate().map(|(at, (given, found))| {
-        let begun = found.and_then(|container| begin(home, request, by, &container));
+        let settled = found.and_then(|container| started(home, container));
+        let begun = settled.and_then(|container| begin(home, request, by, &container));
         let result = begun.map(|begun| stopping.extend(begun.map(|begun| (at, begun))));
         (given.clone(), result)
     });
@@ -60,6 +64,25 @@ pub(crate) fn stop_by(home: &Home, request: &StopRequest, by: By) -> Outcomes {
         }
     }
     outcomes
+}
+
+/// A container as it is once whoever is about to start it, if somebody is, has done so: what is said to be stopped mustn't
+/// run a moment later.
+fn started(home: &Home, mut container: find::Container) -> Result<find::Container, Error> {
+    loop {
+        let cell = container.cell(home);
+        let was_starting = match container.state {
+            State::Starting => rm::await_started(&cell).map(|_| true)?,
+            State::Created | State::Exited(_) => {
+                find::await_works(&cell) || cell.config().is_some() && cell.ended().is_none()
+            }
+            State::Running(_) | State::Restarting(_) => false,
+        };
+        if !was_starting {
+            return Ok(container);
+        }
+        container = find::container(home, &container.config.id)?;
+    }
 }
 
 /// A container that was asked to end.
@@ -85,12 +108,12 @@ fn begin(
         State::Running(running) => running.clone(),
         State::Restarting(_) => {
             by.request(&cell)?;
-            match leave_restart(&cell)? {
+            match leave_restart(home, &cell)? {
                 Some(running) => running,
                 None => return Ok(None),
             }
         }
-        _ => return Ok(None),
+        State::Starting | State::Created | State::Exited(_) => return Ok(None),
     };
     let Some(init) = running.init.open() else { return Ok(None) };
     if config.request.restart != RestartPolicy::No {
@@ -124,13 +147,22 @@ pub(crate) fn told_kill(home: &Home, config: &Config, signal: i32) {
 
 /// Waits until a container that was about to be started again, and is told not to be, is at rest. Its processes if it was
 /// started all the same.
-pub(crate) fn leave_restart(cell: &Cell) -> Result<Option<cell::Running>, Error> {
+pub(crate) fn leave_restart(home: &Home, cell: &Cell) -> Result<Option<cell::Running>, Error> {
+    let mut deserted = 0;
     loop {
         if let Some(running) = cell.running().filter(|running| running.init.open().is_some()) {
             return Ok(Some(running));
         }
-        if !cell.path.exists() || cell.try_lock()?.is_some() {
+        if !cell.path.exists() {
             return Ok(None);
+        }
+        if cell.try_lock()?.is_some() {
+            // Who waited was killed: somebody else hears of it, and has it at rest before this returns. On a full disk it stays.
+            if deserted == DESERTED_MAX {
+                return Ok(None);
+            }
+            deserted += 1;
+            find::recover(home, cell);
         }
         std::thread::sleep(Duration::from_millis(2));
     }

@@ -1,6 +1,7 @@
 //! Fault points: places between two steps at which tests kill the process. In a release build they are nothing.
 //!
-//! `BERTH_FAULT=holder:7` kills the holder at the seventh point that it comes to. With `BERTH_FAULT_LIST=FILE` each
+//! `BERTH_FAULT=holder:7` kills the holder at the seventh point that it comes to, and `holder:7:stop` stops it there until
+//! somebody lets it go on; several are separated by commas. With `BERTH_FAULT_LIST=FILE` each
 //! process appends a line for each point: `holder:7 config written`. Numbers are counted for each role by itself, and
 //! the same command comes to the same points in the same order.
 //!
@@ -52,6 +53,8 @@ mod armed {
     /// Index into [`NAMES`]; beyond it for a successor.
     static ROLE: AtomicU8 = AtomicU8::new(0);
     static PASSED: AtomicU32 = AtomicU32::new(0);
+    /// SIGSTOP.
+    const STOP: i32 = 19;
 
     /// From here on this process plays `role`, and counts from 1; a successor remains one, and so do its children.
     pub fn play(role: Role) {
@@ -79,9 +82,14 @@ mod armed {
                 let _ = rustix::io::write(&list, format!("{role}:{number} {done}\n").as_bytes());
             }
         }
-        if std::env::var("BERTH_FAULT").is_ok_and(|wanted| wanted == format!("{role}:{number}")) {
+        let Ok(wanted) = std::env::var("BERTH_FAULT") else { return };
+        let own = rustix::process::getpid().as_raw_nonzero().get();
+        let (here, stop) = (format!("{role}:{number}"), format!("{role}:{number}:stop"));
+        if wanted.split(',').any(|wanted| wanted == stop) {
+            let _ = crate::process::kill(own, STOP);
+        } else if wanted.split(',').any(|wanted| wanted == here) {
             // The first process of a pid namespace can't kill itself.
-            let _ = crate::process::kill(rustix::process::getpid().as_raw_nonzero().get(), 9);
+            let _ = crate::process::kill(own, 9);
             crate::process::exit(137);
         }
     }

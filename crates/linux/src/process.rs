@@ -364,6 +364,21 @@ pub fn living_since(pid: i32) -> Option<u64> {
     })
 }
 
+/// Whether a process has ended, or is about to: one that is the first of its pid namespace waits for all others there.
+///
+/// Source: fields 3 and 9 of /proc/pid/stat; PF_EXITING in linux/sched.h.
+pub fn is_ending(pid: i32) -> bool {
+    const PF_EXITING: u64 = 0x4;
+    let flags = |stat: &[u8]| {
+        let end = stat.iter().rposition(|b| *b == b')')?;
+        let mut fields = std::str::from_utf8(stat.get(end + 1..)?).ok()?.split_ascii_whitespace();
+        let state = fields.next()?;
+        let flags: u64 = fields.nth(5)?.parse().ok()?;
+        (!matches!(state, "Z" | "X")).then_some(flags)
+    };
+    with_stat(pid, flags).is_none_or(|flags| flags & PF_EXITING != 0)
+}
+
 /// Reads `/proc/PID/stat` by one call: lists read it for each container, and a file that says it's empty is otherwise read
 /// in six.
 fn with_stat<T>(pid: i32, parse: impl FnOnce(&[u8]) -> Option<T>) -> Option<T> {
@@ -508,5 +523,6 @@ mod tests {
         let own = std::process::id() as i32;
         assert!(start_time(own).is_some() && living_since(own) == start_time(own));
         assert_eq!(living_since(i32::MAX), None);
+        assert!(!is_ending(own) && is_ending(i32::MAX));
     }
 }

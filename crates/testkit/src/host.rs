@@ -2,7 +2,7 @@
 
 use crate::bundle::Bundle;
 use crate::cmd::{Cmd, Output};
-use crate::ids::Slot;
+use crate::ids::{self, Slot};
 use crate::pty::Pty;
 use crate::{Value, leaks, rootfs};
 use std::cell::{Cell, OnceCell, RefCell};
@@ -33,6 +33,11 @@ impl Host {
     /// A fresh host.
     #[expect(clippy::new_without_default, reason = "it makes directories and takes locks")]
     pub fn new() -> Host {
+        Host::for_many(1)
+    }
+
+    /// One with room for so many containers at a time.
+    pub fn for_many(containers: u32) -> Host {
         static MADE: AtomicU32 = AtomicU32::new(0);
         crate::netns::of_test();
         let number = MADE.fetch_add(1, Ordering::Relaxed);
@@ -52,7 +57,7 @@ impl Host {
         Host {
             dir,
             cgroup,
-            slot: Slot::take(),
+            slot: Slot::take(containers.div_ceil(ids::SLOT_CONTAINERS)),
             devices: leaks::net_devices(),
             rootfs: OnceCell::new(),
             mounts: RefCell::default(),
@@ -120,6 +125,19 @@ impl Host {
             ("BERTH_CGROUP", self.cgroup.clone()),
             ("BERTH_IDS", format!("{}:{}", self.slot.base, self.slot.count)),
         ]
+    }
+
+    /// The process of berth's that stopped itself at a fault point, if there is one.
+    pub fn stopped(&self) -> Option<u32> {
+        let berth = self.dir.join("bin/berth").display().to_string();
+        let is_stopped = |pid: &u32| {
+            let read = |name: &str| std::fs::read(format!("/proc/{pid}/{name}")).unwrap_or_default();
+            let stat = String::from_utf8_lossy(&read("stat")).into_owned();
+            read("cmdline").starts_with(berth.as_bytes())
+                && stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+        };
+        let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+        entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).find(is_stopped)
     }
 
     fn cmd<A: AsRef<OsStr>>(&self, name: &str, args: impl IntoIterator<Item = A>) -> Cmd {

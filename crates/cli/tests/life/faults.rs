@@ -93,6 +93,27 @@ fn a_keeper_killed_while_it_waits_is_followed_by_one_with_another_clock() {
     remove(&host, &["job"]);
 }
 
+#[test]
+fn a_restart_by_a_user_whose_keeper_is_killed_is_no_stop() {
+    let host = Host::new();
+    let run = ["run", "-d", "--name", "job", "--restart", "always", "@host", "sh", "-c", "exit 3"];
+    // Before it starts the container again, its keeper stands still.
+    host.berth(run).env("BERTH_FAULT", "restarter:1:stop").run().ok();
+    assert!(until(PATIENCE, || host.stopped().is_some()));
+    let dir = inspect(&host, "job", "{{.Berth.RunDir}}");
+    let restarting = host.berth(["restart", "-t", "0", "job"]).spawn();
+    assert!(until(PATIENCE, || std::path::Path::new(&dir).join("stopped").exists()));
+    // The holder first, so that it makes no other keeper.
+    let mut own = own_processes(&host);
+    own.sort_by_key(|(_, name)| name == "berth-keeper");
+    assert_eq!(own.len(), 2, "{own:?}");
+    assert!(own.iter().all(|(pid, _)| testkit::cmd::kill_if(*pid, || true)));
+    restarting.wait().ok();
+    let count = || inspect(&host, "job", "{{.RestartCount}}").parse::<u32>().unwrap_or(0);
+    assert!(until(PATIENCE, || count() > 0), "{}", inspect(&host, "job", "{{json .State}}"));
+    remove(&host, &["job"]);
+}
+
 /// Keepers and holders of this host.
 fn own_processes(host: &Host) -> Vec<(u32, String)> {
     let berth = host.dir().join("bin/berth").display().to_string();

@@ -343,3 +343,78 @@ fn after_a_boot_runs_what_should() {
     host.berth(["start", "none", "stopped"]).run().ok();
     remove(&host, &["base", "kept", "failed", "none", "stopped", "never", "side"]);
 }
+
+/// The number of a fault point that `role` comes to in `command`, which is run once for it.
+fn point_of(host: &Host, command: &[&str], role: &str, done: &str) -> String {
+    let list = host.path("points");
+    host.berth(command).env("BERTH_FAULT_LIST", &list).run().ok();
+    let points = std::fs::read_to_string(&list).unwrap();
+    std::fs::remove_file(&list).unwrap();
+    let mut points = points.lines().filter_map(|line| line.split_once(' '));
+    let (point, _) = points.find(|(point, what)| point.starts_with(role) && *what == done).unwrap();
+    point.to_owned()
+}
+
+/// The process that was stopped at a fault point.
+fn stopped_process(host: &Host) -> u32 {
+    assert!(until(PATIENCE, || host.stopped().is_some()));
+    host.stopped().unwrap()
+}
+
+#[test]
+fn one_that_is_being_made_is_stopped_and_removed_once_it_is_there() {
+    let host = Host::new();
+    let run = ["run", "-d", "--name", "web", "@host", "sleep", "1000"];
+    let point = point_of(&host, &run, "holder", "keeper forked") + ":stop";
+    for (command, output, left) in [
+        (&["rm", "-f", "web"][..], "web", ""),
+        (&["stop", "-t", "0", "web"], "web", "web exited"),
+        (&["run", "-d", "--name", "web", "@host", "true"], "", "web running"),
+    ] {
+        remove(&host, &["web"]);
+        // Its creator is killed, while its holder is at it.
+        let running = host.berth(run).env("BERTH_FAULT", &point).spawn();
+        let holder = stopped_process(&host);
+        running.signal(9);
+        running.wait();
+        assert_eq!(host.berth(["ps", "-a", "--format", "{{.Names}} {{.State}}"]).text(), "web created");
+        let other = host.berth(command).spawn();
+        std::thread::sleep(Duration::from_millis(100));
+        signal_pid(holder, 18);
+        let other = other.wait();
+        assert_eq!(other.text(), output, "{command:?}: {}", other.err());
+        assert_eq!(other.status == 0, !output.is_empty(), "{command:?}: {}", other.err());
+        assert_eq!(host.berth(["ps", "-a", "--format", "{{.Names}} {{.State}}"]).text(), left, "{command:?}");
+    }
+    // One that isn't recorded yet never comes to be: its name is free once that is known.
+    let [at_kill, at_stop] = [("client", "mask sent"), ("holder", "FIFOs made")].map(|(role, done)| {
+        remove(&host, &["web"]);
+        point_of(&host, &run, role, done)
+    });
+    remove(&host, &["web"]);
+    let running = host.berth(run).env("BERTH_FAULT", format!("{at_kill},{at_stop}:stop")).spawn();
+    let holder = stopped_process(&host);
+    running.wait().code(137);
+    let other = host.berth(run).spawn();
+    std::thread::sleep(Duration::from_millis(100));
+    signal_pid(holder, 18);
+    other.wait().ok();
+    remove(&host, &["web"]);
+}
+
+#[test]
+fn one_that_is_being_started_again_is_stopped_once_it_runs() {
+    let host = Host::new();
+    host.berth(["create", "--name", "web", "@host", "sleep", "1000"]).run().ok();
+    let point = point_of(&host, &["start", "web"], "holder", "keeper forked") + ":stop";
+    host.berth(["stop", "-t", "0", "web"]).run().ok();
+    let starting = host.berth(["start", "web"]).env("BERTH_FAULT", &point).spawn();
+    let holder = stopped_process(&host);
+    let stopping = host.berth(["stop", "-t", "0", "web"]).spawn();
+    std::thread::sleep(Duration::from_millis(100));
+    signal_pid(holder, 18);
+    starting.wait().ok();
+    stopping.wait().ok();
+    assert_eq!(inspect(&host, "web", "{{.State.Status}}"), "exited");
+    remove(&host, &["web"]);
+}

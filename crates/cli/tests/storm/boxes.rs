@@ -70,10 +70,11 @@ impl OneBox {
             let path = camp.dir.with_extension(format!("{}.log", self.name));
             let _ = std::fs::write(&path, log);
             camp.fault(format!(
-                "log of {} ({id}): {why}; see {}; killed: {}",
+                "log of {} ({id}): {why}; see {}; killed: {}; done: {}",
                 self.name,
                 path.display(),
-                camp.killed(id)
+                camp.killed(id),
+                camp.history(&self.name)
             ));
         }
     }

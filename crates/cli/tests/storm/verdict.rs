@@ -79,6 +79,11 @@ pub fn ends(camp: &Camp, boxes: &mut [OneBox]) {
         let id = found.text();
         camp.berth(&["stop", "-t", "5", &one.name]).run().ok();
         let state = camp.berth(&["inspect", "-f", "{{.State.Status}}", &one.name]).run().text();
+        if state.is_empty() && one.known == Known::Nothing {
+            // Whoever began to remove it was killed, and may have left its name.
+            camp.berth(&["rm", "-f", &one.name]).run();
+            continue;
+        }
         if state != "exited" && state != "created" {
             camp.fault(format!("{} was stopped at the end, and is {state}", one.name));
         }
@@ -101,6 +106,7 @@ pub fn ends(camp: &Camp, boxes: &mut [OneBox]) {
 /// Each container's events tell of a life: it was made, each start has one end, and it was removed.
 pub fn events(camp: &Camp, told: &str) {
     let mut lives: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut names = BTreeMap::new();
     for line in told.lines() {
         let Ok(event) = serde_json::from_str::<Value>(line) else {
             camp.fault(format!("torn event: {line}"));
@@ -109,6 +115,10 @@ pub fn events(camp: &Camp, told: &str) {
         let action = event["Action"].as_str().unwrap_or_default().to_owned();
         if matches!(action.as_str(), "create" | "start" | "die" | "destroy") {
             camp.count(&format!("event {action}"));
+            names.insert(
+                event["Actor"]["ID"].as_str().unwrap_or_default().to_owned(),
+                event["Actor"]["Attributes"]["name"].as_str().unwrap_or_default().to_owned(),
+            );
             lives
                 .entry(event["Actor"]["ID"].as_str().unwrap_or_default().to_owned())
                 .or_default()
@@ -123,7 +133,13 @@ pub fn events(camp: &Camp, told: &str) {
         }
         well &= words.next() == Some("destroy") && words.next().is_none();
         if !well {
-            camp.fault(format!("events of {id}: {}", life.join(" ")));
+            camp.fault(format!(
+                "events of {id}: {}; killed: {}; done to {}: {}",
+                life.join(" "),
+                camp.killed(&id),
+                names[&id],
+                camp.history(&names[&id])
+            ));
         }
     }
 }

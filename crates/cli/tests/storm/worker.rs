@@ -14,7 +14,12 @@ const LONG: &str = "100000000";
 const KILL_AFTER_MS_MAX: u64 = 60;
 
 /// What an `exec` says whose own first process was killed.
-const LOST: [&str; 3] = ["killed from outside?", "cannot say go: sendmsg", "cannot leave a process behind"];
+const LOST: [&str; 4] = [
+    "killed from outside?",
+    "cannot say go: sendmsg",
+    "cannot leave a process behind",
+    "ended before its program started",
+];
 
 /// Works on each `WORKERS`th container until the storm is over; returns them.
 pub fn run(camp: &Camp, number: usize, mut random: Random) -> Vec<OneBox> {
@@ -36,6 +41,11 @@ pub fn command(camp: &Camp, random: &mut Random, args: &[&str]) -> Option<Output
     let output = running.wait();
     let killed = output.status == 137 && output.stderr.is_empty();
     camp.count(&format!("{}{}", args[0], if killed { ", killed" } else { "" }));
+    let name = args.iter().find(|word| word.starts_with("box")).copied().unwrap_or_default();
+    camp.note(
+        name,
+        &format!("{} {}", args[0], if killed { "killed".to_owned() } else { output.status.to_string() }),
+    );
     (!killed).then_some(output)
 }
 
@@ -126,8 +136,12 @@ fn stop(camp: &Camp, one: &mut OneBox, random: &mut Random) {
         one.known = if output.err().contains("o such container") { Known::Absent } else { Known::Nothing };
         return;
     }
-    one.known = Known::Stopped;
+    let before = std::mem::replace(&mut one.known, Known::Stopped);
     let state = state(camp, one);
+    if before == Known::Nothing && state.contains("no such object") {
+        // A removal that was killed had said that it goes with its end.
+        return one.known = Known::Absent;
+    }
     if !state.starts_with("exited ") && !state.starts_with("created ") {
         camp.fault(format!("it was stopped, and is {state}: {}", one.tell(camp)));
     }
@@ -210,7 +224,8 @@ fn follow(camp: &Camp, one: &mut OneBox, random: &mut Random) {
         drop(follower);
         return;
     }
-    let noted = one.noted(camp);
+    // It follows until an end, after which some are started again.
+    let noted = if one.policy == Policy::No { one.noted(camp) } else { Vec::new() };
     let output = follower.wait();
     camp.count(if output.status == 137 { "logs -f, killed" } else { "logs -f" });
     if output.status == 0 {
@@ -287,6 +302,11 @@ impl OneBox {
     /// All that can be told of it.
     pub fn tell(&self, camp: &Camp) -> String {
         let inspect = ["inspect", "-f", "{{json .State}} {{.RestartCount}}", &self.name];
-        format!("{self:?}, {}; killed: {}", ask(camp, &inspect).text(), camp.killed(&self.id(camp)))
+        format!(
+            "{self:?}, {}; killed: {}; done: {}",
+            ask(camp, &inspect).text(),
+            camp.killed(&self.id(camp)),
+            camp.history(&self.name)
+        )
     }
 }

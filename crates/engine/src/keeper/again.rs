@@ -75,7 +75,8 @@ pub(super) fn start(
                 &Ended { stopped: cell.stopped_by_user(), next: None, ..ended },
             );
         }
-        teardown::ended(home, config, cell, None, rm);
+        // Whoever saw the end may have been killed before it removed the control group.
+        teardown::ended(home, config, cell, teardown::find_group(home, cell), rm);
         process::exit(0);
     }
     let config = cell.config().unwrap_or_else(|| config.clone());
