@@ -349,7 +349,7 @@ fn berth(home: &Home, container: &Container) -> Json {
         "Cgroup": config.cgroup(home),
         "CgroupPaths": running.map(|running| &running.cgroup),
         "HolderPid": running.map_or(0, |running| running.holder.pid),
-        "LogDir": log::frames_of(home, config),
+        "LogDir": log::kept_of(home, config),
         "StateDir": home.state_dir(&config.id),
         "RunDir": home.run_dir(&config.id),
     })

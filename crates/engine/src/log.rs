@@ -7,6 +7,7 @@
 //! json-file  <run>/log/<n>          a journal: the last megabytes, out of which docker's lines are written
 //!            <state>/<id>-json.log  those lines; older ones in .1, .2, … (see `json_file`)
 //! none       <run>/log/<n>          the journal alone, which goes with the container
+//! mode=non-blocking: a journal in any case, which a process of its own writes to the disk (see `behind`)
 //!
 //! frame: 24 bytes of header, then the payload, as written to one stream in one go
 //!   0  magic 0xB7   1  kind   2  zero (2 bytes)   4  payload bytes (u32)
@@ -28,6 +29,7 @@
 //! `export`, from the frames to it;
 //! [`recorder`], who puts them together for the keeper; `compress`; [`hold`], for readers of what is removed.
 
+mod behind;
 mod compress;
 mod cursor;
 mod export;
@@ -172,7 +174,15 @@ pub fn frames_dir(home: &Home, id: &str, plan: &Plan) -> PathBuf {
     }
 }
 
-/// The same for a container as it was made.
+/// Where frames are that stay, if any do.
+pub fn kept_of(home: &Home, config: &Config) -> PathBuf {
+    match Plan::of_container(config).driver {
+        Driver::Local => dir(&home.state_dir(&config.id)),
+        Driver::JsonFile | Driver::None => frames_of(home, config),
+    }
+}
+
+/// The directory of the keeper's frames of a container as it was made.
 pub fn frames_of(home: &Home, config: &Config) -> PathBuf {
     frames_dir(home, &config.id, &Plan::of_container(config))
 }

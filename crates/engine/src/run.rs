@@ -98,9 +98,7 @@ pub(crate) fn check_caller(request: &RunRequest) -> Result<(), Error> {
     if !rustix::process::geteuid().is_root() {
         return Err(Error::NotRoot);
     }
-    if crate::log::Plan::of(&request.log)?.buffer_bytes.is_some() {
-        return Err(Error::invalid("--log-opt mode", "non-blocking isn't supported yet"));
-    }
+    crate::log::Plan::of(&request.log)?;
     match request.cidfile.as_deref().filter(|path| path.exists()) {
         Some(path) => Err(Error::invalid(
             "--cidfile",

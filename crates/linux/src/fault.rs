@@ -22,6 +22,8 @@ pub enum Role {
     Restarter,
     /// The holder that it makes.
     HolderAgain,
+    /// Who writes a container's log to the disk, where its keeper doesn't.
+    LogWriter,
     /// Who takes over from one that was killed: it has no points, or it would be killed as well.
     Successor,
 }
@@ -49,7 +51,8 @@ mod armed {
     use rustix::fs::{CWD, Mode, OFlags, openat};
     use std::sync::atomic::{AtomicU8, AtomicU32, Ordering::Relaxed};
 
-    const NAMES: [&str; 6] = ["client", "holder", "keeper", "first", "restarter", "holder-again"];
+    const NAMES: [&str; 7] =
+        ["client", "holder", "keeper", "first", "restarter", "holder-again", "log-writer"];
     /// Index into [`NAMES`]; beyond it for a successor.
     static ROLE: AtomicU8 = AtomicU8::new(0);
     static PASSED: AtomicU32 = AtomicU32::new(0);

@@ -2,6 +2,7 @@
 
 use super::*;
 use std::path::PathBuf;
+use testkit::cmd::signal_pid;
 
 /// Runs `script` to its end, its log kept as `flags` say.
 fn job(host: &Host, name: &str, flags: &[&str], script: &str) {
@@ -351,5 +352,103 @@ fn a_gigabyte_of_logs_costs_the_keeper_little() {
         let kib: u64 = pss.strip_suffix(" kB").unwrap().trim().parse().unwrap();
         assert!(kib < 5_000, "{driver}: {kib} KiB");
         remove(&host, &[driver]);
+    }
+}
+
+/// Lines that `log` holds, of the numbered ones, and those that its gaps tell of.
+fn kept_and_lost(log: &testkit::Output) -> (u64, u64) {
+    let text = String::from_utf8_lossy(&log.stdout).into_owned() + &String::from_utf8_lossy(&log.stderr);
+    let gap = |line: &str| -> Option<u64> {
+        line.strip_prefix("berth: ")?
+            .split_once(" line")?
+            .0
+            .parse()
+            .ok()
+            .filter(|_| line.contains("max-buffer-size"))
+    };
+    let lost = text.lines().filter_map(gap).sum();
+    (text.lines().filter(|line| line.starts_with("line ")).count() as u64, lost)
+}
+
+#[test]
+fn a_disk_that_stands_still_holds_no_container_up() {
+    for driver in ["local", "json-file"] {
+        let host = Host::new();
+        let script = "until test -e /etc/go; do sleep 0.02; done; rm /etc/go; seq -f 'line %.0f' 100000; touch /etc/done
+            until test -e /etc/go; do sleep 0.02; done; rm /etc/go; echo last; echo half >&2";
+        let options = ["--log-opt", "mode=non-blocking", "--log-opt", "max-buffer-size=100k"];
+        let run = ["run", "-d", "--name", "web", "--log-driver", driver].into_iter().chain(options);
+        // Who writes to the disk stops, as if in a call that doesn't return.
+        let run = host.berth(run.chain(["@host", "sh", "-c", script]));
+        run.env("BERTH_FAULT", "log-writer:1:stop").run().ok().silent();
+        assert!(until(PATIENCE, || host.stopped().is_some()));
+        let go = || host.berth(["exec", "web", "touch", "/etc/go"]).run().ok();
+        go();
+        let done = || host.berth(["exec", "web", "test", "-e", "/etc/done"]).run().status == 0;
+        assert!(until(PATIENCE, done), "{driver}: it waits");
+        assert_eq!(host.berth(["logs", "web"]).text(), "", "{driver}");
+        let journal = host.run_dir().join("containers").join(inspect(&host, "web", "{{.Id}}")).join("log");
+        let files = std::fs::read_dir(journal).unwrap().flatten();
+        let bytes: u64 = files.map(|file| file.metadata().unwrap().len()).sum();
+        assert!(bytes < 1 << 20, "{driver}: {bytes} bytes wait");
+        // It goes on, and what had room is there, with what hadn't counted.
+        signal_pid(host.stopped().unwrap(), 18);
+        let first = || host.berth(["logs", "web"]).run().text().starts_with("line 1\n");
+        assert!(until(PATIENCE, first), "{driver}");
+        go();
+        host.berth(["wait", "web"]).run().ok().stdout_is("0");
+        let log = host.berth(["logs", "web"]).run().ok();
+        let (kept, lost) = kept_and_lost(&log);
+        assert_eq!(kept + lost, 100_000, "{driver}: {kept} kept, {lost} lost");
+        assert!(kept > 1000 && lost > 1000, "{driver}: {kept} kept, {lost} lost");
+        let text = String::from_utf8_lossy(&log.stdout).into_owned();
+        assert!(text.contains("\nlast\n") && log.err().contains("half"), "{driver}");
+        // Started again, it goes on where it ended.
+        host.berth(["start", "web"]).run().ok();
+        go();
+        let taken = || host.berth(["exec", "web", "test", "-e", "/etc/go"]).run().status == 1;
+        assert!(until(PATIENCE, taken));
+        go();
+        host.berth(["wait", "web"]).run().ok();
+        let log = host.berth(["logs", "web"]).run().ok();
+        assert_eq!(String::from_utf8_lossy(&log.stdout).matches("\nlast\n").count(), 2, "{driver}");
+        let (both, lost_both) = kept_and_lost(&log);
+        assert_eq!(both + lost_both, 200_000, "{driver}");
+        remove(&host, &["web"]);
+    }
+}
+
+#[test]
+fn with_a_writer_of_its_own_no_line_is_lost_whoever_is_killed() {
+    for driver in ["local", "json-file"] {
+        let host = Host::new();
+        let script =
+            "i=0; while [ $i -lt 400 ]; do i=$((i+1)); echo line $i; [ $((i % 10)) = 0 ] && sleep 0.01; done";
+        let run = ["run", "-d", "--name", "web", "--log-driver", driver, "--log-opt", "mode=non-blocking"];
+        host.berth(run.into_iter().chain(["@host", "sh", "-c", script])).run().ok();
+        let named = |name: &str| -> Vec<u32> {
+            let berth = host.dir().join("bin/berth").display().to_string();
+            let read =
+                |pid: u32, file: &str| std::fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+            let pids = std::fs::read_dir("/proc").unwrap().flatten();
+            let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+            let ours = pids.filter(|pid| read(*pid, "cmdline").starts_with(berth.as_bytes()));
+            ours.filter(|pid| read(*pid, "comm") == format!("{name}\n").as_bytes()).collect()
+        };
+        let mut killed = 0;
+        for name in ["berth-log", "berth-log", "berth-keeper", "berth-log", "berth-keeper"] {
+            let victims = named(name);
+            killed += victims
+                .iter()
+                .filter(|pid| testkit::cmd::kill_if(**pid, || named(name).contains(pid)))
+                .count();
+            until(Duration::from_millis(100), || named(name).iter().any(|pid| !victims.contains(pid)));
+        }
+        assert!(killed >= 3, "{driver}: {killed}");
+        host.berth(["wait", "web"]).run().ok();
+        let expected: Vec<String> = (1..=400).map(|i| format!("line {i}")).collect();
+        assert_eq!(host.berth(["logs", "web"]).text(), expected.join("\n"), "{driver}");
+        assert_eq!(named("berth-log"), Vec::<u32>::new(), "{driver}");
+        remove(&host, &["web"]);
     }
 }

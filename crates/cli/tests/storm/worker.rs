@@ -100,6 +100,9 @@ fn start_new(camp: &Camp, one: &mut OneBox, random: &mut Random) {
         run.extend(["--log-driver", "json-file"]);
     }
     if random.once_in(3) {
+        run.extend(["--log-opt", "mode=non-blocking"]);
+    }
+    if random.once_in(3) {
         run.extend(["--health-cmd", "true", "--health-interval", "300ms"]);
     }
     run.extend(["@host", "sh", "-c", SCRIPT, "box", lines]);

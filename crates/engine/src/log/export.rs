@@ -86,6 +86,11 @@ impl Export {
         self.write();
     }
 
+    /// Number of the journal's file that it's at.
+    pub fn file(&self) -> u64 {
+        self.cursor.number()
+    }
+
     /// What is repeated at a new journal file's beginning: lines that have begun.
     pub fn open_lines(&self) -> [(u64, u64, &[u8]); 2] {
         [0, 1].map(|n: usize| (self.taken[n], self.open[n].time_ns, self.open[n].text.as_slice()))

@@ -129,6 +129,11 @@ impl Plan {
         Ok(plan)
     }
 
+    /// Whether the keeper leaves it to another process to write it.
+    pub fn is_written_behind(&self) -> bool {
+        self.buffer_bytes.is_some()
+    }
+
     fn none() -> Plan {
         Plan { driver: Driver::None, file_bytes: None, files: 1, compress: false, buffer_bytes: None }
     }

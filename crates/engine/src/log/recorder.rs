@@ -1,9 +1,10 @@
 //! What the keeper hands a container's output to: it goes to the frames, and from there into docker's lines if those were
 //! asked for. What can't be written is dropped in whole lines, and counted.
 
+use super::behind::{self, Behind};
 use super::export::Export;
 use super::json_file::JsonFile;
-use super::loss::Loss;
+use super::loss::{Gap, Loss};
 use super::plan::attributes;
 use super::{
     Cursor, Driver, FRAME_BYTES_MAX, JOURNAL_FILE_BYTES, JOURNAL_FILES, JOURNAL_FILES_HELD, Limits, Plan,
@@ -22,6 +23,8 @@ pub struct Recorder {
     writer: Writer,
     journalled: bool,
     export: Option<Export>,
+    /// Who writes it to the disk, where this one mustn't wait for that.
+    behind: Option<Behind>,
     losses: [Loss; 2],
     /// Where files may be being compressed.
     compressing: Option<PathBuf>,
@@ -30,7 +33,7 @@ pub struct Recorder {
 impl Plan {
     /// Whether the frames are but a journal.
     pub fn is_journalled(&self) -> bool {
-        self.driver != Driver::Local
+        self.driver != Driver::Local || self.buffer_bytes.is_some()
     }
 
     /// How much is kept of the frames.
@@ -50,6 +53,17 @@ impl Plan {
                 compress: self.compress,
                 index_bytes: Some(index::EVERY_BYTES),
             },
+            false => self.frame_limits(),
+        }
+    }
+
+    /// How much is kept of those that stay.
+    fn frame_limits(&self) -> Limits {
+        Limits {
+            file_bytes: self.file_bytes.unwrap_or(u64::MAX),
+            files: self.files,
+            files_held: None,
+            compress: self.compress,
         }
     }
 }
@@ -57,12 +71,25 @@ impl Plan {
 /// Bytes of each stream that the frames of a container have.
 pub fn totals(home: &Home, config: &Config) -> Result<[u64; 2], Error> {
     let plan = Plan::of_container(config);
-    Writer::open(frames_dir(home, &config.id, &plan), plan.limits()).map(|writer| writer.totals())
+    let journal = frames_dir(home, &config.id, &plan);
+    // A journal that is yet to begin goes on where the frames end that stay.
+    let is_to_begin = plan.is_written_behind() && plan.driver == Driver::Local;
+    if is_to_begin && file_numbers(&journal).is_empty() {
+        return Writer::open(dir(&home.state_dir(&config.id)), plan.frame_limits())
+            .map(|writer| writer.totals());
+    }
+    Writer::open(journal, plan.limits()).map(|writer| writer.totals())
 }
 
 /// After the end of a container whose keeper was killed: writes what the journal has and docker's lines lack.
 pub fn settle(home: &Home, config: &Config) {
     let plan = Plan::of_container(config);
+    if plan.is_written_behind() {
+        if frames_dir(home, &config.id, &plan).exists() {
+            behind::settle(home, config);
+        }
+        return;
+    }
     if plan.driver == Driver::JsonFile
         && frames_dir(home, &config.id, &plan).exists()
         && let Ok(mut recorder) = Recorder::open(home, config)
@@ -78,13 +105,24 @@ impl Recorder {
         let frames = frames_dir(home, &config.id, &plan);
         let state = dir(&home.state_dir(&config.id));
         let fresh = file_numbers(&frames).is_empty();
+        let begin = if fresh && plan.is_written_behind() { Some(totals(home, config)?) } else { None };
         let mut recorder = Recorder {
             writer: Writer::open(frames.clone(), plan.limits())?,
             journalled: plan.is_journalled(),
             export: None,
+            behind: None,
             losses: Default::default(),
             compressing: plan.compress.then(|| state.clone()),
         };
+        if let Some(buffer_bytes) = plan.buffer_bytes {
+            if let Some(totals) = begin {
+                let _ = recorder.writer.begin_at(totals);
+            }
+            let behind = Behind::start(home, config, buffer_bytes, recorder.totals(), fresh)?;
+            recorder.behind = Some(behind);
+            recorder.compressing = None;
+            return Ok(recorder);
+        }
         if plan.driver == Driver::JsonFile {
             let json = JsonFile::open(json_path(home, &config.id), state, &plan, fresh);
             let attributes = json::attributes(&attributes::of_container(config));
@@ -94,6 +132,18 @@ impl Recorder {
         Ok(recorder)
     }
 
+    /// Frames in `dir` that stay, for who writes behind a keeper.
+    pub(super) fn of_frames(dir: PathBuf, plan: &Plan) -> Result<Recorder, Error> {
+        Ok(Recorder {
+            writer: Writer::open(dir.clone(), plan.frame_limits())?,
+            journalled: false,
+            export: None,
+            behind: None,
+            losses: Default::default(),
+            compressing: plan.compress.then_some(dir),
+        })
+    }
+
     /// Bytes of each stream that the frames have.
     pub fn totals(&self) -> [u64; 2] {
         self.writer.totals()
@@ -101,12 +151,13 @@ impl Recorder {
 
     /// Number of the frames' first file that somebody still needs.
     pub fn keep_from(&mut self, number: Option<u64>) {
-        self.writer.keep_from(number);
+        let behind = self.behind.as_ref().map(Behind::first_file);
+        self.writer.keep_from(number.into_iter().chain(behind).min());
     }
 
     /// Removes what is more than should be kept, but for files from `number` on.
     pub fn trim(&mut self, number: Option<u64>) {
-        self.writer.keep_from(number);
+        self.keep_from(number);
         self.writer.remove_old();
     }
 
@@ -115,8 +166,10 @@ impl Recorder {
         let mut left = length;
         while left > 0 {
             self.make_room();
-            let taken = match self.losses[stream.index()].is_torn() || !self.note_loss(stream) {
-                true => self.take_slowly(pipe, stream, left),
+            let room = self.room();
+            let is_slow = room < left as u64 || self.losses[stream.index()].is_torn();
+            let taken = match is_slow || !self.note_loss(stream) {
+                true => self.take_slowly(pipe, stream, left, room),
                 false => match self.writer.append_from(pipe, stream, left) {
                     Ok(taken) => {
                         self.losses[stream.index()].close();
@@ -142,16 +195,50 @@ impl Recorder {
     /// Takes bytes.
     pub fn take_bytes(&mut self, bytes: &[u8], stream: Stream) {
         self.make_room();
-        self.append(bytes, stream);
+        self.append_within(bytes, stream, self.room());
         self.export();
     }
 
+    /// Takes bytes that came at an earlier time.
+    pub(super) fn take_earlier(&mut self, bytes: &[u8], stream: Stream, time_ns: u64) {
+        self.writer.set_time(Some(time_ns));
+        self.append(bytes, stream);
+        self.writer.set_time(None);
+    }
+
+    /// Puts on record what was dropped of a stream by somebody else.
+    pub(super) fn take_gap(&mut self, stream: Stream, gap: Gap) {
+        self.losses[stream.index()].add(gap);
+        self.note_loss(stream);
+    }
+
+    /// Bytes that may be written now.
+    fn room(&self) -> u64 {
+        self.behind.as_ref().map_or(u64::MAX, |behind| behind.room(self.writer.totals()))
+    }
+
     /// Takes bytes of which some, or all, are to be dropped; how many.
-    fn take_slowly(&mut self, pipe: BorrowedFd<'_>, stream: Stream, length: usize) -> usize {
+    fn take_slowly(&mut self, pipe: BorrowedFd<'_>, stream: Stream, length: usize, room: u64) -> usize {
         let mut buffer = vec![0; length.min(DROP_BYTES)];
         let read = rustix::io::read(pipe, &mut buffer[..]).unwrap_or(0);
-        self.append(&buffer[..read], stream);
+        self.append_within(&buffer[..read], stream, room);
         read
+    }
+
+    /// Appends as many whole lines as there is room for, and drops the rest.
+    fn append_within(&mut self, bytes: &[u8], stream: Stream, room: u64) {
+        if room >= bytes.len() as u64 {
+            return self.append(bytes, stream);
+        }
+        let mut end = bytes[..room as usize].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        if end == 0 && self.losses[stream.index()].gap().is_none() {
+            // A line may have begun that was kept: it's kept to its end.
+            end = bytes.iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        }
+        let (kept, dropped) = bytes.split_at(end);
+        self.append(kept, stream);
+        self.losses[stream.index()].count(dropped, 0);
+        self.note_loss(stream);
     }
 
     /// Appends bytes, but for the rest of a line whose beginning was dropped.
@@ -224,6 +311,9 @@ impl Recorder {
         if let Some(export) = &mut self.export {
             let _ = export.run();
         }
+        if let Some(behind) = &mut self.behind {
+            behind.wake();
+        }
     }
 
     /// The container has ended.
@@ -234,6 +324,9 @@ impl Recorder {
         }
         if let Some(export) = &mut self.export {
             export.finish();
+        }
+        if let Some(behind) = self.behind.take() {
+            behind.finish();
         }
         if let Some(dir) = &self.compressing {
             drop(compress::lock(dir));

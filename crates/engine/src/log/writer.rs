@@ -64,6 +64,8 @@ pub struct Writer {
     indexed: u64,
     /// The length of the file from which on another is due.
     index_due: u64,
+    /// When what is written came; `None` is now.
+    time_ns: Option<u64>,
 }
 
 impl Writer {
@@ -80,6 +82,8 @@ impl Writer {
             indexed: 0,
             index_due: 0,
         };
+        let mut writer =
+            Writer { dir, limits, number: 0, file: None, totals: [0; 2], keep_from: None, time_ns: None };
         let numbers = file_numbers(&writer.dir);
         // What is before the last entry of the last index needn't be read.
         let indexed = writer.limits.index_bytes.zip(numbers.last().copied());
@@ -201,6 +205,11 @@ impl Writer {
         self.keep_from = number;
     }
 
+    /// What is written from now on came at that time; `None` is when it's written.
+    pub fn set_time(&mut self, time_ns: Option<u64>) {
+        self.time_ns = time_ns;
+    }
+
     /// Whether the file is as long as it may be.
     pub fn is_full(&self) -> bool {
         self.file.as_ref().is_some_and(|(_, size)| *size >= self.limits.file_bytes)
@@ -304,7 +313,7 @@ impl Writer {
             stream,
             gap: false,
             length: length as u32,
-            time_ns: crate::cell::now_ns() as u64,
+            time_ns: self.time_ns.unwrap_or_else(|| crate::cell::now_ns() as u64),
             offset: self.totals[stream.index()],
         }
     }
@@ -409,6 +418,12 @@ impl Writer {
         }
         self.remove_old();
         Ok(())
+    }
+
+    /// Begins a log whose streams go on elsewhere: with frames that say where.
+    pub fn begin_at(&mut self, totals: [u64; 2]) -> Result<(), Errno> {
+        self.totals = totals;
+        self.rotate([(totals[0], 0, &[]), (totals[1], 0, &[])])
     }
 
     fn close(&mut self) {

@@ -41,7 +41,7 @@ impl Follower {
             home: home.clone(),
             cell,
             inotify,
-            log_dir: log::frames_of(home, &container.config),
+            log_dir: log::kept_of(home, &container.config),
             log_watched: false,
             alive,
         };

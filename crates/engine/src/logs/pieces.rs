@@ -71,7 +71,7 @@ impl Place {
         }
         Ok(Place {
             driver,
-            frames: log::frames_of(home, config),
+            frames: log::kept_of(home, config),
             json: log::json_path(home, &config.id),
             state: log::dir(&home.state_dir(&config.id)),
         })
