@@ -6,6 +6,8 @@ use std::sync::Arc;
 use gotmpl::{MissingKey, Template, TemplateError, Value};
 use serde_json::Value as Json;
 
+mod blocks;
+
 use super::table;
 use crate::failure::Failure;
 
@@ -152,6 +154,7 @@ fn compile(source: &str) -> Result<Compiled, Failure> {
     }
     // Docker's rows have one method; gotmpl calls functions only.
     let source = source.replace(".Label \"", "label .Label \"");
+    blocks::check(&source).map_err(|error| failed(&TemplateError::Exec(error)))?;
     let template = template.parse(&source).map_err(|error| failed(&error))?;
     Ok(Compiled { template, plain: plain(&source) })
 }
@@ -189,6 +192,10 @@ fn json(value: &Value) -> Json {
         Value::Bool(truth) => Json::from(*truth),
         Value::Int(number) => Json::from(*number),
         Value::Uint(number) => Json::from(*number),
+        // Go writes no fraction where there is none.
+        Value::Float(number) if number.fract() == 0.0 && number.abs() < WHOLE_FLOAT_MAX => {
+            Json::from(*number as i64)
+        }
         Value::Float(number) => Json::from(*number),
         Value::String(text) => Json::from(&**text),
         Value::List(items) => Json::Array(items.iter().map(json).collect()),
@@ -198,6 +205,9 @@ fn json(value: &Value) -> Json {
         }
     }
 }
+
+/// Below it, a whole number with a fraction's type is one of 64 bits too.
+const WHOLE_FLOAT_MAX: f64 = 9e18;
 
 type Function = fn(&[Value]) -> Result<Value, TemplateError>;
 
@@ -209,8 +219,8 @@ const FUNCTIONS: [(&str, Function); 10] = [
         (_, name) => Ok(text(name.to_owned())),
     }),
     ("json", |args| Ok(text(json(argument(args, 0)?).to_string()))),
-    ("upper", |args| Ok(text(string(args, 0)?.to_uppercase()))),
-    ("lower", |args| Ok(text(string(args, 0)?.to_lowercase()))),
+    ("upper", |args| Ok(text(string(args, 0)?.chars().map(upper).collect()))),
+    ("lower", |args| Ok(text(string(args, 0)?.chars().map(lower).collect()))),
     ("title", |args| Ok(text(title(string(args, 0)?)))),
     ("split", |args| {
         let separator = string(args, 1)?;
@@ -261,91 +271,29 @@ fn count(args: &[Value], at: usize) -> Result<usize, TemplateError> {
     }
 }
 
+/// As Go does it: a letter for each letter, whatever is around it.
+fn upper(letter: char) -> char {
+    let mut letters = letter.to_uppercase();
+    letters.next().filter(|_| letters.next().is_none()).unwrap_or(letter)
+}
+
+fn lower(letter: char) -> char {
+    letter.to_lowercase().next().unwrap_or(letter)
+}
+
+/// Source: strings.Title and its isSeparator.
 fn title(text: &str) -> String {
+    let separates = |c: char| match c.is_ascii() {
+        true => !c.is_ascii_alphanumeric() && c != '_',
+        false => !c.is_alphanumeric() && c.is_whitespace(),
+    };
     let mut start = true;
     let letter = |c: char| {
-        let first = std::mem::replace(&mut start, !c.is_alphanumeric() && c != '\'');
-        if first { c.to_uppercase().collect::<String>() } else { c.to_string() }
+        let first = std::mem::replace(&mut start, separates(c));
+        if first { upper(c) } else { c }
     };
     text.chars().map(letter).collect()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn formats_are_told_apart() {
-        let parse = |text| Format::parse(text, "{{.ID}}\t{{.Names}}");
-        assert_eq!(parse("json"), Format::Json);
-        assert_eq!(parse("{{json .}}"), Format::Json);
-        assert_eq!(parse("table"), Format::Table("{{.ID}}\t{{.Names}}".into()));
-        assert_eq!(parse("table {{.ID}}\\t{{.X}}"), Format::Table("{{.ID}}\t{{.X}}".into()));
-        assert_eq!(parse("{{.ID}}\\t{{.X}}"), Format::Lines("{{.ID}}\t{{.X}}".into()));
-        assert_eq!(parse("tablecloth"), Format::Lines("tablecloth".into()));
-    }
-
-    #[test]
-    fn fields_alone_are_filled_in_as_the_template_would() {
-        let document = json!({"A": "b c", "N": 5, "E": ""});
-        for (source, filled) in [
-            ("{{.A}}\t{{ .E }}|", true),
-            ("no field", true),
-            ("{{.A}}{{.N}}", false),
-            ("{{- .A -}} x", false),
-            ("{{upper .A}}", false),
-            ("{{.A.B}}", false),
-        ] {
-            let compiled = compile(source).expect("valid");
-            let plain = compiled.plain.as_ref().and_then(|parts| fill(parts, &document));
-            assert_eq!(plain.is_some(), filled, "{source}");
-            if let Some(plain) = plain {
-                assert_eq!(plain, compiled.template.execute_to_string(&value(&document)).expect("valid"));
-            }
-        }
-        assert!(execute(&compile("{{.Nope}}").expect("valid"), &document).is_err());
-    }
-
-    #[test]
-    fn templates_have_dockers_functions() {
-        let document = json!({"A": "b c", "L": ["x", "y"], "N": 5, "O": {"k": null, "f": true}});
-        for (source, expected) in [
-            ("{{.A}} {{.N}}", "b c 5"),
-            ("{{json .}}", r#"{"A":"b c","L":["x","y"],"N":5,"O":{"f":true,"k":null}}"#),
-            ("{{json .O.f}}", "true"),
-            ("{{upper .A}} {{lower \"AB\"}} {{title .A}}", "B C ab B C"),
-            ("{{join .L \",\"}}", "x,y"),
-            ("{{range split .A \" \"}}<{{.}}>{{end}}", "<b><c>"),
-            ("{{split \"ab\" \"\"}}", "[a b]"),
-            ("[{{pad .A 1 2}}]", "[ b c  ]"),
-            ("{{truncate .A 2}}|{{truncate .A 9}}", "b |b c"),
-            ("{{println .A .N}}", "b c 5\n"),
-            ("{{range $i, $e := .L}}{{$i}}={{$e}};{{end}}", "0=x;1=y;"),
-            ("{{if eq .N 5}}five{{else}}no{{end}}", "five"),
-            ("{{index .L 1}} {{len .L}} {{printf \"%03d\" .N}}", "y 2 005"),
-        ] {
-            assert_eq!(one(source, &document).as_deref(), Ok(expected), "{source}");
-        }
-        for source in ["{{.Nope}}", "{{", "{{upper 1}}", "{{pad .A 99999999999 1}}", "{{nofunc}}", "{{json}}"]
-        {
-            assert!(one(source, &document).is_err(), "{source}");
-        }
-    }
-
-    #[test]
-    fn tables_have_a_header() {
-        let format = Format::parse("table {{.ID}}\\t{{.Names}}", "");
-        let data = [json!({"ID": "c1", "Names": "web"})];
-        let text = rows(&format, &[("ID", "CONTAINER ID"), ("Names", "NAMES")], data.clone()).expect("valid");
-        assert_eq!(text, "CONTAINER ID   NAMES\nc1             web\n");
-        assert_eq!(rows(&Format::Json, &[], data).expect("valid"), "{\"ID\":\"c1\",\"Names\":\"web\"}\n");
-    }
-
-    #[test]
-    fn rows_of_json_are_escaped_as_gos() {
-        let row = json!({"Command": "a <b> && c"});
-        let text = rows(&Format::Json, &[], [row]).expect("valid");
-        assert_eq!(text, "{\"Command\":\"a \\u003cb\\u003e \\u0026\\u0026 c\"}\n");
-    }
-}
+mod tests;
