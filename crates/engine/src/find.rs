@@ -168,7 +168,7 @@ fn from_record<S: DeserializeOwned>(home: &Home, record: &store::ContainerRecord
 }
 
 /// One that was to be started and of which no end is on record: what there was of it may have changed since it was looked at.
-fn unfinished(home: &Home, config: Config) -> Option<Container> {
+fn unfinished<S: DeserializeOwned>(home: &Home, config: Config<S>) -> Option<Container<S>> {
     let cell = Cell::of(home, &config.id);
     if is_being_made(&cell) {
         return Some(Container::of(config, State::Starting));

@@ -46,13 +46,6 @@ impl Plan {
                 compress: false,
                 index_bytes: None,
             },
-            false => Limits {
-                file_bytes: self.file_bytes.unwrap_or(u64::MAX),
-                files: self.files,
-                files_held: None,
-                compress: self.compress,
-                index_bytes: Some(index::EVERY_BYTES),
-            },
             false => self.frame_limits(),
         }
     }
@@ -64,6 +57,7 @@ impl Plan {
             files: self.files,
             files_held: None,
             compress: self.compress,
+            index_bytes: Some(index::EVERY_BYTES),
         }
     }
 }

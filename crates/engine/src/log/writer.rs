@@ -81,9 +81,8 @@ impl Writer {
             last: [LastByte::Within(false); 2],
             indexed: 0,
             index_due: 0,
+            time_ns: None,
         };
-        let mut writer =
-            Writer { dir, limits, number: 0, file: None, totals: [0; 2], keep_from: None, time_ns: None };
         let numbers = file_numbers(&writer.dir);
         // What is before the last entry of the last index needn't be read.
         let indexed = writer.limits.index_bytes.zip(numbers.last().copied());
