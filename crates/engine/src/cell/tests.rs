@@ -44,3 +44,31 @@ fn documents_of_any_length_are_read() {
     }
     assert_eq!(read_json::<String>(&tmp.path().join("none")), None);
 }
+
+#[test]
+fn a_lock_that_was_waited_for_is_not_the_one_of_the_next_start() {
+    let tmp = tempfile::tempdir().unwrap();
+    let home = Home { run: tmp.path().to_owned(), ..Home::default() };
+    std::fs::create_dir(tmp.path().join("containers")).unwrap();
+    let intent = Intent { name: "web".to_owned(), rm: false, slots: Vec::new(), again: false, cgroup: None };
+    let (cell, lock) = Cell::create(&home, "0123", &intent).unwrap();
+    let waited_for = format!(":{} ", rustix::fs::fstat(&lock.0).unwrap().st_ino);
+    std::thread::scope(|scope| {
+        let waiter = scope.spawn(|| cell.wait_lock().unwrap().is_some());
+        let waits = || {
+            let locks = std::fs::read_to_string("/proc/locks").unwrap();
+            locks.lines().any(|line| line.contains("-> FLOCK") && line.contains(&waited_for))
+        };
+        while !waits() {
+            assert!(!waiter.is_finished());
+            std::thread::yield_now();
+        }
+        cell.remove();
+        let (_, next) = Cell::create(&home, "0123", &intent).unwrap();
+        drop(lock);
+        assert!(!waiter.join().unwrap(), "it was told that nobody looks after the container");
+        assert!(cell.try_lock().unwrap().is_none());
+        drop(next);
+    });
+    assert!(cell.try_lock().unwrap().is_some());
+}
