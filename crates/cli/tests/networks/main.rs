@@ -33,7 +33,7 @@ fn run(host: &Host, options: &[&str], script: &str) -> Cmd {
 
 /// A container `name` that serves its own name over HTTP at port 80; ready on return.
 fn web(host: &Host, name: &str, options: &[&str]) {
-    let script = format!("mkdir /www && echo {name} >/www/index.html && exec httpd -f -p 80 -h /www");
+    let script = format!("mkdir -p /www && echo {name} >/www/index.html && exec httpd -f -p 80 -h /www");
     let fixed = ["run", "-d", "--name", name];
     host.berth(fixed.iter().chain(options).copied().chain(["box", "sh", "-c", &script])).text();
     let is_up = || host.berth(["exec", name, "wget", "-qO-", "http://127.0.0.1/"]).run().text() == name;

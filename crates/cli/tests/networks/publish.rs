@@ -57,7 +57,7 @@ fn drop_lan() {
 fn the_source_of_a_connection_is_kept() {
     let host = host();
     let lan = lan();
-    let script = "mkdir /www && echo aa >/www/index.html && exec httpd -f -vv -p 80 -h /www";
+    let script = "mkdir -p /www && echo aa >/www/index.html && exec httpd -f -vv -p 80 -h /www";
     host.berth(["run", "-d", "--name", "aa", "-p", "8080:80", "box", "sh", "-c", script]).text();
     let comes = || lan.run(|| get("http://192.0.2.1:8080/")) == "aa";
     assert!(testkit::until(std::time::Duration::from_secs(5), comes));
