@@ -81,6 +81,9 @@ pub use wire::TableFamily;
 /// Tries of a change while others change the rules.
 const TRIES_MAX: u32 = 100;
 
+/// Room for one port in a batch, in bytes: to remove and to add it takes some 350.
+const PORT_BYTES_MAX: usize = 512;
+
 /// Room for a [`State`] in one batch, in bytes: 100,000 ports.
 const STATE_BYTES_MAX: usize = 16 << 20;
 
@@ -307,6 +310,7 @@ impl Firewall {
     /// Errors: [`Error::PortTaken`] for the first that goes to somebody else.
     pub fn publish(&mut self, ports: &[Port]) -> Result<(), Error> {
         self.check_ports(ports)?;
+        self.make_room(ports)?;
         let name = self.names.table.clone();
         let at = Table { family: TableFamily::Inet, name: &name };
         let mut transaction = Transaction::new(None);
@@ -330,6 +334,7 @@ impl Firewall {
     /// Publishes ports, all or none, taking them from whoever has them: nobody finds a port unpublished meanwhile.
     pub fn take_over(&mut self, ports: &[Port]) -> Result<(), Error> {
         self.check_ports(ports)?;
+        self.make_room(ports)?;
         let name = self.names.table.clone();
         let at = Table { family: TableFamily::Inet, name: &name };
         for _ in 0..TRIES_MAX {
@@ -355,6 +360,7 @@ impl Firewall {
     /// Unpublishes those of the ports that still go where they say: one that was taken over stays. Connections of UDP
     /// to them end; those of TCP end with their container.
     pub fn unpublish(&mut self, ports: &[Port]) -> Result<(), Error> {
+        self.make_room(ports)?;
         let name = self.names.table.clone();
         let at = Table { family: TableFamily::Inet, name: &name };
         for _ in 0..TRIES_MAX {
@@ -376,6 +382,13 @@ impl Firewall {
                 .map_err(|e| self.refused("end connections", e.into()));
         }
         Err(Error::Restless { doing: "unpublish ports", tries: TRIES_MAX })
+    }
+
+    /// Lets so many ports be changed at once.
+    fn make_room(&mut self, ports: &[Port]) -> Result<(), Error> {
+        self.socket
+            .widen(ports.len().saturating_mul(PORT_BYTES_MAX))
+            .map_err(|errno| self.refused("make room for the rules", errno.into()))
     }
 
     /// Where a published port goes now, by its host's side alone; `None` if it goes nowhere.

@@ -251,6 +251,30 @@ fn ten_thousand_ports_are_restored_at_once() {
     assert_eq!(firewall.list_ports().unwrap(), twice.ports);
 }
 
+#[test]
+fn ten_thousand_ports_of_one_container_come_and_go_at_once() {
+    netns::own();
+    let mut firewall = Firewall::open(&names()).unwrap();
+    firewall.ensure_table().unwrap();
+    let at = |number: u16, target: [u8; 4]| Port {
+        host: SocketAddr::from(([0, 0, 0, 0], number)),
+        protocol: Protocol::Tcp,
+        target: SocketAddr::from((target, number)),
+    };
+    let ports = |target| (20_000..30_000).map(|number| at(number, target)).collect::<Vec<Port>>();
+    let (one, other) = (ports([172, 18, 0, 2]), ports([172, 18, 0, 3]));
+    firewall.publish(&one).unwrap();
+    firewall.take_over(&other).unwrap();
+    let mut found = firewall.list_ports().unwrap();
+    found.sort_unstable();
+    assert_eq!(found, other);
+    // They aren't its own any more.
+    firewall.unpublish(&one).unwrap();
+    assert_eq!(firewall.list_ports().unwrap().len(), other.len());
+    firewall.unpublish(&other).unwrap();
+    assert_eq!(firewall.list_ports().unwrap(), []);
+}
+
 /// A transaction of ours in which some messages are wrong.
 fn wrong(wrong: &[usize], count: usize) -> Transaction {
     let mut transaction = Transaction::new(None);
