@@ -379,6 +379,11 @@ pub fn prune_networks(request: &NetworkPruneRequest) -> Result<network::Pruned, 
     network::prune(&home()?, request, &[]).map_err(failure)
 }
 
+/// Why packets of a network or a container arrive or don't.
+pub fn network_doctor(given: &str) -> Result<engine::doctor::Diagnosis, Failure> {
+    network::doctor(&home()?, given).map_err(failure)
+}
+
 /// Makes what the kernel should have of networks; their names.
 pub fn repair_networks() -> Result<Vec<String>, Failure> {
     network::repair(&home()?).map_err(failure)

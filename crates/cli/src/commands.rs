@@ -251,6 +251,7 @@ pub static ENTRIES: &[Entry] = &[
     under(NETWORKS, Object::Network, &["connect"], &network::CONNECT, network::connect),
     under(NETWORKS, Object::Network, &["disconnect"], &network::DISCONNECT, network::disconnect),
     under(NETWORKS, Object::Network, &["repair"], &network::REPAIR, network::repair),
+    under(NETWORKS, Object::Network, &["doctor"], &network::DOCTOR, network::doctor),
     other(PIECES, &["unshare"], &unshare::SPEC, unshare::work),
     other(PIECES, &["enter"], &enter::SPEC, enter::work),
     Entry {

@@ -7,6 +7,7 @@
 //! - [`kernel`]: what there is of its features
 //! - [`store`]: the database, images, volumes, disk space, events
 //! - [`claims`]: containers' directories, names, id ranges, control groups, mounts
+//! - `network::doctor`: bridges, links, rules
 
 use crate::{Error, Home};
 use serde::Serialize;
@@ -35,7 +36,7 @@ pub enum Status {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Finding {
-    /// `kernel`, `host` or `state`.
+    /// `kernel`, `host`, `state` or `network`; of `network doctor` also `firewall`, `container`, `port`, `name`, `open`.
     pub area: &'static str,
     /// The thing.
     pub name: String,
@@ -48,13 +49,18 @@ pub struct Finding {
 }
 
 impl Finding {
-    fn new(
+    pub(crate) fn new(
         area: &'static str,
         name: impl Into<String>,
         status: Status,
         detail: impl Into<String>,
     ) -> Finding {
         Finding { area, name: name.into(), status, detail: detail.into(), advice: String::new() }
+    }
+
+    /// With what to do.
+    pub(crate) fn advise(self, advice: impl Into<String>) -> Finding {
+        Finding { advice: advice.into(), ..self }
     }
 
     fn ok(name: impl Into<String>, detail: impl Into<String>) -> Finding {
@@ -78,29 +84,41 @@ pub struct Diagnosis {
     pub findings: Vec<Finding>,
 }
 
+impl Diagnosis {
+    /// Of findings.
+    pub(crate) fn of(findings: Vec<Finding>) -> Diagnosis {
+        let sound = findings.iter().all(|finding| finding.status != Status::Wrong);
+        Diagnosis { sound, findings }
+    }
+}
+
 /// Looks at all of it.
 pub fn doctor(home: &Home) -> Result<Diagnosis, Error> {
     let mut findings = kernel::findings(home);
-    let mut state = look(home);
-    if state.iter().any(|finding| finding.status == Status::Wrong) {
-        std::thread::sleep(SECOND_LOOK);
-        let again = look(home);
-        // What is wrong must have been wrong before, but for figures such as a disk's free space.
-        let lasting = |finding: &Finding| {
-            state.iter().any(|first| first.name == finding.name && first.status == finding.status)
-        };
-        let kept = again.into_iter().filter(|finding| finding.status != Status::Wrong || lasting(finding));
-        state = kept.collect();
+    findings.extend(lasting(|| look(home)));
+    Ok(Diagnosis::of(findings))
+}
+
+/// What is found; faults only if they are there when it's looked for them again.
+pub(crate) fn lasting(look: impl Fn() -> Vec<Finding>) -> Vec<Finding> {
+    let first = look();
+    if first.iter().all(|finding| finding.status != Status::Wrong) {
+        return first;
     }
-    findings.extend(state);
-    let sound = findings.iter().all(|finding| finding.status != Status::Wrong);
-    Ok(Diagnosis { sound, findings })
+    std::thread::sleep(SECOND_LOOK);
+    // What is wrong must have been wrong before, but for figures such as a disk's free space.
+    let lasts = |finding: &Finding| {
+        finding.status != Status::Wrong
+            || first.iter().any(|first| first.name == finding.name && first.status == finding.status)
+    };
+    look().into_iter().filter(lasts).collect()
 }
 
 /// How the state is. Of each thing that can be wrong there is a finding: one that it's sound, or those of its faults.
 fn look(home: &Home) -> Vec<Finding> {
     let (mut findings, records) = store::findings(home);
     findings.extend(claims::findings(home, records.as_deref()));
+    findings.extend(crate::network::state(home));
     findings
 }
 
@@ -110,6 +128,6 @@ fn or_sound(name: &str, detail: impl Into<String>, faults: Vec<Finding>) -> Vec<
 }
 
 /// `1 image`, `2 images`.
-fn count(number: usize, noun: &str) -> String {
+pub(crate) fn count(number: usize, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }

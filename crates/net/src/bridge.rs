@@ -58,6 +58,21 @@ pub fn find(links: &mut Links, name: &str, note: &str) -> Result<Option<u32>, Er
     Ok(link.filter(|link| link.up && link.alias.as_deref() == Some(note)).map(|link| link.index))
 }
 
+/// Which of the routing rules aren't there by which nothing is forwarded from or to a bridge once the caller's table is gone:
+/// whence, or where to.
+pub fn missing_rules(links: &mut Links, name: &str, addresses: &[Subnet]) -> Result<Vec<String>, Errno> {
+    let mut found = links.closed_rules()?;
+    found.retain(|rule| rule.mask == SEEN_MARK && rule.priority == CLOSED_PRIORITY);
+    let from = |v6| found.iter().any(|rule| rule.is_v6 == v6 && rule.from.as_deref() == Some(name));
+    let to = |subnet: Subnet| found.iter().any(|rule| rule.to == Some(subnet));
+    let families = [false, true].into_iter().filter(|v6| !*v6 || sysctl("ipv6").exists());
+    let missing_from = families
+        .filter(|v6| !from(*v6))
+        .map(|v6| format!("{} from {name}", if v6 { "IPv6" } else { "IPv4" }));
+    let subnets = addresses.iter().map(|address| address.network());
+    Ok(missing_from.chain(subnets.filter(|s| !to(*s)).map(|s| format!("to {s}"))).collect())
+}
+
 /// Makes a bridge, or finishes one that was begun; its number.
 ///
 /// Errors: EEXIST for a link of that name that is none of ours.

@@ -10,11 +10,13 @@
 //! - [`names`]: the files; what the engine writes
 //! - [`host`]: what the host's `/etc/resolv.conf` says
 //! - [`message`]: the format of DNS, both ways
+//! - [`ask`]: one question, by a client
 //! - `answer`: what we say ourselves, and what we don't pass on
 //! - `known`, `zone`: the files as read, as new as they are
 //! - `server`: sockets and clients; `stream` one by TCP, `upstream` one question that was passed on, `cache` what came back
 
 mod answer;
+pub mod ask;
 mod cache;
 pub mod host;
 mod known;

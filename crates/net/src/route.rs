@@ -19,6 +19,7 @@ const RTM_NEWROUTE: u16 = 24;
 const RTM_GETROUTE: u16 = 26;
 const RTM_NEWRULE: u16 = 32;
 const RTM_DELRULE: u16 = 33;
+const RTM_GETRULE: u16 = 34;
 
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
@@ -80,6 +81,7 @@ const LOOPBACK_INDEX: u32 = 1;
 const IFINFOMSG_BYTES: usize = 16;
 const IFADDRMSG_BYTES: usize = 8;
 const RTMSG_BYTES: usize = 12;
+const RULE_BYTES: usize = 12;
 
 /// Longest name of a link, in bytes. Source: IFNAMSIZ, with its null.
 pub const LINK_NAME_BYTES_MAX: usize = 15;
@@ -135,6 +137,21 @@ pub struct Route {
     pub gateway: Option<IpAddr>,
 }
 
+/// A routing rule that refuses to forward what bears none of the bits of a mask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClosedRule {
+    /// Its family.
+    pub is_v6: bool,
+    /// Whence: the name of a link.
+    pub from: Option<String>,
+    /// Where to.
+    pub to: Option<Subnet>,
+    /// The bits.
+    pub mask: u32,
+    /// When it's tried.
+    pub priority: u32,
+}
+
 /// What a container's end of a pair gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inner {
@@ -183,6 +200,35 @@ impl Links {
             let attributes = Attributes::after(payload, IFADDRMSG_BYTES);
             let bytes = attributes.find_kind(IFA_LOCAL).or(attributes.find_kind(IFA_ADDRESS))?;
             Subnet::new(address_of(bytes)?, *payload.get(1)?)
+        })
+    }
+
+    /// The addresses of one link, with their prefixes.
+    pub fn addresses_of(&mut self, index: u32) -> Result<Vec<Subnet>, Errno> {
+        self.all(RTM_GETADDR, RTM_NEWADDR, &[0; IFADDRMSG_BYTES], |payload| {
+            let own = u32::from_ne_bytes(payload.get(4..8)?.try_into().ok()?);
+            let attributes = Attributes::after(payload, IFADDRMSG_BYTES);
+            let bytes = attributes.find_kind(IFA_LOCAL).or(attributes.find_kind(IFA_ADDRESS))?;
+            (own == index).then_some(())?;
+            Subnet::new(address_of(bytes)?, *payload.get(1)?)
+        })
+    }
+
+    /// All routing rules that refuse to forward.
+    pub fn closed_rules(&mut self) -> Result<Vec<ClosedRule>, Errno> {
+        self.all(RTM_GETRULE, RTM_NEWRULE, &[0; RULE_BYTES], |payload| {
+            let (family, prefix, action) = (*payload.first()?, *payload.get(1)?, *payload.get(7)?);
+            if action != FR_ACT_PROHIBIT {
+                return None;
+            }
+            let attributes = Attributes::after(payload, RULE_BYTES);
+            Some(ClosedRule {
+                is_v6: family == AF_INET6,
+                from: attributes.find_kind(FRA_IIFNAME).map(text),
+                to: attributes.find_kind(FRA_DST).and_then(|bytes| Subnet::new(address_of(bytes)?, prefix)),
+                mask: attributes.find_kind(FRA_FWMASK).and_then(number).unwrap_or_default(),
+                priority: attributes.find_kind(FRA_PRIORITY).and_then(number).unwrap_or_default(),
+            })
         })
     }
 

@@ -28,10 +28,14 @@ pub static SPEC: CommandSpec = CommandSpec {
 
 /// Prints the findings; 1 if something is wrong.
 pub fn work(parsed: &Parsed) -> Result<u8, Failure> {
-    let found = backend::doctor()?;
-    let document = || serde_json::to_value(&found).unwrap_or(Json::Null);
+    show(parsed, &backend::doctor()?)
+}
+
+/// Prints findings as the flags `format` and `quiet` say; 1 if something is wrong.
+pub fn show(parsed: &Parsed, found: &Diagnosis) -> Result<u8, Failure> {
+    let document = || serde_json::to_value(found).unwrap_or(Json::Null);
     let text = match parsed.one("format").unwrap_or_default() {
-        "" => text(&found, parsed.switch("quiet"), colour::of_results()),
+        "" => text(found, parsed.switch("quiet"), colour::of_results()),
         "json" => document().to_string() + "\n",
         source => template::one(source, &document())? + "\n",
     };
@@ -50,6 +54,12 @@ fn heading(area: &str) -> &str {
     match area {
         "kernel" => "Kernel",
         "host" => "Host",
+        "network" => "Networks",
+        "firewall" => "Firewall",
+        "container" => "Containers",
+        "name" => "Names",
+        "port" => "Published ports",
+        "open" => "Open",
         _ => "State",
     }
 }

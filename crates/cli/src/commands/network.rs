@@ -1,4 +1,4 @@
-//! `berth network create`, `ls`, `inspect`, `rm`, `prune`, `connect`, `disconnect`.
+//! `berth network create`, `ls`, `inspect`, `rm`, `prune`, `connect`, `disconnect`, `repair`, `doctor`.
 
 use engine::request::{
     EndpointRequest, NetworkConnectRequest, NetworkCreateRequest, NetworkFilter, NetworkPruneRequest,
@@ -157,6 +157,22 @@ pub static REPAIR: CommandSpec = CommandSpec {
     trailing: false,
 };
 
+/// Flags and arguments of `doctor`.
+pub static DOCTOR: CommandSpec = CommandSpec {
+    usage: "[OPTIONS] NETWORK|CONTAINER",
+    about: "Try why packets of a network or a container arrive or don't",
+    flags: &[(
+        "Options",
+        &[
+            Flag::one("format", "string", "json, or a Go template").short('f'),
+            Flag::switch("quiet", "Show only what is wrong").short('q'),
+        ],
+    )],
+    unsupported: &[],
+    args: (1, 1),
+    trailing: false,
+};
+
 /// What networks are filtered by.
 pub const LIST_KEYS: [&str; 7] = ["dangling", "driver", "id", "label", "name", "scope", "type"];
 
@@ -299,6 +315,11 @@ pub fn repair(_: &Parsed) -> Result<u8, Failure> {
         print(&format!("{name}\n"))?;
     }
     Ok(0)
+}
+
+/// Prints what was tried; 1 if something is wrong.
+pub fn doctor(parsed: &Parsed) -> Result<u8, Failure> {
+    super::doctor::show(parsed, &backend::network_doctor(&parsed.args()[0])?)
 }
 
 /// Puts a container on a network.

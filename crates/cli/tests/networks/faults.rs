@@ -113,7 +113,7 @@ fn nothing_of_the_hosts_is_changed_for_good() {
 }
 
 /// The container's first process, its holder, its keeper.
-fn processes_of(host: &testkit::Host, id: &str) -> Vec<u32> {
+pub(super) fn processes_of(host: &testkit::Host, id: &str) -> Vec<u32> {
     let text = std::fs::read_to_string(host.run_dir().join("containers").join(id).join("run.json")).unwrap();
     let run: testkit::Value = serde_json_of(&text);
     let pid = |name: &str| run[name]["pid"].as_u64().unwrap() as u32;

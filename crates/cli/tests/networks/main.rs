@@ -7,6 +7,7 @@
 
 mod commands;
 mod connect;
+mod doctor;
 mod faults;
 mod names;
 mod publish;

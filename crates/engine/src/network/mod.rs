@@ -22,9 +22,11 @@
 //! - [`rules`]: what the nftables table says
 //! - [`watch`]: who notices that the rules are gone
 //! - [`show`]: lists and documents
+//! - [`doctor`]: why a packet arrives or doesn't
 
 mod connect;
 mod create;
+mod doctor;
 mod endpoint;
 mod files;
 mod lease;
@@ -37,6 +39,8 @@ mod watch;
 
 pub use connect::{connect, disconnect};
 pub use create::{Pruned, create, prune, remove};
+pub use doctor::doctor;
+pub(crate) use doctor::state;
 pub(crate) use endpoint::{
     Attaching, Reserved, ServerSockets, attach, attached, claim, detach, reopen_server,
 };

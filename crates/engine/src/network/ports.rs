@@ -165,7 +165,7 @@ fn take(
 }
 
 /// Binds a socket; the port that it has.
-fn hold(protocol: Protocol, address: SocketAddr) -> Result<(OwnedFd, u16), Errno> {
+pub(super) fn hold(protocol: Protocol, address: SocketAddr) -> Result<(OwnedFd, u16), Errno> {
     let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
     let typ = match protocol {
         Protocol::Tcp => SocketType::STREAM,

@@ -7,7 +7,7 @@ use crate::{Error, Home};
 use linux::Errno;
 use net::dns;
 use net::nft::beside::Obstacle;
-use net::nft::{self, EndpointRules, Ensured, Firewall, Names, NetworkRules, Port, State};
+use net::nft::{self, EndpointRules, Ensured, Firewall, Found, Names, NetworkRules, Port, State};
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, openat};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -103,7 +103,7 @@ fn of_endpoint(endpoint: &Endpoint) -> EndpointRules {
     }
 }
 
-fn of_port(port: &PublishedPort) -> Port {
+pub(super) fn of_port(port: &PublishedPort) -> Port {
     Port {
         host: SocketAddr::new(port.host, port.host_port),
         protocol: match port.protocol {
@@ -145,15 +145,18 @@ fn obstacle(obstacle: &Obstacle) -> String {
     )
 }
 
-#[expect(dead_code, reason = "for doctor, which is to come")]
-/// What keeps packets of networks from passing; nothing if none is up.
-pub(super) fn obstacles(home: &Home) -> Result<Vec<String>, Error> {
+/// What keeps packets of the networks that are up from passing; changes nothing.
+pub(super) fn obstacles(home: &Home) -> Result<Vec<Obstacle>, Error> {
     let bridges: Vec<String> = up::networks(home).iter().map(|network| network.bridge(home)).collect();
     if bridges.is_empty() {
         return Ok(Vec::new());
     }
-    let obstacles = reopen(home)?.pass_others(&bridges).map_err(failed)?;
-    Ok(obstacles.iter().map(obstacle).collect())
+    reopen(home)?.obstacles(&bridges).map_err(failed)
+}
+
+/// What is in the table now; `None` if it isn't there.
+pub(super) fn found(home: &Home) -> Result<Option<Found>, Error> {
+    reopen(home)?.dump().map_err(failed)
 }
 
 /// Removes a network; with the last one, the table.

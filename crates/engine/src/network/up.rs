@@ -61,7 +61,7 @@ fn find(home: &Home, name: &str, links: &mut Links) -> Result<Option<Up>, Error>
 }
 
 /// What is noted on a network's bridge.
-fn note(network: &Network) -> String {
+pub(super) fn note(network: &Network) -> String {
     format!("berth network {} {}", network.name, &network.id[..12])
 }
 
@@ -186,7 +186,7 @@ pub(super) fn take_down(home: &Home, network: &Network, links: &mut Links) -> Re
 }
 
 /// The host's addresses on a network's bridge.
-fn addresses(network: &Network) -> Vec<Subnet> {
+pub(super) fn addresses(network: &Network) -> Vec<Subnet> {
     let address = |pool: &super::Pool| Subnet::new(pool.gateway, pool.subnet.prefix());
     network.pools.iter().filter_map(address).collect()
 }

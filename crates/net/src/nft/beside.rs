@@ -48,6 +48,15 @@ impl Firewall {
     /// rules are put there, if they aren't yet; what is left is returned, for those of `bridges` of which that firewall's
     /// rules say nothing: where somebody has typed what we advised, all is well, and where it's forbidden, it's meant.
     pub fn pass_others(&mut self, bridges: &[String]) -> Result<Vec<Obstacle>, Error> {
+        self.others(bridges, true)
+    }
+
+    /// The same without putting anything anywhere: for `doctor`.
+    pub fn obstacles(&mut self, bridges: &[String]) -> Result<Vec<Obstacle>, Error> {
+        self.others(bridges, false)
+    }
+
+    fn others(&mut self, bridges: &[String], mends: bool) -> Result<Vec<Obstacle>, Error> {
         let mut obstacles = Vec::new();
         let chains = self.chains()?;
         let names: BTreeSet<&str> = chains.iter().map(|(base, _)| base.name.as_str()).collect();
@@ -62,7 +71,15 @@ impl Firewall {
                     == (base.family, FILTER, DOCKER_USER)
             });
             if has_place && base.table == FILTER {
-                self.insert(base.family, bridges)?;
+                if mends {
+                    self.insert(base.family, bridges)?;
+                } else if !self.has_passage(base.family, bridges)? {
+                    obstacles.push(Obstacle {
+                        chain: format!("{} {} {}", base.family.name(), base.table, base.name),
+                        does,
+                        advice: vec!["berth network repair".to_owned()],
+                    });
+                }
                 continue;
             }
             let unknown = |bridge: &&String| !rules.iter().any(|rule| rule.names(bridge));
@@ -114,13 +131,7 @@ impl Firewall {
     /// Puts our rules at the beginning of DOCKER-USER, unless they are there: two for all bridges that are called as ours
     /// are, and two for each that isn't. Those for bridges that are gone go.
     fn insert(&mut self, family: TableFamily, bridges: &[String]) -> Result<(), Error> {
-        let prefix = self.names.bridges.clone();
-        let others = bridges.iter().filter(|bridge| !bridge.starts_with(&prefix));
-        let devices = others.map(|bridge| wire::name(bridge).to_vec());
-        let wanted: Vec<(u32, Vec<u8>)> = std::iter::once(prefix.clone().into_bytes())
-            .chain(devices)
-            .flat_map(|device| [wire::META_OUT_NAME, wire::META_IN_NAME].map(|side| (side, device.clone())))
-            .collect();
+        let wanted = self.passages(bridges);
         let there = self.tagged(family)?;
         let at = Table { family, name: FILTER };
         let mut transaction = Transaction::new(None);
@@ -137,6 +148,24 @@ impl Firewall {
             transaction.rule_first(at, &rule);
         }
         self.commit(transaction).map_err(|r| self.refused("add our rules to DOCKER-USER", r))
+    }
+
+    /// What our rules in DOCKER-USER let pass: by which side, devices called how.
+    fn passages(&self, bridges: &[String]) -> Vec<(u32, Vec<u8>)> {
+        let prefix = &self.names.bridges;
+        let others = bridges.iter().filter(|bridge| !bridge.starts_with(prefix));
+        let devices = others.map(|bridge| wire::name(bridge).to_vec());
+        std::iter::once(prefix.clone().into_bytes())
+            .chain(devices)
+            .flat_map(|device| [wire::META_OUT_NAME, wire::META_IN_NAME].map(|side| (side, device.clone())))
+            .collect()
+    }
+
+    /// Whether all of them are there.
+    fn has_passage(&mut self, family: TableFamily, bridges: &[String]) -> Result<bool, Error> {
+        let there = self.tagged(family)?;
+        let has = |passage: &(u32, Vec<u8>)| there.iter().any(|rule| rule.devices == [passage.clone()]);
+        Ok(self.passages(bridges).iter().all(has))
     }
 
     /// Our rules in DOCKER-USER.
