@@ -4,7 +4,7 @@
 //! cc) and never becomes part of the product.
 //!
 //! - [`setup`], [`build`], [`dist`], [`run`]: from a fresh machine to a binary
-//! - [`test`], [`leaks`], [`soak`], [`vm`], [`fuzz`], [`goldens`]: proof; [`programs`], [`host`]: what they share
+//! - [`test`], [`leaks`], [`soak`], [`vm`], [`fuzz`], [`goldens`]: proof; [`programs`], [`host`], [`netns`]: what they share
 //! - [`lint`], [`tidy`]: what machines check of the house style
 //! - [`commit`]: the same changes in docker's containers and in ours
 //! - [`bench`], [`peers`]: speed, beside the kernel's floor and other engines
@@ -20,6 +20,7 @@ mod goldens;
 mod host;
 mod leaks;
 mod lint;
+mod netns;
 mod peers;
 mod programs;
 mod run;

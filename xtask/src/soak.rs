@@ -9,7 +9,7 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 pub const HELP: &str = "
-usage: cargo xtask soak [images|storm] [--rounds N] [--seconds N] [--seed S] [--berth FILE] [--only PART,PART]
+usage: cargo xtask soak [images|net|storm] [--rounds N] [--seconds N] [--seed S] [--berth FILE] [--only PART,PART]
 
 N rounds (200), each of which starts a container and one more command on it
 (run -d, run, exec, stop, rm), kills one of berth's processes (client, holder,
@@ -23,6 +23,16 @@ workers for N seconds (600), kills clients, holders, keepers, `logs -f` and
 among the events, are all lines in the logs, is nothing left? It's the test
 `alone_a_storm…` of crates/cli/tests/storm, which has 45 seconds otherwise.
 
+`soak net` has everything in a network namespace of its own, and parts:
+  kills   N rounds (200) by 8 workers: containers with ports start and end on
+          two networks, join and leave them, while clients, holders, keepers
+          are killed
+  parallel      50 times `run -p 0:80` at once
+  rivals        8 starts at once that want the same port: one has it
+  connections   10,000 connections at once through a published port
+After each no lease, element, link, name or process is left; at the end the
+kernel has of networks what it had before.
+
 `soak images` has parts:
   kills   N rounds (100) of pull, load, rmi and image prune, killed at a random
           instant: `image verify` finds no fault, and the next pull completes
@@ -35,6 +45,7 @@ among the events, are all lines in the logs, is nothing left? It's the test
 ";
 
 mod images;
+mod net;
 
 /// Latest moment of the kill after the command's beginning: a start takes a few milliseconds.
 const KILL_AFTER_MAX: Duration = Duration::from_millis(25);
@@ -53,6 +64,11 @@ pub fn main(args: &[String]) -> Result {
         && name == "images"
     {
         return images::main(&Options::parse(100, rest)?);
+    }
+    if let Some((name, rest)) = args.split_first()
+        && name == "net"
+    {
+        return net::main(rest);
     }
     if let Some((name, rest)) = args.split_first()
         && name == "storm"
