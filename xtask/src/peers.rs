@@ -83,6 +83,14 @@ pub fn enter(root: &Path, work: &Path) -> Cmd {
         .arg(work)
 }
 
+/// The same in the network namespace of a process, if one is named.
+pub fn enter_in(netns: Option<u32>, root: &Path, work: &Path) -> Cmd {
+    let Some(pid) = netns else { return enter(root, work) };
+    let target = pid.to_string();
+    let words = ["--target", &target, "--net", "--", "unshare", "--mount", "--propagation", "private"];
+    Cmd::new("nsenter").args(words).args(["bash", "-c", ENTER, "enter-peers"]).arg(root).arg(work)
+}
+
 /// The Debian mirror that this machine's apt is configured with: where its own suite comes from.
 pub fn debian_mirror() -> Result<String> {
     let release = std::fs::read_to_string("/etc/os-release").unwrap_or_default();

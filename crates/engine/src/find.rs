@@ -9,9 +9,9 @@ use crate::keeper::{self, Streams, Task};
 use crate::request::RestartPolicy;
 use crate::{Config, Error, Home, events, log, network, pause, rename, root, teardown, update};
 use linux::process::{self, Fork};
-use std::os::fd::AsRawFd;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use std::collections::BTreeSet;
+use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 use types::oci::Spec;
 

@@ -13,6 +13,7 @@ pub struct Docker {
     daemon: Child,
     root: PathBuf,
     socket: String,
+    netns: Option<u32>,
     dir: PathBuf,
     worker: RefCell<Worker>,
 }
@@ -20,22 +21,28 @@ pub struct Docker {
 impl Docker {
     /// Starts one without networks, and waits until it answers.
     pub fn start(root: &Path) -> Result<Self> {
-        Self::start_by(root, &["dockerd", "--bridge=none", "--iptables=false", "--ip6tables=false"])
+        Self::start_by(None, root, &["dockerd", "--bridge=none", "--iptables=false", "--ip6tables=false"])
     }
 
     /// Starts one with networks, in a network namespace of its own.
     pub fn start_with_networks(root: &Path) -> Result<Self> {
         let script = "ip link set lo up && exec dockerd \"$@\"";
-        Self::start_by(root, &["unshare", "--net", "sh", "-c", script, "dockerd"])
+        Self::start_by(None, root, &["unshare", "--net", "sh", "-c", script, "dockerd"])
     }
 
-    fn start_by(root: &Path, words: &[&str]) -> Result<Self> {
+    /// Starts one with networks and flags of its daemon's, in the network namespace of a process.
+    pub fn start_in(netns: u32, root: &Path, flags: &[&str]) -> Result<Self> {
+        let words: Vec<&str> = ["dockerd"].iter().chain(flags).copied().collect();
+        Self::start_by(Some(netns), root, &words)
+    }
+
+    fn start_by(netns: Option<u32>, root: &Path, words: &[&str]) -> Result<Self> {
         let dir = cmd::target_dir().join("bench/docker");
         let _ = std::fs::remove_dir_all(&dir);
         std::fs::create_dir_all(&dir).map_err(|e| format!("cannot make {}: {e}", dir.display()))?;
         let socket = format!("unix://{}/socket", dir.display());
         let data = dir.join("data");
-        let daemon = peers::enter(root, &cmd::root())
+        let daemon = peers::enter_in(netns, root, &cmd::root())
             .args(words)
             .arg("--host")
             .arg(&socket)
@@ -47,9 +54,10 @@ impl Docker {
             .stderr(Stdio::null())
             .spawn()
             .map_err(|e| format!("cannot run dockerd: {e}"))?;
-        let enter = peers::enter(root, &cmd::root()).args(["env", &format!("DOCKER_HOST={socket}")]);
+        let enter =
+            peers::enter_in(netns, root, &cmd::root()).args(["env", &format!("DOCKER_HOST={socket}")]);
         let (root, dir) = (root.to_owned(), dir);
-        let docker = Self { daemon, root, socket, dir, worker: RefCell::new(Worker::start(enter)?) };
+        let docker = Self { daemon, root, socket, netns, dir, worker: RefCell::new(Worker::start(enter)?) };
         let start = Instant::now();
         while let Err(error) = docker.time(&["version"]) {
             if start.elapsed() > Duration::from_secs(30) {
@@ -69,13 +77,13 @@ impl Docker {
     /// One of its commands.
     pub fn command(&self, args: &[&str]) -> Cmd {
         let host = format!("DOCKER_HOST={}", self.socket);
-        peers::enter(&self.root, &cmd::root()).args(["env", &host, "docker"]).args(args)
+        peers::enter_in(self.netns, &self.root, &cmd::root()).args(["env", &host, "docker"]).args(args)
     }
 
     /// A shell script with arguments, in which `docker` means this one.
     pub fn shell(&self, words: &[PathBuf]) -> Cmd {
         let host = format!("DOCKER_HOST={}", self.socket);
-        peers::enter(&self.root, &cmd::root()).args(["env", &host, "sh"]).args(words)
+        peers::enter_in(self.netns, &self.root, &cmd::root()).args(["env", &host, "sh"]).args(words)
     }
 
     /// Removes all images.

@@ -12,7 +12,7 @@ use std::cell::Cell;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-mod engine;
+pub mod engine;
 mod logs;
 
 use engine::Engine;

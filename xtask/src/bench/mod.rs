@@ -8,6 +8,7 @@ pub mod docker;
 pub mod images;
 mod lifecycle;
 mod measure;
+mod net;
 mod processes;
 pub mod registry;
 mod report;
@@ -19,12 +20,12 @@ use report::Report;
 use std::path::PathBuf;
 
 pub const HELP: &str = "
-usage: cargo xtask bench start|images|lifecycle
+usage: cargo xtask bench start|images|lifecycle|net
                          [--rounds N] [--only PART,PART] [--no-peers] [--berth FILE]
 
 Measures, each thing against something else in the same run, and writes
-benches/results/start.md, images.md or lifecycle.md. Nothing else should be
-running.
+benches/results/start.md, images.md, lifecycle.md or net.md. Nothing else should
+be running.
 
   --only PART,PART   only these parts
   --rounds N         rounds of each comparison (40; for images 5)
@@ -63,17 +64,29 @@ Parts of lifecycle, the commands on containers, against docker:
   list        `ps` with 200 running
   thousand    1,000 containers: started, with the curve of what each start
               takes, listed, stopped, removed; without docker
+
+Parts of net, networks, each engine in a network namespace of its own, docker
+with its proxy off:
+
+  run         `run --rm -p PORT:80` against `--network none`, and docker's
+  connect     connections from container to container and from the host to a
+              published port, with 1 and with 10,000 ports, and docker's with 1
+  throughput  iperf3, TCP and UDP, both ways, on the same two ways
+  dns         a question to the container's name server, and how many a second
+  create      `network create` and `network rm`
+  crowd       500 containers on one bridge; without docker
 ";
 
 pub fn main(args: &[String]) -> Result {
     let Some((name, rest)) = args.split_first() else {
-        return Err("name a benchmark: start, images or lifecycle".into());
+        return Err("name a benchmark: start, images, lifecycle or net".into());
     };
     match name.as_str() {
         "start" => start::main(rest),
         "images" => images::main(rest),
         "lifecycle" => lifecycle::main(rest),
-        _ => Err(format!("no benchmark {name}; there are: start, images, lifecycle")),
+        "net" => net::main(rest),
+        _ => Err(format!("no benchmark {name}; there are: start, images, lifecycle, net")),
     }
 }
 

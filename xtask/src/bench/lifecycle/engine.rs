@@ -56,6 +56,11 @@ impl Engine<'_> {
 
 /// The archive of a root file system with busybox, and `sleep-for-ever`.
 pub fn archive(dir: &Path) -> Result<PathBuf> {
+    archive_with(dir, |_| Ok(()))
+}
+
+/// The same with what `add` puts into it.
+pub fn archive_with(dir: &Path, add: impl FnOnce(&Path) -> Result) -> Result<PathBuf> {
     let (root, archive) = (dir.join("root"), dir.join("root.tar"));
     let _ = std::fs::remove_dir_all(&root);
     let bin = root.join("bin");
@@ -67,6 +72,7 @@ pub fn archive(dir: &Path) -> Result<PathBuf> {
     let script = bin.join("sleep-for-ever");
     std::fs::write(&script, "#!/bin/sh\nexec /bin/busybox sleep 1000000\n").map_err(failed)?;
     Cmd::new("chmod").arg("755").arg(&script).run()?;
+    add(&root)?;
     Cmd::new("tar").arg("-C").arg(&root).arg("-cf").arg(&archive).arg(".").run()?;
     Ok(archive)
 }
