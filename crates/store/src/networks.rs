@@ -52,7 +52,7 @@ impl Store {
                 Ok(new) => new,
                 Err(error) => return Ok(Err(error)),
             };
-            if !id::is_name(&new.name) {
+            if !id::is_network_name(&new.name) {
                 return Err(Error::NetworkName { name: new.name }.into());
             }
             if known.iter().any(|other| other.name == new.name) {

@@ -69,7 +69,8 @@ pub(crate) fn net_devices() -> Vec<String> {
     // The default network's bridge stays until somebody prunes networks, or the test's namespace goes.
     let is_default = |name: &str| {
         let digits = name.strip_prefix('n').and_then(|rest| rest.strip_suffix('0'));
-        digits.is_some_and(|tag| tag.len() == 5 && tag.bytes().all(|byte| byte.is_ascii_hexdigit()))
+        name == "berth0"
+            || digits.is_some_and(|tag| tag.len() == 5 && tag.bytes().all(|byte| byte.is_ascii_hexdigit()))
     };
     names.filter(|name| !is_default(name)).collect()
 }

@@ -44,6 +44,11 @@ impl fmt::Display for ContainerId {
 /// Longest name of a container, in bytes. Longer ones would not fit a file name together with a suffix.
 pub const NAME_BYTES_MAX: usize = 128;
 
+/// Whether a text may name a network: as a container's name, and one character is enough.
+pub fn is_network_name(text: &str) -> bool {
+    is_name(text) || (text.len() == 1 && text.as_bytes()[0].is_ascii_alphanumeric())
+}
+
 /// Whether `text` may name a container: `[A-Za-z0-9][A-Za-z0-9_.-]{1,127}` (security.md T19, docker's own rule plus a
 /// bound).
 pub fn is_name(text: &str) -> bool {

@@ -35,7 +35,10 @@ const KILL_AFTER_MAX_US: u64 = 120_000;
 /// How long what is behind a command may take to be gone.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-const PARTS: [(&str, fn(&Soak) -> Result); 4] =
+/// A part, by name.
+type Part = (&'static str, fn(&Soak) -> Result);
+
+const PARTS: [Part; 4] =
     [("kills", kills), ("parallel", parallel), ("rivals", rivals), ("connections", connections)];
 
 struct Soak {

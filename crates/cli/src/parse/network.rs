@@ -130,7 +130,7 @@ fn name(text: &str) -> Result<String, BadValue> {
         "" => Err(BadValue::new("network name/id is not specified")),
         // Docker's word of old.
         "default" => Ok(engine::network::DEFAULT.to_owned()),
-        text if types::id::is_name(text) => Ok(text.to_owned()),
+        text if types::id::is_network_name(text) => Ok(text.to_owned()),
         _ => Err(BadValue::new("it's no name of a network: [a-zA-Z0-9][a-zA-Z0-9_.-]")),
     }
 }
@@ -167,18 +167,18 @@ pub fn ip(text: &str) -> Result<IpAddr, BadValue> {
 
 /// One of IPv4.
 pub fn ipv4(text: &str) -> Result<IpAddr, BadValue> {
-    ip(text)?
-        .is_ipv4()
-        .then(|| ip(text))
-        .unwrap_or_else(|| Err(BadValue::new(format!("invalid IPv4 address: {text}"))))
+    match ip(text)? {
+        address if address.is_ipv4() => Ok(address),
+        _ => Err(BadValue::new(format!("invalid IPv4 address: {text}"))),
+    }
 }
 
 /// One of IPv6.
 pub fn ipv6(text: &str) -> Result<IpAddr, BadValue> {
-    ip(text)?
-        .is_ipv6()
-        .then(|| ip(text))
-        .unwrap_or_else(|| Err(BadValue::new(format!("invalid IPv6 address: {text}"))))
+    match ip(text)? {
+        address if address.is_ipv6() => Ok(address),
+        _ => Err(BadValue::new(format!("invalid IPv6 address: {text}"))),
+    }
 }
 
 fn mac(text: &str) -> Result<[u8; 6], BadValue> {

@@ -247,35 +247,6 @@ fn retries(policy: RestartPolicy) -> u32 {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::request::{BindRecursion, Propagation};
-
-    #[test]
-    fn binds_read_as_they_were_typed() {
-        let mut request = MountRequest {
-            kind: MountKind::Bind {
-                source: "/src".into(),
-                recursion: BindRecursion::Enabled,
-                propagation: Propagation::RPrivate,
-                create_source: true,
-                noidmap: false,
-                relabel_shared: None,
-            },
-            target: "/dst".into(),
-            read_only: false,
-        };
-        assert_eq!(bind(&request).as_deref(), Some("/src:/dst"));
-        request.read_only = true;
-        if let MountKind::Bind { noidmap, propagation, .. } = &mut request.kind {
-            (*noidmap, *propagation) = (true, Propagation::RSlave);
-        }
-        assert_eq!(bind(&request).as_deref(), Some("/src:/dst:ro,rslave,noidmap"));
-        assert_eq!(mount(&request), None);
-    }
-}
-
 /// Published ports as they were asked for.
 fn port_bindings(request: &RunRequest) -> Json {
     let mut bindings = serde_json::Map::new();
@@ -309,4 +280,33 @@ fn links(request: &RunRequest) -> Vec<String> {
 
 fn list_or_null(list: Vec<String>) -> Json {
     if list.is_empty() { Json::Null } else { json!(list) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::{BindRecursion, Propagation};
+
+    #[test]
+    fn binds_read_as_they_were_typed() {
+        let mut request = MountRequest {
+            kind: MountKind::Bind {
+                source: "/src".into(),
+                recursion: BindRecursion::Enabled,
+                propagation: Propagation::RPrivate,
+                create_source: true,
+                noidmap: false,
+                relabel_shared: None,
+            },
+            target: "/dst".into(),
+            read_only: false,
+        };
+        assert_eq!(bind(&request).as_deref(), Some("/src:/dst"));
+        request.read_only = true;
+        if let MountKind::Bind { noidmap, propagation, .. } = &mut request.kind {
+            (*noidmap, *propagation) = (true, Propagation::RSlave);
+        }
+        assert_eq!(bind(&request).as_deref(), Some("/src:/dst:ro,rslave,noidmap"));
+        assert_eq!(mount(&request), None);
+    }
 }

@@ -78,7 +78,7 @@ fn read_file(home: &Home, name: &str, file: &str) -> Option<Network> {
 fn lock(home: &Home, name: &str, operation: FlockOperation) -> Result<Option<OwnedFd>, Error> {
     let path = dir(home, name);
     let failed = |errno| Error::system("lock", path.display(), errno);
-    if !types::id::is_name(name) {
+    if !types::id::is_network_name(name) {
         return Ok(None);
     }
     loop {
