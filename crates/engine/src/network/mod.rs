@@ -14,7 +14,7 @@
 //! - [`create`]: make, remove, prune
 //! - [`connect`]: on and off networks while it runs
 //! - [`up`]: the kernel's part of a network
-//! - [`lease`] has the claims on addresses
+//! - [`lease`]: who has which address
 //! - [`endpoint`]: a container's part
 //! - [`ports`]: published ports
 //! - [`files`]: `/etc/hosts` and its like
