@@ -35,11 +35,10 @@ const KILL_AFTER_MAX_US: u64 = 120_000;
 /// How long what is behind a command may take to be gone.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A part, by name.
-type Part = (&'static str, fn(&Soak) -> Result);
+type Part = fn(&Soak) -> Result;
 
-const PARTS: [Part; 4] =
-    [("kills", kills), ("parallel", parallel), ("rivals", rivals), ("connections", connections)];
+const PARTS: &[(&str, Part)] =
+    &[("kills", kills), ("parallel", parallel), ("rivals", rivals), ("connections", connections)];
 
 struct Soak {
     host: Host,
@@ -52,7 +51,8 @@ struct Soak {
 
 pub fn main(args: &[String]) -> Result {
     let options = Options::parse(200, args)?;
-    if let Some(odd) = options.only.iter().find(|only| !PARTS.iter().any(|(name, _)| name == only)) {
+    if let Some(odd) = options.only.iter().find(|only| !PARTS.iter().any(|(name, _)| *name == only.as_str()))
+    {
         return Err(format!("soak net has no part {odd}"));
     }
     // Before the namespace, from which no mirror and no registry is reached.
