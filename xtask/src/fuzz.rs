@@ -48,8 +48,17 @@ pub fn main(args: &[String]) -> Result {
             .arg(format!("-artifact_prefix={}/", artifacts.display()))
             .args(["-timeout=5", "-rss_limit_mb=1024", "-print_final_stats=1", "-verbosity=0"])
             .run()?;
+        sweep();
     }
     Ok(())
+}
+
+/// Removes the directories in memory that targets read files from.
+fn sweep() {
+    let entries = std::fs::read_dir("/dev/shm").into_iter().flatten().flatten();
+    for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("berth-fuzz-")) {
+        let _ = std::fs::remove_dir_all(entry.path());
+    }
 }
 
 fn parse(args: &[String]) -> Result<(Vec<String>, u64)> {

@@ -25,7 +25,7 @@
 //!    the older can go ([`Writer::rotate`]). Readers pass over what they have had.
 //! 5. What a file can't take is lost in whole lines, and a gap says how many ([`Recorder`]).
 //!
-//! Modules: [`plan`], drivers and options; `writer`, `cursor` and [`index`], the frames; [`json`] and `json_file`, docker's format;
+//! Modules: [`plan`], drivers and options; `frame`, `writer`, `cursor` and [`index`], the frames; [`json`] and `json_file`, docker's format;
 //! `export`, from the frames to it;
 //! [`recorder`], who puts them together for the keeper; `compress`; [`hold`], for readers of what is removed.
 
@@ -33,6 +33,7 @@ mod behind;
 mod compress;
 mod cursor;
 mod export;
+mod frame;
 pub mod hold;
 pub mod index;
 pub mod json;
@@ -45,6 +46,8 @@ pub mod recorder;
 mod writer;
 
 pub use cursor::Cursor;
+use frame::number;
+pub use frame::{FRAME_BYTES_MAX, HEADER_BYTES, Header, Stream};
 pub use loss::Gap;
 pub use plan::{Driver, Plan};
 pub use recorder::Recorder;
@@ -67,100 +70,6 @@ pub const JOURNAL_FILE_BYTES: u64 = 1 << 20;
 pub const JOURNAL_FILES_HELD: u64 = 16;
 /// Files of a journal.
 pub const JOURNAL_FILES: u64 = 2;
-/// Bytes of a header.
-pub const HEADER_BYTES: usize = 24;
-/// Most bytes of one frame; a pipe holds no more.
-pub const FRAME_BYTES_MAX: usize = 1 << 20;
-
-const MAGIC: u8 = 0xB7;
-
-/// One of the container's two output streams. A terminal's output is `Stdout`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub enum Stream {
-    /// Descriptor 1.
-    Stdout,
-    /// Descriptor 2.
-    Stderr,
-}
-
-impl Stream {
-    /// Both.
-    pub const BOTH: [Stream; 2] = [Stream::Stdout, Stream::Stderr];
-
-    /// 0 for stdout, 1 for stderr.
-    pub fn index(self) -> usize {
-        match self {
-            Stream::Stdout => 0,
-            Stream::Stderr => 1,
-        }
-    }
-
-    /// Its name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Stream::Stdout => "stdout",
-            Stream::Stderr => "stderr",
-        }
-    }
-}
-
-/// A frame's header.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Header {
-    /// Which stream.
-    pub stream: Stream,
-    /// Whether the payload says what is missing of the stream here.
-    pub gap: bool,
-    /// Payload bytes.
-    pub length: u32,
-    /// Nanoseconds since the epoch.
-    pub time_ns: u64,
-    /// Place of the payload in its stream.
-    pub offset: u64,
-}
-
-impl Header {
-    /// The bytes on disk.
-    pub fn encode(&self) -> [u8; HEADER_BYTES] {
-        let mut bytes = [0; HEADER_BYTES];
-        bytes[0] = MAGIC;
-        bytes[1] = self.stream.index() as u8 + if self.gap { 3 } else { 1 };
-        bytes[4..8].copy_from_slice(&self.length.to_le_bytes());
-        bytes[8..16].copy_from_slice(&self.time_ns.to_le_bytes());
-        bytes[16..24].copy_from_slice(&self.offset.to_le_bytes());
-        bytes
-    }
-
-    /// `None` if the bytes are no header.
-    pub fn decode(bytes: &[u8; HEADER_BYTES]) -> Option<Header> {
-        let (stream, gap) = match (bytes[0], bytes[1]) {
-            (MAGIC, 1) => (Stream::Stdout, false),
-            (MAGIC, 2) => (Stream::Stderr, false),
-            (MAGIC, 3) => (Stream::Stdout, true),
-            (MAGIC, 4) => (Stream::Stderr, true),
-            _ => return None,
-        };
-        let length = number(&bytes[4..8]) as u32;
-        (length as usize <= FRAME_BYTES_MAX).then_some(Header {
-            stream,
-            gap,
-            length,
-            time_ns: number(&bytes[8..16]),
-            offset: number(&bytes[16..24]),
-        })
-    }
-
-    /// Bytes of its stream that follow: none of a gap's payload are.
-    fn stream_bytes(&self) -> u64 {
-        if self.gap { 0 } else { self.length.into() }
-    }
-}
-
-/// A little-endian number.
-fn number(bytes: &[u8]) -> u64 {
-    bytes.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte))
-}
-
 /// The directory of `local`'s files, and of what else is kept about a log, below a container's durable one.
 pub fn dir(state: &Path) -> PathBuf {
     state.join("log")

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use gotmpl::{MissingKey, Template, TemplateError, Value};
 use serde_json::Value as Json;
 
+// By path, so that the fuzz target finds it as well.
+#[path = "template/blocks.rs"]
 mod blocks;
 
 use super::table;
@@ -153,10 +155,23 @@ fn compile(source: &str) -> Result<Compiled, Failure> {
         template = template.func(name, function);
     }
     // Docker's rows have one method; gotmpl calls functions only.
-    let source = source.replace(".Label \"", "label .Label \"");
+    let source = with_methods(source);
     blocks::check(&source).map_err(|error| failed(&TemplateError::Exec(error)))?;
     let template = template.parse(&source).map_err(|error| failed(&error))?;
     Ok(Compiled { template, plain: plain(&source) })
+}
+
+/// A template that calls a row's `Label` as a function; text beside actions stays as it is.
+fn with_methods(source: &str) -> String {
+    let mut parts = source.split("{{");
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (action, text) = part.split_at(part.find("}}").unwrap_or(part.len()));
+        out.push_str("{{");
+        out.push_str(&action.replace(".Label \"", "label .Label \""));
+        out.push_str(text);
+    }
+    out
 }
 
 fn execute(compiled: &Compiled, document: &Json) -> Result<String, TemplateError> {

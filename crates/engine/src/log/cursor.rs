@@ -1,9 +1,9 @@
 //! Reading frames.
 
+use super::frame::read_header;
 use super::hold::Hold;
 use super::index::{self, Spot};
 use super::loss::{GAP_BYTES, Gap};
-use super::writer::read_header;
 use super::{HEADER_BYTES, Header, Stream, compress, file_numbers, open_at};
 use crate::Error;
 use linux::Errno;

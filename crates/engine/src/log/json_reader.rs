@@ -15,6 +15,9 @@ const READ_BYTES: usize = 64 << 10;
 /// Most bytes of a line: each of 16 KiB may be escaped to six. Longer ones are none of ours.
 const LINE_BYTES_MAX: usize = 1 << 20;
 
+/// More files than any log has had.
+const FILES_MAX: u64 = 1 << 40;
+
 /// How long names may be changing: a rename takes no time, but its process may have been killed.
 const ROTATION_TRIES: u32 = 50;
 
@@ -77,7 +80,8 @@ impl JsonReader {
     }
 
     fn newest(&self) -> i64 {
-        self.position().file as i64
+        // A number that no file has is damage.
+        self.position().file.min(FILES_MAX) as i64
     }
 
     /// The highest number behind a name.

@@ -62,7 +62,7 @@ fn a_writer_killed_in_a_frame_loses_nothing_that_it_took() {
     // Half a header.
     drop(writer);
     let file = std::fs::OpenOptions::new().append(true).open(dir.join("0")).unwrap();
-    std::io::Write::write_all(&mut &file, &[MAGIC, 1, 0]).unwrap();
+    std::io::Write::write_all(&mut &file, &[frame::MAGIC, 1, 0]).unwrap();
     let mut writer = open(&dir);
     writer.append(b"!", Stream::Stdout).unwrap();
     assert_eq!(read_all(&dir)[0], b"first!");
@@ -87,6 +87,8 @@ fn old_files_go() {
 #[test]
 fn no_bytes_are_taken_for_a_header() {
     assert_eq!(Header::decode(&[0; HEADER_BYTES]), None);
+    let far = Header { stream: Stream::Stdout, gap: false, length: 1, time_ns: 0, offset: u64::MAX };
+    assert_eq!(Header::decode(&far.encode()), None);
     let mut bytes = header(Stream::Stderr, 7, 8, 9).encode();
     assert_eq!(Header::decode(&bytes), Some(header(Stream::Stderr, 7, 8, 9)));
     bytes[7] = 0xff;

@@ -1,6 +1,7 @@
 //! Appending frames.
 
 use super::index::{self, Index, Spot};
+use super::frame::read_header;
 use super::loss::{GAP_BYTES, Gap, GapPlace};
 use super::{FRAME_BYTES_MAX, HEADER_BYTES, Header, Stream, compress, file_numbers, hold, open_at};
 use crate::Error;
@@ -468,12 +469,4 @@ fn whole_lines(file: BorrowedFd<'_>, begin: u64, written: usize) -> usize {
         end = from;
     }
     0
-}
-
-pub(super) fn read_header(file: BorrowedFd<'_>, at: u64, size: u64) -> Result<Option<Header>, Errno> {
-    let mut bytes = [0; HEADER_BYTES];
-    if at + HEADER_BYTES as u64 > size || rustix::io::pread(file, &mut bytes[..], at)? != HEADER_BYTES {
-        return Ok(None);
-    }
-    Ok(Header::decode(&bytes))
 }

@@ -59,6 +59,12 @@ fn templates_have_dockers_functions() {
 }
 
 #[test]
+fn a_rows_label_is_called_in_actions_alone() {
+    let row = json!({"Label": {"a": "b"}});
+    assert_eq!(one("{{.Label \"a\"}} .Label \"a\"", &row).as_deref(), Ok("b .Label \"a\""));
+}
+
+#[test]
 fn tables_have_a_header() {
     let format = Format::parse("table {{.ID}}\\t{{.Names}}", "");
     let data = [json!({"ID": "c1", "Names": "web"})];
