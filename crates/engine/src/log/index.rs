@@ -12,7 +12,7 @@
 //! puts another in its place. So an entry holds as long as its file does; after a crash of the machine, which may have kept
 //! the entry and not the frame, it's recognised by what stands there. A missing or lost index costs time alone.
 
-use super::writer::read_header;
+use super::frame::read_header;
 use super::{number, open_at};
 use linux::Errno;
 use rustix::fs::OFlags;

@@ -1,7 +1,7 @@
 //! Appending frames.
 
-use super::index::{self, Index, Spot};
 use super::frame::read_header;
+use super::index::{self, Index, Spot};
 use super::loss::{GAP_BYTES, Gap, GapPlace};
 use super::{FRAME_BYTES_MAX, HEADER_BYTES, Header, Stream, compress, file_numbers, hold, open_at};
 use crate::Error;
