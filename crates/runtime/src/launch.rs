@@ -147,7 +147,7 @@ pub fn launch(launch: Launch<'_>) -> Result<Starting, Error> {
     match starting.prepare(plan, root, cgroup, &namespace_files, launch.idmap_optional) {
         Ok(()) => Ok(starting),
         // If the first process failed before, that is the reason.
-        Err(error) => Err(starting.told().unwrap_or(error)),
+        Err(error) => Err(starting.told().or_else(|| starting.lost()).unwrap_or(error)),
     }
 }
 
@@ -476,6 +476,19 @@ impl Starting {
             Ok(Some((Message::Failed(failure), _))) => Some(failure.into()),
             _ => None,
         }
+    }
+
+    /// How the first process ended, if it has, without a word.
+    fn lost(&self) -> Option<Error> {
+        use rustix::process::{WaitId, WaitIdOptions, waitid};
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+        let status = waitid(WaitId::PidFd(self.pidfd.as_fd()), options).ok()??;
+        let how = match (status.terminating_signal(), status.exit_status()) {
+            (Some(signal), _) => format!("while it was being made: it was killed by signal {signal}"),
+            (None, Some(code)) => format!("while it was being made: it left with status {code}"),
+            (None, None) => return None,
+        };
+        Some(Error::Lost { how })
     }
 
     /// Waits until the first process has become the user's program, or waits for its start.
