@@ -15,7 +15,7 @@ larger than promised.
 /// Largest size of the binary, stripped. Raised by hand, when a feature is worth it.
 /// 6.7 MB without images; TLS with post-quantum key exchange, HTTP and zstd are 5.2 MB, volumes and copying 0.5 MB, the
 /// commands on containers' lives (top, stats, events, attach, start, …) 0.5 MB.
-const BINARY_BYTES_MAX: u64 = 14_000_000;
+const BINARY_BYTES_MAX: u64 = 15_000_000;
 
 pub fn main(args: &[String]) -> Result {
     if !args.is_empty() {

@@ -311,4 +311,5 @@ fn title(text: &str) -> String {
 }
 
 #[cfg(test)]
+#[path = "template/tests.rs"]
 mod tests;
