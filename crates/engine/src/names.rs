@@ -27,6 +27,14 @@ pub fn make(random: [u8; 2], attempt: u32) -> String {
     }
 }
 
+/// A random name of 64 hexadecimal digits, as ids are.
+pub(crate) fn random_id() -> Result<String, crate::Error> {
+    let mut bytes = [0; 32];
+    rustix::rand::getrandom(&mut bytes[..], rustix::rand::GetRandomFlags::empty())
+        .map_err(|errno| crate::Error::system("make", "a random id", errno))?;
+    Ok(types::id::ContainerId::from_random(bytes).as_str().to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

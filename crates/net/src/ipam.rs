@@ -74,6 +74,11 @@ pub fn mac_of(address: IpAddr) -> [u8; 6] {
     [0x02, 0x42, low[0], low[1], low[2], low[3]]
 }
 
+/// A hardware address as docker writes it: `02:42:ac:11:00:02`.
+pub fn mac_text(mac: [u8; 6]) -> String {
+    mac.map(|byte| format!("{byte:02x}")).join(":")
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test")]
 mod tests {

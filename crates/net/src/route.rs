@@ -320,13 +320,9 @@ impl Links {
                     });
                 });
         });
-        // Hairpin: a container reaches itself over a published port.
         batch.message(RTM_NEWLINK, ACK, |body| {
-            body.raw(&ifinfomsg(0, 0, 0)).string(IFLA_IFNAME, veth.name).nest(IFLA_LINKINFO, |body| {
-                body.string(IFLA_INFO_SLAVE_KIND, "bridge").nest(IFLA_INFO_SLAVE_DATA, |body| {
-                    body.u8(IFLA_BRPORT_MODE, 1).u8(IFLA_BRPORT_ISOLATED, veth.isolated.into());
-                });
-            });
+            body.raw(&ifinfomsg(0, 0, 0)).string(IFLA_IFNAME, veth.name);
+            as_port(body, veth.isolated);
             without_link_local(body);
         });
         // Only now, so that it gets no address of IPv6 by it.
@@ -343,11 +339,8 @@ impl Links {
             body.raw(&ifinfomsg(0, 0, 0)).string(IFLA_IFNAME, name).u32(IFLA_MASTER, bridge);
         });
         batch.message(RTM_NEWLINK, ACK, |body| {
-            body.raw(&ifinfomsg(0, IFF_UP, IFF_UP)).string(IFLA_IFNAME, name).nest(IFLA_LINKINFO, |body| {
-                body.string(IFLA_INFO_SLAVE_KIND, "bridge").nest(IFLA_INFO_SLAVE_DATA, |body| {
-                    body.u8(IFLA_BRPORT_MODE, 1).u8(IFLA_BRPORT_ISOLATED, isolated.into());
-                });
-            });
+            body.raw(&ifinfomsg(0, IFF_UP, IFF_UP)).string(IFLA_IFNAME, name);
+            as_port(body, isolated);
         });
         self.change(&batch)
     }
@@ -571,6 +564,15 @@ fn add_default_route(batch: &mut Batch, index: u32, gateway: IpAddr) {
         body.raw(&[family(gateway), 0, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, 0, RTN_UNICAST, 0, 0, 0, 0])
             .attr(RTA_GATEWAY, &octets(gateway))
             .u32(RTA_OIF, index);
+    });
+}
+
+/// How a bridge treats a port: in hairpin mode, by which a container reaches itself over a published port.
+fn as_port(body: &mut Body<'_>, isolated: bool) {
+    body.nest(IFLA_LINKINFO, |body| {
+        body.string(IFLA_INFO_SLAVE_KIND, "bridge").nest(IFLA_INFO_SLAVE_DATA, |body| {
+            body.u8(IFLA_BRPORT_MODE, 1).u8(IFLA_BRPORT_ISOLATED, isolated.into());
+        });
     });
 }
 

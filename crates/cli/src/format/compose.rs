@@ -3,7 +3,6 @@
 //! Most flags have a key of their own, which takes the flag's words; what has no place in a compose file is named in a
 //! comment, so that nothing gets lost unseen.
 
-use crate::parse::network;
 use engine::request::{
     BindRecursion, HealthTest, MountKind, MountRequest, NetworkMode, Propagation, RunRequest, Source,
     VolumeRequest,
@@ -207,7 +206,7 @@ fn networks(request: &RunRequest, service: &mut Map<String, Json>) -> Map<String
             set("link_local_ips", json!(endpoint.link_local));
         }
         if let Some(mac) = endpoint.mac {
-            set("mac_address", json!(network::mac_word(mac)));
+            set("mac_address", json!(net::ipam::mac_text(mac)));
         }
         if !endpoint.options.is_empty() {
             set("driver_opts", json!(endpoint.options));

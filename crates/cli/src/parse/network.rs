@@ -2,6 +2,7 @@
 //! docker/cli opts/network.go, cli/command/container/opts.go.
 
 use engine::request::{EndpointRequest, HostAddress, NetRequest, NetworkMode};
+use net::ipam::mac_text;
 use std::net::IpAddr;
 
 use super::{namespace, publish};
@@ -144,7 +145,7 @@ pub fn word(endpoint: &EndpointRequest) -> String {
     fields.extend(ipv4.map(|address| format!("ip={address}")));
     fields.extend(ipv6.map(|address| format!("ip6={address}")));
     fields.extend(link_local.iter().map(|address| format!("link-local-ip={address}")));
-    fields.extend(mac.map(|mac| format!("mac-address={}", mac_word(mac))));
+    fields.extend(mac.map(|mac| format!("mac-address={}", mac_text(mac))));
     fields.extend(options.iter().map(|(key, value)| format!("driver-opt={key}={value}")));
     if *gateway_priority != 0 {
         fields.push(format!("gw-priority={gateway_priority}"));
@@ -153,11 +154,6 @@ pub fn word(endpoint: &EndpointRequest) -> String {
         true => network.clone(),
         false => format!("name={network},{}", fields.join(",")),
     }
-}
-
-/// As docker writes a hardware address.
-pub fn mac_word(mac: [u8; 6]) -> String {
-    mac.map(|byte| format!("{byte:02x}")).join(":")
 }
 
 /// An address.

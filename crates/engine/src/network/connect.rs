@@ -32,7 +32,7 @@ pub fn connect(home: &Home, request: &NetworkConnectRequest) -> Result<(), Error
         let cell = container.cell(home);
         let _alone = cell.lock_groups(true)?;
         let mut attached = endpoint::attached(&cell).unwrap_or_default();
-        let mut links = open()?;
+        let mut links = up::open_links()?;
         let up = up::ensure(home, &network.name, &mut links)?;
         endpoint::claim_endpoint(home, &cell, &up.network, &request.endpoint, &mut attached)?;
         let joined = join(home, &cell, &config, &mut attached, running.init.pid, &mut links);
@@ -44,10 +44,6 @@ pub fn connect(home: &Home, request: &NetworkConnectRequest) -> Result<(), Error
     write_down(home, &container, &config)?;
     events::endpoint(home, "connect", &network.id, &network.name, &config.id);
     Ok(())
-}
-
-fn open() -> Result<Links, Error> {
-    Links::open().map_err(|errno| Error::system("open", "a netlink socket", errno))
 }
 
 fn join(
@@ -102,7 +98,7 @@ pub fn disconnect(home: &Home, given: &str, container: &str) -> Result<(), Error
         let mut attached = endpoint::attached(&cell).unwrap_or_default();
         let own = attached.endpoints.iter().find(|own| own.network_id == network.id).cloned();
         if let Some(endpoint) = own {
-            let mut links = open()?;
+            let mut links = up::open_links()?;
             if let Ok(Some(link)) = links.link(&endpoint.link) {
                 links
                     .remove(link.index)
@@ -174,11 +170,7 @@ fn refuse_special(network: &Network) -> Result<(), Error> {
 /// The networks that a container is to be on.
 fn networks_of(config: &Config) -> Result<Vec<EndpointRequest>, Error> {
     match &config.request.network {
-        NetworkMode::Unset => {
-            Ok(vec![EndpointRequest { network: super::DEFAULT.to_owned(), ..EndpointRequest::default() }])
-        }
-        NetworkMode::Networks(networks) => Ok(networks.clone()),
-        NetworkMode::None => Ok(Vec::new()),
+        mode @ (NetworkMode::Unset | NetworkMode::Networks(_) | NetworkMode::None) => Ok(mode.endpoints()),
         mode => Err(Error::Refused {
             what: format!("change the networks of {}", config.name),
             why: format!(

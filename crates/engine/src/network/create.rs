@@ -3,9 +3,8 @@
 use super::{Network, Pool, all, find, option, up};
 use crate::request::{NetworkCreateRequest, NetworkPruneRequest, PoolRequest};
 use crate::stop::Outcomes;
-use crate::{Error, Home, cell, events, images};
+use crate::{Error, Home, cell, events, images, names};
 use net::ipam;
-use net::route::Links;
 use net::subnet::Subnet;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -21,13 +20,13 @@ pub struct Pruned {
 /// Makes a network; its id. The kernel's part comes with its first container.
 pub fn create(home: &Home, request: &NetworkCreateRequest) -> Result<String, Error> {
     check(request)?;
-    let mut links = links()?;
+    let mut links = up::open_links()?;
     let host = up::subnets_of_host(&mut links)?;
-    let ours = ours(home, &mut links)?;
+    let ours = ours(home)?;
     // Bridges of networks that are up have routes of their own, which the records speak of.
     let host: Vec<Subnet> = host.into_iter().filter(|subnet| !ours.contains(subnet)).collect();
     let store = images::open_store(home)?;
-    let id = up::new_id()?;
+    let id = names::random_id()?;
     let made = store.insert_network(Durability::Synced, |known| {
         // Its first use records it, and its name is taken all the same.
         if super::PREDEFINED.contains(&request.name.as_str()) {
@@ -55,12 +54,8 @@ pub fn create(home: &Home, request: &NetworkCreateRequest) -> Result<String, Err
     Ok(record.id)
 }
 
-fn links() -> Result<Links, Error> {
-    Links::open().map_err(|errno| Error::system("open", "a netlink socket", errno))
-}
-
 /// Subnets of the networks that are up.
-fn ours(home: &Home, _links: &mut Links) -> Result<BTreeSet<Subnet>, Error> {
+fn ours(home: &Home) -> Result<BTreeSet<Subnet>, Error> {
     let known = up::known(home)?;
     Ok(known.iter().flat_map(|network| network.pools.iter()).map(|pool| pool.subnet.network()).collect())
 }
@@ -246,7 +241,7 @@ fn remove_one(home: &Home, given: &str) -> Result<(), Error> {
             hint: "berth network prune takes its bridge away while no container is on it".to_owned(),
         });
     }
-    let users = up::take_down(home, &network, &mut links()?)?;
+    let users = up::take_down(home, &network, &mut up::open_links()?)?;
     if !users.is_empty() {
         return Err(Error::NetworkInUse { name: network.name, by: names_of(home, &users) });
     }
@@ -273,7 +268,7 @@ pub fn prune(home: &Home, request: &NetworkPruneRequest, doomed: &[String]) -> R
         }
         if network.is_predefined() {
             if !request.dry_run && network.name == super::DEFAULT {
-                up::take_down(home, &network, &mut links()?)?;
+                up::take_down(home, &network, &mut up::open_links()?)?;
             }
             continue;
         }
@@ -304,13 +299,8 @@ pub(super) fn used(home: &Home) -> Result<BTreeMap<String, Vec<String>>, Error> 
     let mut used: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for container in crate::find::all(home)? {
         let mut note = |network: String| used.entry(network).or_default().push(container.config.id.clone());
-        match &container.config.request.network {
-            crate::request::NetworkMode::Unset => note(super::DEFAULT.to_owned()),
-            crate::request::NetworkMode::Networks(networks) => {
-                networks.iter().for_each(|wanted| note(wanted.network.clone()));
-            }
-            _ => {}
-        }
+        let wanted = container.config.request.network.endpoints();
+        wanted.into_iter().for_each(|wanted| note(wanted.network));
         if let Some(attached) = super::attached(&container.cell(home)) {
             attached.endpoints.iter().for_each(|endpoint| note(endpoint.network_id.clone()));
         }

@@ -94,8 +94,7 @@ impl Endpoint {
 
     /// Its hardware address as docker writes it.
     pub fn mac_text(&self) -> String {
-        let pairs: Vec<String> = self.mac.iter().map(|byte| format!("{byte:02x}")).collect();
-        pairs.join(":")
+        ipam::mac_text(self.mac)
     }
 }
 
@@ -110,17 +109,6 @@ pub(crate) struct Reserved {
     pub warnings: Vec<String>,
 }
 
-/// The networks that a request asks for.
-fn wanted(request: &RunRequest) -> Vec<EndpointRequest> {
-    match &request.network {
-        NetworkMode::Unset => {
-            vec![EndpointRequest { network: super::DEFAULT.to_owned(), ..EndpointRequest::default() }]
-        }
-        NetworkMode::Networks(networks) => networks.clone(),
-        _ => Vec::new(),
-    }
-}
-
 /// Takes addresses and ports for a container that is about to start, and writes them into its directory. `exposed` are the
 /// ports that its image and its request name, each as `80/tcp`.
 pub(crate) fn claim(
@@ -129,7 +117,7 @@ pub(crate) fn claim(
     request: &RunRequest,
     exposed: &BTreeSet<String>,
 ) -> Result<Reserved, Error> {
-    let wanted = wanted(request);
+    let wanted = request.network.endpoints();
     if wanted.is_empty() {
         let discarded = request.network == NetworkMode::Host && !request.net.publish.is_empty();
         let warnings =
@@ -156,7 +144,7 @@ fn claim_into(
     exposed: &BTreeSet<String>,
     reserved: &mut Reserved,
 ) -> Result<(), Error> {
-    let mut links = Links::open().map_err(|errno| Error::system("open", "a netlink socket", errno))?;
+    let mut links = up::open_links()?;
     // They keep the networks from being removed until the addresses are taken.
     let mut networks = Vec::new();
     for wanted in wanted {
@@ -245,7 +233,7 @@ pub(super) fn claim_endpoint(
         return Err(Error::invalid("interface name", format!("{inner:?} is none that Linux takes")));
     }
     attached.endpoints.push(Endpoint {
-        id: up::new_id()?,
+        id: crate::names::random_id()?,
         network_id: network.id.clone(),
         network: network.name.clone(),
         bridge: network.bridge(home),
@@ -328,7 +316,7 @@ pub(crate) fn attach(
         return Ok(Attaching::default());
     }
     let inside = netns(pid)?;
-    let mut links = Links::open().map_err(|errno| Error::system("open", "a netlink socket", errno))?;
+    let mut links = up::open_links()?;
     let mut inner = within(&inside, Links::open)?
         .map_err(|errno| Error::system("open", "a netlink socket in the container", errno))?;
     let mut firewall = rules::open(home)?;

@@ -247,14 +247,6 @@ pub fn find(home: &Home, given: &str) -> Result<Network, Error> {
     }
 }
 
-/// A random id.
-fn random_id() -> Result<String, Error> {
-    let mut bytes = [0; 32];
-    rustix::rand::getrandom(&mut bytes[..], rustix::rand::GetRandomFlags::empty())
-        .map_err(|errno| Error::system("make", "a random id", errno))?;
-    Ok(types::id::ContainerId::from_random(bytes).as_str().to_owned())
-}
-
 fn failed(error: net::bridge::Failed) -> Error {
     Error::System { what: error.doing, object: error.object, errno: error.errno }
 }

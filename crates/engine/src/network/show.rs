@@ -109,7 +109,7 @@ pub(crate) fn settings(home: &Home, container: &Container) -> Json {
     let attached = endpoint::attached(&container.cell(home)).unwrap_or_default();
     let mut networks = Map::new();
     let mut default = None;
-    for wanted in wanted(&config.request.network) {
+    for wanted in config.request.network.endpoints() {
         let own = attached
             .endpoints
             .iter()
@@ -163,16 +163,6 @@ pub(crate) fn settings(home: &Home, container: &Container) -> Json {
         "MacAddress": top("MacAddress", json!("")),
         "Networks": networks,
     })
-}
-
-fn wanted(mode: &NetworkMode) -> Vec<EndpointRequest> {
-    match mode {
-        NetworkMode::Unset => {
-            vec![EndpointRequest { network: super::DEFAULT.to_owned(), ..EndpointRequest::default() }]
-        }
-        NetworkMode::Networks(networks) => networks.clone(),
-        _ => Vec::new(),
-    }
 }
 
 fn endpoint_document(config: &Config, wanted: &EndpointRequest, own: Option<&endpoint::Endpoint>) -> Json {

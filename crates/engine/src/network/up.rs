@@ -1,6 +1,6 @@
 //! The kernel's part of a network: its bridge, and the rules about it. Made when the first container needs it.
 
-use super::{DEFAULT, MTU, Network, Pool, all, dir, failed, option, random_id};
+use super::{DEFAULT, MTU, Network, Pool, all, dir, failed, option};
 use crate::claims::make_private_dir;
 use crate::{Error, Home, images};
 use linux::{Errno, fault};
@@ -28,6 +28,11 @@ pub(super) struct Up {
     /// What keeps its packets from passing elsewhere, if it was brought up just now.
     pub obstacles: Vec<String>,
     _lock: OwnedFd,
+}
+
+/// A socket for links, in this process's network namespace.
+pub(super) fn open_links() -> Result<Links, Error> {
+    Links::open().map_err(|errno| Error::system("open", "a netlink socket", errno))
 }
 
 /// Makes sure that the kernel has the network that a user calls `given`.
@@ -150,7 +155,7 @@ fn join_again(home: &Home, network: &Network, bridge: u32, links: &mut Links) {
 
 /// Makes everything anew that the kernel should have of networks; which networks those are.
 pub fn repair(home: &Home) -> Result<Vec<String>, Error> {
-    let mut links = Links::open().map_err(|errno| Error::system("open", "a netlink socket", errno))?;
+    let mut links = open_links()?;
     let networks = networks(home);
     for network in &networks {
         make(home, network, &mut links)?;
@@ -199,7 +204,7 @@ fn unmake(home: &Home, network: &Network, links: &mut Links) -> Result<(), Error
 
 /// Chooses the default network's subnet, if that isn't done yet.
 pub(super) fn settle_default(home: &Home) -> Result<Network, Error> {
-    let mut links = Links::open().map_err(|errno| Error::system("open", "a netlink socket", errno))?;
+    let mut links = open_links()?;
     default(home, &mut links)
 }
 
@@ -289,11 +294,6 @@ pub(super) fn networks(home: &Home) -> Vec<Network> {
 /// Whether anything of any network is in the kernel; makes nothing.
 pub(super) fn any(home: &Home) -> bool {
     std::fs::read_dir(home.run.join("networks")).is_ok_and(|mut entries| entries.next().is_some())
-}
-
-/// A new network's id.
-pub(super) fn new_id() -> Result<String, Error> {
-    random_id()
 }
 
 /// All networks of the store.

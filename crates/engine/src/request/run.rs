@@ -92,6 +92,20 @@ pub enum NetworkMode {
     Path(PathBuf),
 }
 
+impl NetworkMode {
+    /// The networks that it names, or the default one; none where it isn't about networks.
+    pub fn endpoints(&self) -> Vec<EndpointRequest> {
+        match self {
+            NetworkMode::Unset => vec![EndpointRequest {
+                network: crate::network::DEFAULT.to_owned(),
+                ..EndpointRequest::default()
+            }],
+            NetworkMode::Networks(networks) => networks.clone(),
+            _ => Vec::new(),
+        }
+    }
+}
+
 /// How far a container is kept from the host.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Isolation {

@@ -2,11 +2,11 @@
 //! volumes made where they are missing, filled from the image where they are empty, and held open.
 
 use super::local::{self, Backing};
-use super::{made_up_name, make};
+use super::make;
 use crate::config::RootSource;
 use crate::request::mount::clean_target;
 use crate::request::{MountKind, MountRequest, RunRequest, VolumeRequest, VolumesFrom};
-use crate::{Config, Error, Home, events, find, images, snapshot};
+use crate::{Config, Error, Home, events, find, images, names, snapshot};
 use linux::Errno;
 use linux::mount::{self, attr};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
@@ -194,7 +194,7 @@ fn ready(
         None => {
             labels.insert(ANONYMOUS_LABEL.to_owned(), String::new());
             request.anonymous = true;
-            made_up_name()?
+            names::random_id()?
         }
     };
     loop {

@@ -13,14 +13,13 @@ mod local;
 use crate::cell::Cell;
 use crate::request::{MountKind, MountRequest, VolumeCreateRequest, VolumeFilter, VolumePruneRequest};
 use crate::stop::Outcomes;
-use crate::{Config, Error, Home, events, find, images, last_use};
+use crate::{Config, Error, Home, events, find, images, last_use, names};
 use local::Backing;
 use serde_json::{Value as Json, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use store::{ANONYMOUS_LABEL, Durability, Store, Volume};
-use types::id::ContainerId;
 
 /// The only driver, docker's own.
 pub const DRIVER: &str = "local";
@@ -50,7 +49,7 @@ pub fn create(home: &Home, request: &VolumeCreateRequest) -> Result<(String, boo
         Some(name) => name.to_owned(),
         None => {
             labels.insert(ANONYMOUS_LABEL.to_owned(), String::new());
-            made_up_name()?
+            names::random_id()?
         }
     };
     check_driver(&name, request.driver.as_deref())?;
@@ -82,13 +81,6 @@ fn make(
 ) -> Result<(Volume, bool), Error> {
     local::backing(options).map_err(|why| Error::invalid(format!("create {name}"), why))?;
     Ok(store.create_volume(name, labels, options, durability)?)
-}
-
-fn made_up_name() -> Result<String, Error> {
-    let mut bytes = [0; 32];
-    rustix::rand::getrandom(&mut bytes[..], rustix::rand::GetRandomFlags::empty())
-        .map_err(|errno| Error::system("make", "a random name", errno))?;
-    Ok(ContainerId::from_random(bytes).as_str().to_owned())
 }
 
 /// The volumes that the filters let pass, by name.
