@@ -93,6 +93,10 @@ fn a_sound_network_is_found_sound_and_what_is_open_is_told() {
     assert!(idle.iter().any(|own| own.1.contains("the first container brings it up")), "{idle:?}");
     host.berth(["run", "-d", "--name", "cc", "--network", "none", "box", "sleep", "100"]).text();
     assert!(found(&host, &["network", "doctor", "cc"], "ok")[0].1.contains("as was asked for"));
+    // A name comes before the beginning of an id.
+    let called_as_id = &host.berth(["network", "inspect", "-f", "{{.Id}}", "idle"]).text()[..4];
+    host.berth(["run", "-d", "--name", called_as_id, "--network", "none", "box", "sleep", "100"]).text();
+    assert!(found(&host, &["network", "doctor", called_as_id], "ok")[0].1.contains("as was asked for"));
     host.berth(["create", "--name", "dd", "box", "true"]).text();
     host.berth(["network", "doctor", "dd"]).run().failed().stderr_has(&["not running", "berth start dd"]);
     host.berth(["network", "doctor", "ee"]).run().failed().stderr_has(&["neither a network nor a container"]);

@@ -83,7 +83,8 @@ impl Patience {
     }
 }
 
-/// Tries all of the network or container that a user calls `given`. A network comes before a container of the same name.
+/// Tries all of the network or container that a user calls `given`. A network comes before a container of the same name, a
+/// name before the beginning of an id.
 pub fn doctor(home: &Home, given: &str) -> Result<Diagnosis, Error> {
     let subject = subject(home, given)?;
     let patience = Patience(Instant::now() + PROBES);
@@ -91,17 +92,17 @@ pub fn doctor(home: &Home, given: &str) -> Result<Diagnosis, Error> {
 }
 
 fn subject(home: &Home, given: &str) -> Result<Subject, Error> {
-    match super::find(home, given) {
-        Ok(network) => return Ok(Subject::Network(Box::new(network))),
-        Err(Error::NoNetwork { .. }) => {}
-        Err(error) => return Err(error),
-    }
-    let is_prefix = !given.is_empty() && given.bytes().all(|byte| byte.is_ascii_hexdigit());
     let mut running = Patient::all(home);
     let named = running.iter().position(|own| own.config.name == given || own.config.id == given);
-    if let Some(index) = named {
-        return Ok(Subject::Container(Box::new(running.swap_remove(index))));
+    match (super::find(home, given), named) {
+        (Ok(network), named) if named.is_none() || network.name == given || network.id == given => {
+            return Ok(Subject::Network(Box::new(network)));
+        }
+        (_, Some(index)) => return Ok(Subject::Container(Box::new(running.swap_remove(index)))),
+        (Ok(_) | Err(Error::NoNetwork { .. }), None) => {}
+        (Err(error), None) => return Err(error),
     }
+    let is_prefix = !given.is_empty() && given.bytes().all(|byte| byte.is_ascii_hexdigit());
     running.retain(|own| is_prefix && own.config.id.starts_with(given));
     match (running.pop(), running.len()) {
         (Some(only), 0) => Ok(Subject::Container(Box::new(only))),
