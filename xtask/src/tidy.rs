@@ -24,9 +24,11 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("store", &["types", "linux"]),
     ("registry", &["types", "linux"]),
     ("net", &["types", "linux"]),
-    ("engine", &["types", "linux", "runtime", "store", "registry", "net"]),
+    ("build", &["types"]),
+    ("compose", &["types"]),
+    ("engine", &["types", "linux", "runtime", "store", "registry", "net", "build"]),
     // `berth-runtime` is dispatched before anything else exists: cli reaches past engine.
-    ("cli", &["types", "linux", "runtime", "net", "engine"]),
+    ("cli", &["types", "linux", "runtime", "net", "engine", "build", "compose"]),
     ("testkit", &["types", "linux"]),
     ("xtask", &[]),
 ];

@@ -1,0 +1,11 @@
+//! Builds of Dockerfiles: the language, the graph of steps that it means, and the solver that runs those whose result isn't
+//! known yet.
+//!
+//! This crate knows no store, no containers and no files: what a step does is done by a worker, which the engine is.
+//!
+//! - [`dockerfile`]: text to instructions, with spans; variables, heredocs, ignore files, checks
+//! - [`op`]: what a step does, as plain data
+#![forbid(unsafe_code)]
+
+pub mod dockerfile;
+pub mod op;
