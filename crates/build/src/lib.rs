@@ -4,8 +4,12 @@
 //! This crate knows no store, no containers and no files: what a step does is done by a worker, which the engine is.
 //!
 //! - [`dockerfile`]: text to instructions, with spans; variables, heredocs, ignore files, checks
-//! - [`op`]: what a step does, as plain data
+//! - [`op`]: what a step does, as plain data; [`graph`]: the steps of a build
+//! - [`key`]: what results are found by; [`solve`]: which steps run
 #![forbid(unsafe_code)]
 
 pub mod dockerfile;
+pub mod graph;
+pub mod key;
 pub mod op;
+pub mod solve;

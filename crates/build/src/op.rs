@@ -35,6 +35,9 @@ pub struct Made {
     pub size: u64,
     /// Whether the layer has no entry at all.
     pub is_empty: bool,
+    /// Of a copy: the digest of what it took, as it was while it took it.
+    #[serde(default)]
+    pub selected: Option<String>,
 }
 
 /// What a step does.
