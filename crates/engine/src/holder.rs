@@ -183,6 +183,8 @@ fn start(setup: &mut Setup) -> Result<Live, Error> {
     let reserved = &setup.reserved;
     let mut attaching = network::Attaching::default();
     let attached = &mut attaching;
+    let mut spare_mounts = Vec::new();
+    let spare = &mut spare_mounts;
     let starting = runtime::launch(Launch {
         plan: &setup.plan,
         root: Root::Made(Box::new(|pid, userns, steps| {
@@ -199,7 +201,7 @@ fn start(setup: &mut Setup) -> Result<Live, Error> {
             if await_record {
                 await_recorded(client)?;
             }
-            let made = root::make(home, config, userns, mask, steps)?;
+            let made = root::make(home, config, userns, mask, spare, steps)?;
             volumes::attach::show_images(config, userns)
                 .map_err(|error| runtime::Error::field("mounts", error.to_string()))?;
             Ok(made)
@@ -297,6 +299,7 @@ fn start(setup: &mut Setup) -> Result<Live, Error> {
     }
     fault::point("start told");
     drop(attaching);
+    drop(spare_mounts);
     let (keeper, to_keeper) = match early {
         Some(made) => made,
         None => fork_keeper(&task)?,

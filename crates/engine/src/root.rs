@@ -60,11 +60,15 @@ pub(crate) fn lock(home: &Home, config: &Config) -> Result<OwnedFd, Error> {
 
 /// Makes the root's mount. `userns` is the container's user namespace, `None` if it's the host's; `mask` is the layer that
 /// hides the host's secrets, if it's made already.
+///
+/// The mounts that it was made of, attached nowhere, go to `spare`: closing each makes the kernel wait for a grace period of
+/// RCU, which nobody should while the first process waits for its root.
 pub fn make(
     home: &Home,
     config: &Config,
     userns: Option<BorrowedFd<'_>>,
     mask: Option<OwnedFd>,
+    spare: &mut Vec<OwnedFd>,
     steps: &mut Steps,
 ) -> Result<OwnedFd, runtime::Error> {
     match &config.root {
@@ -86,19 +90,19 @@ pub fn make(
                 mask = make_mask(config.user_namespace.base())?;
             }
             let host = lower(Path::new("/"), userns, steps)?;
-            overlay(home, config, userns, vec![mask, host], steps)
+            spare.extend([mask, host]);
+            overlay(home, config, userns, spare, steps)
         }
         RootSource::Layers(layers) => {
-            let mut lowers = Vec::new();
             for layer in layers.iter().rev() {
-                lowers.push(lower(layer, userns, steps)?);
+                spare.push(lower(layer, userns, steps)?);
             }
             // Where files of the image's are missing that something is bound over: nobody is to find them made in the
             // container's own layer.
             if layers.len() < LAYERS_MAX {
-                lowers.push(lower(&mountpoints(home)?, userns, steps)?);
+                spare.push(lower(&mountpoints(home)?, userns, steps)?);
             }
-            overlay(home, config, userns, lowers, steps)
+            overlay(home, config, userns, spare, steps)
         }
     }
 }
@@ -178,12 +182,12 @@ fn lower(path: &Path, userns: Option<BorrowedFd<'_>>, steps: &mut Steps) -> Resu
     Ok(fd)
 }
 
-/// An overlay over `lowers`, the topmost first, writing to the container's own directory.
+/// An overlay over `lowers`, the topmost first, writing to the container's own directory, whose mount joins them.
 fn overlay(
     home: &Home,
     config: &Config,
     userns: Option<BorrowedFd<'_>>,
-    lowers: Vec<OwnedFd>,
+    lowers: &mut Vec<OwnedFd>,
     steps: &mut Steps,
 ) -> Result<OwnedFd, runtime::Error> {
     let dir = home.state_dir(&config.id);
@@ -196,32 +200,39 @@ fn overlay(
     })?;
     let base = config.user_namespace.base();
     let object = format!("{} layers", lowers.len());
-    steps.run("fsopen, fsconfig, fsmount", object, "lay the container's own layer over the others", || {
-        let open = |name: &str| {
-            openat(&own, name, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-        };
-        let context = mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
-        for lower in &lowers {
-            mount::fsconfig_set_fd(&context, "lowerdir+", lower)?;
-        }
-        mount::fsconfig_set_fd(&context, "upperdir", open("upper")?)?;
-        mount::fsconfig_set_fd(&context, "workdir", open("work")?)?;
-        // On by default in some kernels: what a container changed would be told by marks that no layer can have.
-        for feature in ["redirect_dir", "metacopy", "index"] {
-            mount::fsconfig_set_string(&context, feature, "off")?;
-        }
-        if config.rm() {
-            // Without it, unmounting writes everything back that is going to be deleted.
-            mount::fsconfig_set_flag(&context, "volatile")?;
-        }
-        if config.user_namespace == UserNamespace::Host {
-            mount::fsconfig_create(&context)?;
-            return mount::fs_mount(&context, 0);
-        }
-        // Made by root, who isn't mapped in the upper directory, the overlay would be read-only.
-        linux::creds::with_fsids(base, base, || mount::fsconfig_create(&context))??;
-        mount::fs_mount(&context, attr::NODEV)
-    })
+    let made = steps.run(
+        "fsopen, fsconfig, fsmount",
+        object,
+        "lay the container's own layer over the others",
+        || {
+            let open = |name: &str| {
+                openat(&own, name, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            };
+            let context = mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+            for lower in lowers.iter() {
+                mount::fsconfig_set_fd(&context, "lowerdir+", lower)?;
+            }
+            mount::fsconfig_set_fd(&context, "upperdir", open("upper")?)?;
+            mount::fsconfig_set_fd(&context, "workdir", open("work")?)?;
+            // On by default in some kernels: what a container changed would be told by marks that no layer can have.
+            for feature in ["redirect_dir", "metacopy", "index"] {
+                mount::fsconfig_set_string(&context, feature, "off")?;
+            }
+            if config.rm() {
+                // Without it, unmounting writes everything back that is going to be deleted.
+                mount::fsconfig_set_flag(&context, "volatile")?;
+            }
+            if config.user_namespace == UserNamespace::Host {
+                mount::fsconfig_create(&context)?;
+                return mount::fs_mount(&context, 0);
+            }
+            // Made by root, who isn't mapped in the upper directory, the overlay would be read-only.
+            linux::creds::with_fsids(base, base, || mount::fsconfig_create(&context))??;
+            mount::fs_mount(&context, attr::NODEV)
+        },
+    );
+    lowers.push(own);
+    made
 }
 
 /// Whether a directory that is used in place as a root has a file at `path`; true for all other roots.

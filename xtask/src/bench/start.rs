@@ -35,7 +35,7 @@ pub fn main(args: &[String]) -> Result {
     let berth = options.berth()?;
     let peers_root = if options.peers && options.wants("runtime") { Some(peers::ensure()?) } else { None };
     let bench = Bench {
-        host: Host::new(berth, "bench")?,
+        host: Host::in_memory(berth, "bench")?,
         fixtures: bundle::prepare()?,
         rounds: options.rounds,
         peers_root,

@@ -37,7 +37,10 @@ pub fn open(home: &Home, container: &Container, access: Access) -> Result<(Tree,
             }
             // Without a user namespace there is nothing to be mapped.
             let plain = Config { user_namespace: UserNamespace::Host, ..config.clone() };
-            (root::make(home, &plain, None, None, &mut Steps::new(false, false))?, vec![lock])
+            (
+                root::make(home, &plain, None, None, &mut Vec::new(), &mut Steps::new(false, false))?,
+                vec![lock],
+            )
         }
     };
     if config.request.read_only {

@@ -22,31 +22,39 @@ pub(super) fn read_only(root: BorrowedFd<'_>, paths: &[String], steps: &mut Step
 }
 
 /// Hides each path, where it exists: a directory behind an empty read-only one, a file behind `/dev/null`.
+///
+/// All directories get copies of one empty file system, but for the last, which gets that itself: closing a mount that is
+/// attached nowhere makes the kernel wait for a grace period of RCU.
 pub(super) fn mask(root: BorrowedFd<'_>, paths: &[String], steps: &mut Steps) -> Result<(), Error> {
-    let mut empty: Option<OwnedFd> = None;
+    const CALLS: &str = "open_tree, move_mount";
+    const WHAT: &str = "mask a path of the kernel's";
     let mut null: Option<OwnedFd> = None;
+    let mut directories = Vec::new();
     for path in paths {
         let Some(at) = existing(root, path)? else { continue };
-        let directory = target::is_directory(&at)
-            .map_err(|e| Error::step("mask a path of the kernel's", "fstat", path, e))?;
-        steps.run("open_tree, move_mount", path, "mask a path of the kernel's", || {
-            let cover = if directory {
-                let first = match &empty {
-                    Some(fd) => fd,
-                    None => empty.insert(empty_directory()?),
-                };
-                mount::clone_tree(first.as_fd(), Path::new(""), false)?
-            } else {
-                let first = match &null {
-                    Some(fd) => fd,
-                    None => null.insert(open_null(root)?),
-                };
-                mount::clone_tree(first.as_fd(), Path::new(""), false)?
+        let directory = target::is_directory(&at).map_err(|e| Error::step(WHAT, "fstat", path, e))?;
+        if directory {
+            directories.push((path, at));
+            continue;
+        }
+        steps.run(CALLS, path, WHAT, || {
+            let first = match &null {
+                Some(fd) => fd,
+                None => null.insert(open_null(root)?),
             };
+            let cover = mount::clone_tree(first.as_fd(), Path::new(""), false)?;
             mount::attach(cover.as_fd(), at.as_fd())
         })?;
     }
-    Ok(())
+    let Some((last_path, last)) = directories.pop() else { return Ok(()) };
+    let empty = steps.run("fsopen, fsmount", "tmpfs", "make an empty directory", empty_directory)?;
+    for (path, at) in directories {
+        steps.run(CALLS, path, WHAT, || {
+            let cover = mount::clone_tree(empty.as_fd(), Path::new(""), false)?;
+            mount::attach(cover.as_fd(), at.as_fd())
+        })?;
+    }
+    steps.run("move_mount", last_path, WHAT, || mount::attach(empty.as_fd(), last.as_fd()))
 }
 
 /// A reference to `path`; `None` if there is no such file, which needs no protection.
