@@ -1,14 +1,18 @@
-//! A layer's archive as it was, out of the blob that is kept of it; and compressed as registries want it.
+//! A layer's archive as it was, out of the blob that is kept of it or, of a layer that a build made, out of its tree; and compressed as registries want it.
 
 use crate::error::Error;
 use crate::ingest::{Blob, Hashed, create_blob, decompress, open_blob, place_blob, read_meta_of};
-use crate::locked::WorkDir;
-use crate::paths::{BLOB_FILE, Paths};
-use crate::{Layer, Store, gzip};
-use rustix::fs::{Mode, OFlags};
+use crate::locked::{WorkDir, open_directory};
+use crate::paths::{BLOB_FILE, LAYER_TREE, Paths};
+use crate::{Layer, Store, gzip, pack};
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
 use sha2::Digest as _;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+use std::thread::JoinHandle;
 use types::digest::{DiffId, Sha256};
 
 /// Blobs are read in pieces of this size.
@@ -78,12 +82,12 @@ impl Store {
 }
 
 impl Archives {
-    /// Opens the archive of a layer.
+    /// Opens the archive of a layer: out of the blob that is kept of it or, of a layer that a build made, packed again.
     ///
-    /// Errors: [`Error::NoArchive`] where no blob of it is kept, [`Error::ReadArchive`].
+    /// Errors: [`Error::NoArchive`] where neither can be, [`Error::ReadArchive`].
     pub fn open(&self, layer: &Layer) -> Result<LayerArchive, Error> {
         let missing = || Error::NoArchive { diff: layer.diff.to_string() };
-        let blob = layer.blob.as_ref().ok_or_else(missing)?;
+        let Some(blob) = &layer.blob else { return self.pack(layer) };
         let open = || open_blob(&self.paths, &blob.digest).ok_or_else(missing);
         let bytes = match read_meta_of(&self.paths.layer(&layer.chain)).map(|meta| meta.archive_bytes) {
             Some(bytes) if bytes > 0 => bytes,
@@ -92,6 +96,30 @@ impl Archives {
         };
         let (plain, hash) = (plain(open()?)?, sha2::Sha256::new());
         Ok(LayerArchive { plain, hash, diff: layer.diff, bytes, ended: false })
+    }
+
+    /// The archive of a layer that a build made, out of its tree.
+    fn pack(&self, layer: &Layer) -> Result<LayerArchive, Error> {
+        let meta = read_meta_of(&self.paths.layer(&layer.chain));
+        let told = meta.and_then(|meta| Some((meta.archive_bytes, meta.below?)));
+        let (bytes, below) = told.ok_or_else(|| Error::NoArchive { diff: layer.diff.to_string() })?;
+        let open = |path: &Path| {
+            let failed = |errno: Errno| Error::Files { doing: "open", path: path.into(), source: errno.into() };
+            open_directory(CWD, path).map_err(failed)
+        };
+        let tree = open(&layer.tree)?;
+        let lowers = below.iter().rev().map(|hex| open(&self.paths.layers().join(hex).join(LAYER_TREE)));
+        let lowers = lowers.collect::<Result<Vec<_>, _>>()?;
+        let pipe = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC);
+        let (read, write) = pipe.map_err(|errno| Error::ReadArchive(errno.into()))?;
+        // A larger one, as many bytes as it may have without a privilege.
+        let _ = rustix::pipe::fcntl_setpipe_size(&write, 1 << 20);
+        let packer = std::thread::spawn(move || {
+            let lowers: Vec<BorrowedFd<'_>> = lowers.iter().map(AsFd::as_fd).collect();
+            pack::write_layer(tree.as_fd(), &lowers, &[], File::from(write)).map(drop)
+        });
+        let plain = Box::new(Packed { pipe: File::from(read), packer: Some(packer) });
+        Ok(LayerArchive { plain, hash: sha2::Sha256::new(), diff: layer.diff, bytes, ended: false })
     }
 
     /// Makes a gzip blob of the archive of a layer, and opens it. It stays where blobs are; whoever wants it to stay there
@@ -124,6 +152,27 @@ impl Archives {
             source: errno.into(),
         })?;
         Ok((blob, opened.into()))
+    }
+}
+
+/// An archive that a thread packs, which ends when nobody reads on.
+struct Packed {
+    pipe: File,
+    packer: Option<JoinHandle<Result<(), Error>>>,
+}
+
+impl Read for Packed {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.pipe.read(buffer)?;
+        if count == 0
+            && !buffer.is_empty()
+            && let Some(packer) = self.packer.take()
+        {
+            // A panic of the packer's is one of ours.
+            let packed = packer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            packed.map_err(io::Error::other)?;
+        }
+        Ok(count)
     }
 }
 

@@ -190,6 +190,11 @@ impl Db {
         }
     }
 
+    /// Whether it was opened for writing.
+    pub fn is_writable(&self) -> bool {
+        self.writable
+    }
+
     /// Refuses what changes a store that was opened for reading.
     pub fn require_writable(&self, doing: &'static str) -> Result<(), Error> {
         match self.writable {

@@ -207,6 +207,12 @@ pub enum Error {
         /// The layer's diff id.
         diff: String,
     },
+    /// A layer isn't here.
+    #[error("there is no layer {chain}")]
+    NoLayer {
+        /// Its chain id.
+        chain: String,
+    },
     /// An image's configuration is no text.
     #[error("the image's configuration is not UTF-8")]
     ConfigText,
@@ -310,7 +316,7 @@ impl Error {
             | Error::ContainerExists { .. }
             | Error::ImageInUse { .. }
             | Error::ImageHasNames { .. } => Kind::Conflict,
-            Error::NoArchive { .. } | Error::NoVolume { .. } => Kind::NotFound,
+            Error::NoArchive { .. } | Error::NoVolume { .. } | Error::NoLayer { .. } => Kind::NotFound,
             Error::VolumeBusy { .. } | Error::NetworkExists { .. } => Kind::Conflict,
             Error::NoStore { .. } | Error::NoContainer { .. } | Error::NoImage { .. } => Kind::NotFound,
             Error::Archive(tar::Error { fault: tar::Fault::Unsupported(_), .. })
@@ -356,6 +362,7 @@ impl Error {
             Error::NameInUse { .. } => "remove or rename that container, or take another name",
             Error::NoContainer { .. } => "berth ps -a lists containers",
             Error::NoImage { .. } => "berth images lists images; berth import makes one from an archive",
+            Error::NoLayer { .. } => "it was removed meanwhile: build again",
             Error::NoVolume { .. } => "berth volume ls lists volumes",
             Error::NetworkExists { .. } => {
                 "take another name, or use that one: berth network inspect shows it"

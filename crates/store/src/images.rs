@@ -6,13 +6,14 @@
 use crate::containers::is_id_prefix;
 use crate::db::{Durability, Fault};
 use crate::error::Error;
-use crate::ingest::{Blob, ManifestBytes};
+use crate::ingest::{Blob, Configuration, ManifestBytes};
+use crate::paths::LAYER_TREE;
 use crate::{SHORT_ID_DIGITS, Store};
 use rusqlite::{OptionalExtension, Transaction, params};
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use types::digest::{ChainId, DiffId, Digest, ImageId};
+use types::digest::{ChainId, DiffId, Digest, ImageId, Sha256};
 use types::reference::{Reference, Repository};
 
 /// Most ids that an error about an ambiguous prefix lists.
@@ -153,15 +154,77 @@ impl Store {
     ///
     /// Errors: [`Error::NoImage`] if one is gone already.
     pub fn pin_layers(&self, image: &Image) -> Result<Vec<OwnedFd>, Error> {
-        let gone = || Error::NoImage { given: image.id.to_string() };
+        let gone = |_: &Layer| Error::NoImage { given: image.id.to_string() };
+        self.pin(&image.layers, &gone)
+    }
+
+    /// Keeps the trees of layers from being removed while what is returned lives; `gone` makes the error that one is gone
+    /// already.
+    pub(crate) fn pin(&self, layers: &[Layer], gone: &dyn Fn(&Layer) -> Error) -> Result<Vec<OwnedFd>, Error> {
         let pin = |layer: &Layer| {
             let path = self.paths().layer(&layer.chain);
             let pinned = crate::locked::pin(rustix::fs::CWD, &path);
             let failed =
                 |source: rustix::io::Errno| Error::Files { doing: "hold", path, source: source.into() };
-            pinned.map_err(failed)?.ok_or_else(gone)
+            pinned.map_err(failed)?.ok_or_else(|| gone(layer))
         };
-        image.layers.iter().map(pin).collect()
+        layers.iter().map(pin).collect()
+    }
+
+    /// The stack of layers that `chain` names, the lowest first. All of it is here and whole.
+    ///
+    /// Errors: [`Error::NoLayer`].
+    pub fn layers_of(&self, chain: &ChainId) -> Result<Vec<Layer>, Error> {
+        self.begin_boot()?;
+        let raws = self.db.read("look layers up", |tx| {
+            let mut query = tx.prepare_cached(
+                "WITH RECURSIVE stack (chain_id, height) AS (
+                     VALUES (?1, 0)
+                     UNION ALL SELECT parent, height + 1 FROM stack JOIN layers USING (chain_id)
+                     WHERE parent IS NOT NULL
+                 )
+                 SELECT chain_id, diff_id, path, layers.size, digest, blobs.size, id_blocks
+                 FROM stack JOIN layers USING (chain_id) LEFT JOIN blobs ON digest = blob ORDER BY height DESC",
+            )?;
+            let raws = query.query_map([chain.to_string()], raw_layer)?;
+            Ok(raws.collect::<Result<Vec<_>, _>>()?)
+        })?;
+        if raws.is_empty() {
+            return Err(Error::NoLayer { chain: chain.to_string() });
+        }
+        let root = self.paths().root();
+        raws.iter().map(|raw| self.layer(root, raw)).collect()
+    }
+
+    /// Makes an image of layers that are here, which costs rows only, and gives it names, which other images lose. What
+    /// isn't on the disk yet is synced first.
+    ///
+    /// Errors: [`Error::NoLayer`], [`Error::ConfigText`].
+    pub fn name_image(
+        &self,
+        chain: Option<&ChainId>,
+        config: &Configuration,
+        references: &[Reference],
+    ) -> Result<ImageId, Error> {
+        let layers = chain.map_or_else(|| Ok(Vec::new()), |chain| self.layers_of(chain))?;
+        let pins = self.pin(&layers, &|layer| Error::NoLayer { chain: layer.chain.to_string() })?;
+        let id = ImageId(Sha256::of(&config.bytes));
+        let config_json = std::str::from_utf8(&config.bytes).map_err(|_| Error::ConfigText)?;
+        let placed = |(layer, held): (Layer, OwnedFd)| {
+            let Layer { chain, diff, bytes, blob, id_blocks, .. } = layer;
+            PlacedLayer { chain, diff, bytes, blob, id_blocks, held }
+        };
+        let layers: Vec<PlacedLayer> = layers.into_iter().zip(pins).map(placed).collect();
+        self.insert_image(&NewImage {
+            id,
+            config_json,
+            created_ns: config.created_ns,
+            layers: &layers,
+            manifest: None,
+            repository_digest: None,
+            references,
+        })?;
+        Ok(id)
     }
 
     /// All images, the newest first.
@@ -381,14 +444,24 @@ impl Store {
     pub(crate) fn insert_image(&self, image: &NewImage<'_>) -> Result<(), Error> {
         let id = image.id.to_string();
         let size: u64 = image.layers.iter().map(|layer| layer.bytes).sum();
+        let chains: Vec<ChainId> = image.layers.iter().map(|layer| layer.chain).collect();
+        let unsynced = self.sync_layers(&chains)?;
         self.db.write("record the image", Durability::Synced, |tx| {
             tx.execute(
                 "INSERT OR IGNORE INTO images (id, config_json, size, created_ns) VALUES (?1, ?2, ?3, ?4)",
                 params![id, image.config_json, size as i64, image.created_ns],
             )?;
+            let mut below = None;
             for (position, layer) in image.layers.iter().enumerate() {
                 let is_kept = |blob: &Blob| self.paths().blob(&blob.digest).exists();
-                insert_layer(tx, &id, position, layer, layer.blob.as_ref().filter(|blob| is_kept(blob)))?;
+                let blob = layer.blob.as_ref().filter(|blob| is_kept(blob));
+                insert_layer(tx, &layer.row(blob, below), None)?;
+                tx.execute("UPDATE layers SET boot = NULL WHERE chain_id = ?1", [layer.chain.to_string()])?;
+                tx.execute(
+                    "INSERT OR IGNORE INTO image_layers (image, position, chain_id) VALUES (?1, ?2, ?3)",
+                    params![id, position as i64, layer.chain.to_string()],
+                )?;
+                below = Some(layer.chain);
             }
             if let Some(manifest) = &image.manifest {
                 insert_manifest(tx, &id, manifest)?;
@@ -400,7 +473,9 @@ impl Store {
                 set_reference(tx, reference, &id)?;
             }
             Ok(())
-        })
+        })?;
+        unsynced.iter().for_each(|chain| crate::boot::unmark(self.paths(), chain));
+        Ok(())
     }
 
     /// Whether a row names the blob.
@@ -474,36 +549,53 @@ impl Store {
     }
 }
 
-fn insert_layer(
+/// A layer's row.
+pub(crate) struct LayerRow<'a> {
+    pub chain: ChainId,
+    pub diff: DiffId,
+    pub bytes: u64,
+    pub blob: Option<&'a Blob>,
+    pub id_blocks: &'a [u32],
+    /// The layer below.
+    pub parent: Option<ChainId>,
+}
+
+impl PlacedLayer {
+    fn row<'a>(&'a self, blob: Option<&'a Blob>, parent: Option<ChainId>) -> LayerRow<'a> {
+        let PlacedLayer { chain, diff, bytes, id_blocks, .. } = self;
+        LayerRow { chain: *chain, diff: *diff, bytes: *bytes, blob, id_blocks, parent }
+    }
+}
+
+/// Records a layer, or what wasn't known of it. `boot` is the boot that it was made in, if it isn't on the disk yet; of one
+/// that has a row already, that row tells.
+pub(crate) fn insert_layer(
     tx: &Transaction<'_>,
-    image: &str,
-    position: usize,
-    layer: &PlacedLayer,
-    blob: Option<&Blob>,
+    layer: &LayerRow<'_>,
+    boot: Option<&str>,
 ) -> rusqlite::Result<()> {
-    let chain = layer.chain.to_string();
-    let path = format!("layers/{}/fs", layer.chain.hex());
-    let blocks = Some(&layer.id_blocks).filter(|blocks| !blocks.is_empty());
+    let path = format!("layers/{}/{LAYER_TREE}", layer.chain.hex());
+    let blocks = Some(layer.id_blocks).filter(|blocks| !blocks.is_empty());
     let id_blocks = blocks.and_then(|blocks| serde_json::to_string(blocks).ok());
-    if let Some(blob) = blob {
+    if let Some(blob) = layer.blob {
         insert_blob(tx, &blob.digest, blob.bytes)?;
     }
-    tx.execute(
-        "INSERT INTO layers (chain_id, diff_id, path, size, blob, id_blocks) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-         ON CONFLICT (chain_id) DO UPDATE SET blob = coalesce(blob, excluded.blob)",
-        params![
-            chain,
-            layer.diff.to_string(),
-            path,
-            layer.bytes as i64,
-            blob.map(|blob| blob.digest.as_str()),
-            id_blocks
-        ],
-    )?;
-    tx.execute(
-        "INSERT OR IGNORE INTO image_layers (image, position, chain_id) VALUES (?1, ?2, ?3)",
-        params![image, position as i64, chain],
-    )?;
+    tx.prepare_cached(
+        "INSERT INTO layers (chain_id, diff_id, path, size, blob, id_blocks, parent, boot)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+         ON CONFLICT (chain_id) DO UPDATE
+             SET blob = coalesce(blob, excluded.blob), parent = coalesce(parent, excluded.parent)",
+    )?
+    .execute(params![
+        layer.chain.to_string(),
+        layer.diff.to_string(),
+        path,
+        layer.bytes as i64,
+        layer.blob.map(|blob| blob.digest.as_str()),
+        id_blocks,
+        layer.parent.map(|parent| parent.to_string()),
+        boot,
+    ])?;
     Ok(())
 }
 
@@ -643,18 +735,19 @@ fn load(tx: &Transaction<'_>, id: &str) -> rusqlite::Result<RawImage> {
          FROM image_layers JOIN layers USING (chain_id) LEFT JOIN blobs ON digest = blob
          WHERE image = ?1 ORDER BY position",
     )?;
-    let raw_layer = |row: &rusqlite::Row<'_>| {
-        let blob = match row.get::<_, Option<String>>(4)? {
-            Some(digest) => Some((digest, row.get(5)?)),
-            None => None,
-        };
-        let (chain, diff, path, bytes) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
-        Ok(RawLayer { chain, diff, path, bytes, blob, id_blocks: row.get(6)? })
-    };
     let layers = query.query_map([id], raw_layer)?.collect::<Result<_, _>>()?;
     let repository_digests = repository_digests(tx, id)?;
     let (id, references) = (id.to_owned(), references(tx, id)?);
     Ok(RawImage { id, config_json, size, created_ns, references, repository_digests, layers })
+}
+
+fn raw_layer(row: &rusqlite::Row<'_>) -> rusqlite::Result<RawLayer> {
+    let blob = match row.get::<_, Option<String>>(4)? {
+        Some(digest) => Some((digest, row.get(5)?)),
+        None => None,
+    };
+    let (chain, diff, path, bytes) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
+    Ok(RawLayer { chain, diff, path, bytes, blob, id_blocks: row.get(6)? })
 }
 
 /// Calls `note` for each row of a query whose first column is an image's id.
@@ -710,6 +803,11 @@ fn repository_digests(tx: &Transaction<'_>, id: &str) -> rusqlite::Result<Vec<St
     query.query_map([id], |row| row.get(0))?.collect()
 }
 
+/// Of a row of `layers`: no image, step of a build, or layer above needs it.
+pub(crate) const UNUSED_LAYER: &str = "NOT EXISTS (SELECT 1 FROM image_layers AS own WHERE own.chain_id = layers.chain_id)
+     AND NOT EXISTS (SELECT 1 FROM build_steps AS step WHERE step.chain_id = layers.chain_id)
+     AND NOT EXISTS (SELECT 1 FROM layers AS above WHERE above.parent = layers.chain_id)";
+
 /// What no row needs any more.
 #[derive(Default)]
 struct Unused {
@@ -727,7 +825,7 @@ fn delete(tx: &Transaction<'_>, id: &str) -> rusqlite::Result<Unused> {
     let mut unused = Unused::default();
     for chain in chains {
         let deleted = tx.execute(
-            "DELETE FROM layers WHERE chain_id = ?1 AND chain_id NOT IN (SELECT chain_id FROM image_layers)",
+            &format!("DELETE FROM layers WHERE chain_id = ?1 AND {UNUSED_LAYER}"),
             [&chain],
         )?;
         if deleted > 0 {

@@ -30,7 +30,8 @@
 //! - `ingest`: layers' archives to an image; `import`: a root file system's archive to one; `tar`: an archive's entries;
 //!   `unpack`: entries to files
 //! - `archive`: a layer's archive as it was; `check`: whether its tree is what it says
-//! - `pack`: trees and changes to archives; `changes`: what an overlay changed;
+//! - `draft`: layers that builds make; `build_steps`: what builds have done; `boot`: what isn't on the disk yet
+//! - `pack`: trees and changes to archives; `contents`: digests of what is in them; `changes`: what an overlay changed;
 //!   `compare`: two stacks of layers
 //! - `overlay`: overlayfs's marks, and what a stack of layers shows; `confined`, `attributes`, `inside`: files of
 //!   layers, and of user namespaces
@@ -40,12 +41,16 @@
 
 mod archive;
 mod attributes;
+mod boot;
+mod build_steps;
 pub mod changes;
 mod check;
 pub mod compare;
 mod confined;
 mod containers;
+mod contents;
 mod db;
+mod draft;
 mod error;
 pub mod gzip;
 mod images;
@@ -66,9 +71,11 @@ mod usage;
 mod volumes;
 
 pub use archive::{Archives, LayerArchive};
+pub use build_steps::{BuildStep, RemovedSteps};
 pub use check::check_tree;
 pub use containers::ContainerRecord;
 pub use db::Durability;
+pub use draft::{Adopted, Draft};
 pub use error::Error;
 pub use images::{Image, ImageSummary, Layer, RemovedImage};
 pub use import::architecture;
@@ -94,14 +101,20 @@ pub const SHORT_ID_DIGITS: usize = 12;
 #[derive(Debug)]
 pub struct Store {
     db: db::Db,
+    /// Once [`Store::begin_boot`] is done.
+    boot: std::cell::OnceCell<String>,
 }
 
 impl Store {
+    fn of(db: db::Db) -> Store {
+        Store { db, boot: std::cell::OnceCell::new() }
+    }
+
     /// Opens the store at `root`, making it, or upgrading it, where needed. The directory above must exist.
     ///
     /// Errors: [`Error::OpenRoot`], [`Error::InsecureRoot`], [`Error::NewerSchema`], [`Error::Database`].
     pub fn open(root: &Path) -> Result<Store, Error> {
-        db::Db::open(root).map(|db| Store { db })
+        db::Db::open(root).map(Store::of)
     }
 
     /// Opens the store at `root` to look at it: nothing is made or changed, the file system may be read-only.
@@ -109,7 +122,7 @@ impl Store {
     /// Errors: [`Error::NoStore`], [`Error::OpenRoot`], [`Error::NewerSchema`], [`Error::OlderSchema`],
     /// [`Error::Database`].
     pub fn open_read_only(root: &Path) -> Result<Store, Error> {
-        db::Db::open_read_only(root).map(|db| Store { db })
+        db::Db::open_read_only(root).map(Store::of)
     }
 
     /// The schema's number, and what SQLite finds wrong with the database; nothing is changed.

@@ -98,6 +98,11 @@ impl WorkDir {
         self.fd.as_fd()
     }
 
+    /// Its name in `tmp/`.
+    pub fn name(&self) -> &Path {
+        &self.name
+    }
+
     /// Moves the directory to `name` in `target` and returns a pin on what has the name then: this one or, if the name was
     /// taken, who took it. The content must have been synced; the new name is durable once `target` is.
     pub fn place(mut self, target: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno> {

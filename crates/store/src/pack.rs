@@ -16,16 +16,18 @@ use crate::error::Error;
 use crate::inside::{self, inside};
 use crate::overlay::{self, Merged, Opened, Shown};
 use crate::tar::{Entry, EntryKind, NAME_BYTES_MAX, WriteError, Writer, Xattrs};
+use crate::contents::{Contents, HashWriter};
 use crate::unpack::{OPAQUE, WHITEOUT};
 use crate::{attributes, confined};
 use rustix::fs::{AtFlags, FileType, Stat};
 use rustix::io::Errno;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use types::digest::{DiffId, Sha256};
 use types::oci::IdMapping;
 
 /// What was written.
@@ -60,6 +62,32 @@ pub fn write_layer(
     out: impl Write,
 ) -> Result<Written, Error> {
     Packer { mounted_on, ..Packer::new(upper, true, out) }.run(Some(Merged::root(lowers)))
+}
+
+/// What a layer is known by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Measured {
+    /// What its archive has.
+    pub written: Written,
+    /// Digest of the archive that [`write_layer`] writes.
+    pub diff: DiffId,
+    /// Digest of the content without times.
+    pub content: Sha256,
+    /// As [`crate::unpack::Unpacked::id_blocks`].
+    pub id_blocks: BTreeSet<u32>,
+}
+
+/// Reads an overlay's upper directory once, as [`write_layer`] does, and tells what its layer is known by.
+///
+/// Errors: as [`write_layer`].
+pub fn measure_layer(upper: BorrowedFd<'_>, lowers: &[BorrowedFd<'_>]) -> Result<Measured, Error> {
+    let mut diff = HashWriter::default();
+    let mut contents = Contents::new();
+    let packer = Packer::new(upper, true, &mut diff);
+    let packer = Packer { contents: Some(&mut contents), ..packer };
+    let written = packer.run(Some(Merged::root(lowers)))?;
+    let Contents { hash, id_blocks } = contents;
+    Ok(Measured { written, diff: DiffId(diff.0.finish()), content: hash.0.finish(), id_blocks })
 }
 
 /// Archives the tree below `root`, without what other file systems are mounted on in it. Sockets are left out.
@@ -135,6 +163,7 @@ struct Packer<'a, W> {
     /// First names of files that have several.
     links: HashMap<(u64, u64), Vec<u8>>,
     written: Written,
+    contents: Option<&'a mut Contents>,
 }
 
 /// What the layers below have in a directory's place.
@@ -200,6 +229,7 @@ impl<'r, W: Write> Packer<'r, W> {
             writer: Writer::new(out),
             links: HashMap::new(),
             written: Written::default(),
+            contents: None,
         }
     }
 
@@ -462,7 +492,11 @@ impl<'r, W: Write> Packer<'r, W> {
             }
         }
         self.written.entries += 1;
-        self.writer.append(&entry, content).map_err(Fault::Write)
+        match &mut self.contents {
+            None => self.writer.append(&entry, content),
+            Some(contents) => self.writer.append(&entry, &mut contents.entry(&entry, content)),
+        }
+        .map_err(Fault::Write)
     }
 }
 

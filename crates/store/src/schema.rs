@@ -83,6 +83,32 @@ pub const MIGRATIONS: &[&str] = &[
          created_ns  INTEGER NOT NULL,
          config_json TEXT NOT NULL
      ) STRICT;",
+    // 7: steps of builds, and the layers that they made.
+    "ALTER TABLE layers ADD COLUMN parent TEXT REFERENCES layers (chain_id);  -- the layer below; null: it's the lowest
+     ALTER TABLE layers ADD COLUMN boot TEXT;  -- where its files may not be on the disk yet: the boot it was made in
+     UPDATE layers SET parent = (
+         SELECT below.chain_id FROM image_layers AS own
+             JOIN image_layers AS below ON below.image = own.image AND below.position = own.position - 1
+         WHERE own.chain_id = layers.chain_id LIMIT 1
+     );
+     CREATE INDEX layers_parent ON layers (parent);
+     CREATE INDEX layers_boot ON layers (boot) WHERE boot IS NOT NULL;
+     CREATE TABLE build_boot (boot TEXT NOT NULL) STRICT;  -- the last boot in which something was built
+     CREATE TABLE build_steps (
+         key         TEXT PRIMARY KEY,
+         chain_id    TEXT REFERENCES layers (chain_id),  -- its result, if that is layers
+         content     TEXT NOT NULL,     -- digest of what it added
+         diff_id     TEXT,
+         size        INTEGER NOT NULL,  -- bytes of what it added
+         is_empty    INTEGER NOT NULL,
+         kind        TEXT NOT NULL,     -- regular, source.local, exec.cachemount, …
+         description TEXT NOT NULL,
+         detail      TEXT NOT NULL,     -- JSON
+         created_ns  INTEGER NOT NULL,
+         used_ns     INTEGER NOT NULL,
+         uses        INTEGER NOT NULL
+     ) STRICT, WITHOUT ROWID;
+     CREATE INDEX build_steps_chain ON build_steps (chain_id);",
 ];
 
 /// The newest schema this program knows.

@@ -29,7 +29,8 @@ impl Store {
     /// Removes the leftovers of killed processes. What a live process holds stays; it may run beside anything.
     pub fn sweep(&self) -> Result<Swept, Error> {
         self.db.require_writable("sweep the store")?;
-        let mut swept = Swept::default();
+        self.begin_boot()?;
+        let mut swept = Swept { layers: self.release_orphans()?, ..Swept::default() };
         // Before the layers: a blob comes into its place after its layer, which its maker pins until both have rows.
         let blobs = self.blobs_without_row()?;
         let mut pinned = Vec::new();

@@ -32,6 +32,9 @@ pub(crate) struct Meta {
     /// As [`crate::unpack::Unpacked::id_blocks`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub id_blocks: Vec<u32>,
+    /// Of a layer that its archive is packed from: the chain ids of those below, the lowest first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub below: Option<Vec<String>>,
 }
 
 /// A layer that is complete in its work directory, and not yet on the disk.
@@ -192,12 +195,9 @@ impl Maker<'_> {
             archive_bytes,
             blob: blob.map(|blob| (blob.digest, blob.bytes)),
             id_blocks: id_blocks.into_iter().collect(),
+            below: None,
         };
-        let text = serde_json::to_vec(&meta).expect("strings and numbers always serialise");
-        let path = self.paths.tmp().join(META_FILE);
-        let mut file =
-            create_blob(work.fd(), META_FILE).map_err(|errno| files("make", &path, errno.into()))?;
-        io::Write::write_all(&mut file, &text).map_err(|source| files("write", &path, source))?;
+        write_meta(self.paths, work, &meta)?;
         report(LayerState::Unpacked);
         Ok(Made { diff, meta, pending })
     }
@@ -239,9 +239,18 @@ pub(crate) fn open_blob(paths: &Paths, digest: &Digest) -> Option<File> {
     rustix::fs::open(paths.blob(digest), flags, Mode::empty()).ok().map(File::from)
 }
 
+/// Writes down what a layer tells about itself, in its work directory.
+pub(crate) fn write_meta(paths: &Paths, work: &WorkDir, meta: &Meta) -> std::result::Result<(), Error> {
+    let text = serde_json::to_vec(meta).expect("strings and numbers always serialise");
+    let path = paths.tmp().join(META_FILE);
+    let mut file = create_blob(work.fd(), META_FILE).map_err(|errno| files("make", &path, errno.into()))?;
+    io::Write::write_all(&mut file, &text).map_err(|source| files("write", &path, source))
+}
+
 /// What a placed layer tells about itself; `None` for one made before it was written down.
 pub(super) fn read_meta(layer: &OwnedFd) -> Option<Meta> {
-    const BYTES_MAX: u64 = 4096;
+    // Room for the chain ids of as many layers as an overlay can have.
+    const BYTES_MAX: u64 = 64 << 10;
     let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
     let file = File::from(rustix::fs::openat(layer, META_FILE, flags, Mode::empty()).ok()?);
     serde_json::from_reader(file.take(BYTES_MAX)).ok()
@@ -252,7 +261,7 @@ pub(crate) fn read_meta_of(path: &Path) -> Option<Meta> {
     read_meta(&open_directory(CWD, path).ok()?)
 }
 
-fn make_tree(work: &WorkDir) -> std::result::Result<OwnedFd, Errno> {
+pub(crate) fn make_tree(work: &WorkDir) -> std::result::Result<OwnedFd, Errno> {
     rustix::fs::mkdirat(work.fd(), LAYER_TREE, Mode::RWXU)?;
     let tree = open_directory(work.fd(), Path::new(LAYER_TREE))?;
     rustix::fs::fchmod(&tree, Mode::from_raw_mode(0o755))?;

@@ -16,7 +16,7 @@ mod publish;
 
 pub use feed::decompress;
 pub(crate) use feed::{Hashed, create_blob, read_error};
-pub(crate) use layer::{open_blob, read_meta_of};
+pub(crate) use layer::{Meta, make_tree, open_blob, read_meta_of, write_meta};
 pub(crate) use publish::place_blob;
 
 use crate::error::Error;
@@ -140,6 +140,7 @@ impl Store {
         watcher: Watcher<'_>,
     ) -> Result<ImageId, Error> {
         self.db.require_writable("make an image")?;
+        self.begin_boot()?;
         let chains = chains(&recipe.layers);
         let made = publish::make_layers(self.paths(), &recipe.layers, &chains, limits, watcher)?;
         let diffs: Vec<DiffId> = made.iter().map(|layer| layer.diff).collect();

@@ -174,6 +174,7 @@ impl Publisher<'_, '_> {
                 archive_bytes: 0,
                 blob: None,
                 id_blocks: Vec::new(),
+                below: None,
             };
             let (held, otherwise) = match found {
                 Found::Placed(held) => (held, self.layers[at].diff.map(told)),

@@ -1,0 +1,243 @@
+//! Layers in the making: a step of a build works in a draft, which becomes a layer.
+//!
+//! A draft is a directory in `tmp/`, locked by its maker, with an overlay's upper directory `fs` and `work`. What is
+//! mounted of it is nowhere attached, and goes with its descriptors. [`Store::adopt`] reads the upper directory once, which
+//! gives the diff id and a digest of the content, and moves it into place: no archive is kept, it's packed again when it is
+//! wanted. Nothing is synced (`boot`).
+
+use crate::boot;
+use crate::db::Durability;
+use crate::error::Error;
+use crate::images::{LayerRow, insert_layer};
+use crate::ingest::{Meta, make_tree, write_meta};
+use crate::locked::{WorkDir, open_directory};
+use crate::pack::{Measured, measure_layer};
+use crate::paths::LAYER_TREE;
+use crate::remove::remove_tree;
+use crate::{Layer, Store};
+use linux::mount::{self, FsOpenFlags, attr};
+use rustix::fs::{CWD, Gid, Mode, OFlags, Uid};
+use rustix::io::Errno;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use types::digest::{ChainId, DiffId, Sha256};
+
+/// The overlay's work directory in a draft.
+const WORK: &str = "work";
+
+/// Most layers of an overlay. Source: OVL_MAX_STACK of the kernel.
+const LAYERS_MAX: usize = 500;
+
+/// A layer in the making. Dropping it removes it.
+#[derive(Debug)]
+pub struct Draft {
+    path: PathBuf,
+    work: WorkDir,
+    upper: OwnedFd,
+    base: Vec<Layer>,
+    /// Keep the base's layers in their places.
+    _pins: Vec<OwnedFd>,
+    is_linked: bool,
+}
+
+/// What became of a draft.
+#[derive(Debug)]
+pub struct Adopted {
+    /// The whole tree: the base and, unless it's empty, the layer. `None` for nothing over nothing.
+    pub chain: Option<ChainId>,
+    /// The layer's diff id, also if it is empty and there is no layer.
+    pub diff: DiffId,
+    /// Digest of its content: equal ones over equal bases are equal trees but for times. Over paths, types, modes, owners,
+    /// attributes, targets, devices and bytes.
+    pub content: Sha256,
+    /// Bytes of content.
+    pub size_bytes: u64,
+    /// Whether it has no entry, so that there is no layer.
+    pub is_empty: bool,
+    /// Keeps the layer in its place.
+    pub pin: Option<OwnedFd>,
+}
+
+impl Store {
+    /// Begins a layer over the stack that `base` names, or over nothing.
+    ///
+    /// Errors: [`Error::NoLayer`], [`Error::Files`].
+    pub fn draft(&self, base: Option<&ChainId>) -> Result<Draft, Error> {
+        self.db.require_writable("make a layer")?;
+        let base = base.map_or_else(|| Ok(Vec::new()), |chain| self.layers_of(chain))?;
+        let pins = self.pin(&base, &|layer| Error::NoLayer { chain: layer.chain.to_string() })?;
+        let work = WorkDir::create(&self.paths().tmp())?;
+        let path = self.paths().tmp().join(work.name());
+        let failed = |errno: Errno| files("prepare", &path, errno);
+        let upper = make_tree(&work).map_err(failed)?;
+        if let Some(top) = base.last() {
+            // The root that the tree shows is the topmost layer's.
+            let stat = rustix::fs::stat(&top.tree).map_err(|errno| files("read", &top.tree, errno))?;
+            let owner = (Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)));
+            rustix::fs::fchown(&upper, owner.0, owner.1)
+                .and_then(|()| rustix::fs::fchmod(&upper, Mode::from_raw_mode(stat.st_mode & 0o7777)))
+                .map_err(failed)?;
+        }
+        Ok(Draft { path, work, upper, base, _pins: pins, is_linked: false })
+    }
+
+    /// Begins a layer that will lie over the stack that `base` names, and is made without knowing what is there: what is
+    /// mounted of it is empty. It can be laid over another base as it is.
+    ///
+    /// Errors: as [`Store::draft`].
+    pub fn linked_draft(&self, base: Option<&ChainId>) -> Result<Draft, Error> {
+        Ok(Draft { is_linked: true, ..self.draft(base)? })
+    }
+
+    /// Makes a layer of a draft, of which nothing is mounted any more. Of two equal layers the first stays. It has a row, and
+    /// is held in its place by what is returned until a step of a build or an image names it.
+    ///
+    /// Errors: [`Error::ReadTree`], [`Error::Unarchivable`], [`Error::Files`], [`Error::Database`].
+    pub fn adopt(&self, draft: Draft) -> Result<Adopted, Error> {
+        let boot = self.begin_boot()?;
+        let lowers = draft.open_lowers()?;
+        let lowers: Vec<BorrowedFd<'_>> = lowers.iter().map(AsFd::as_fd).collect();
+        let Measured { written, diff, content, id_blocks } = measure_layer(draft.upper.as_fd(), &lowers)?;
+        let below = draft.base.last().map(|layer| layer.chain);
+        let mut adopted = Adopted {
+            chain: below,
+            diff,
+            content,
+            size_bytes: written.bytes,
+            is_empty: written.entries == 0,
+            pin: None,
+        };
+        if adopted.is_empty {
+            return Ok(adopted);
+        }
+        let chain = ChainId::stack(below, diff);
+        let Draft { path, work, base, _pins, .. } = draft;
+        let id_blocks: Vec<u32> = id_blocks.into_iter().collect();
+        let meta = Meta {
+            diff: diff.digest(),
+            bytes: written.bytes,
+            archive_bytes: written.archive_bytes,
+            blob: None,
+            id_blocks: id_blocks.clone(),
+            below: Some(base.iter().map(|layer| layer.chain.hex()).collect()),
+        };
+        write_meta(self.paths(), &work, &meta)?;
+        let place = || {
+            remove_tree(work.fd(), Path::new(WORK))?;
+            boot::mark(work.fd(), boot)?;
+            let layers = open_directory(CWD, &self.paths().layers())?;
+            work.place(layers.as_fd(), &chain.hex())
+        };
+        let pin = place().map_err(|errno| files("make a layer of", &path, errno))?;
+        self.db.write("record the layer", Durability::Unsynced, |tx| {
+            let mut parent = None;
+            // Those below are held here, but their rows may have gone with an image or a step.
+            for Layer { chain, diff, bytes, id_blocks, .. } in &base {
+                let (chain, diff, bytes) = (*chain, *diff, *bytes);
+                insert_layer(tx, &LayerRow { chain, diff, bytes, blob: None, id_blocks, parent }, None)?;
+                parent = Some(chain);
+            }
+            let row = LayerRow { chain, diff, bytes: written.bytes, blob: None, id_blocks: &id_blocks, parent };
+            Ok(insert_layer(tx, &row, Some(boot))?)
+        })?;
+        adopted.chain = Some(chain);
+        adopted.pin = Some(pin);
+        Ok(adopted)
+    }
+
+    /// Keeps the stack of layers that `chain` names from being removed while what is returned lives.
+    ///
+    /// Errors: [`Error::NoLayer`].
+    pub fn pin_chain(&self, chain: &ChainId) -> Result<Vec<OwnedFd>, Error> {
+        self.pin(&self.layers_of(chain)?, &|layer| Error::NoLayer { chain: layer.chain.to_string() })
+    }
+}
+
+impl Draft {
+    /// The layers that it lies over, the lowest first.
+    pub fn base(&self) -> &[Layer] {
+        &self.base
+    }
+
+    /// What it has itself, in an overlay's format: to be looked at, and not written to while it is mounted.
+    pub fn upper(&self) -> BorrowedFd<'_> {
+        self.upper.as_fd()
+    }
+
+    /// Its directory, with `fs` and `work`.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The whole tree to be written to, ids as in the image: a mount that is nowhere attached and goes with its descriptors.
+    /// One at a time.
+    ///
+    /// Errors: [`Error::Files`].
+    pub fn mount(&self) -> Result<OwnedFd, Error> {
+        let attributes = attr::NODEV | attr::NOSUID | attr::NOEXEC;
+        let mount = || {
+            let own = mount::clone_tree(CWD, &self.path, false)?;
+            let Some(lowers) = self.lowers_to_show() else {
+                let tree = mount::clone_tree(own.as_fd(), Path::new(LAYER_TREE), false)?;
+                mount::set_attributes(tree.as_fd(), attributes, 0, false)?;
+                return Ok(tree);
+            };
+            let mut clones = Vec::new();
+            for layer in lowers {
+                clones.push(mount::clone_tree(CWD, &layer.tree, false)?);
+            }
+            overlay(&self.context(&own)?, &clones, attributes)
+        };
+        mount().map_err(|errno| files("mount", &self.path, errno))
+    }
+
+    /// What `mount` shows below the draft, the topmost first; `None` if there is nothing.
+    fn lowers_to_show(&self) -> Option<impl Iterator<Item = &Layer>> {
+        Some(&self.base).filter(|base| !base.is_empty() && !self.is_linked).map(|base| base.iter().rev())
+    }
+
+    /// An overlay, not yet created, that writes to the draft, of which `own` is a mount.
+    fn context(&self, own: &OwnedFd) -> Result<OwnedFd, Errno> {
+        if self.base.len() > LAYERS_MAX {
+            return Err(Errno::NFILE);
+        }
+        // A fresh one each time: that of a mount that synced nothing can't be mounted again.
+        remove_tree(self.work.fd(), Path::new(WORK))?;
+        rustix::fs::mkdirat(self.work.fd(), WORK, Mode::RWXU)?;
+        let open = |name: &str| {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            rustix::fs::openat(own, name, flags, Mode::empty())
+        };
+        let context = mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+        mount::fsconfig_set_fd(&context, "upperdir", open(LAYER_TREE)?)?;
+        mount::fsconfig_set_fd(&context, "workdir", open(WORK)?)?;
+        // On by default in some kernels: what was changed would be told by marks that no layer can have.
+        for feature in ["redirect_dir", "metacopy", "index"] {
+            mount::fsconfig_set_string(&context, feature, "off")?;
+        }
+        // Unmounting would write everything back.
+        mount::fsconfig_set_flag(&context, "volatile")?;
+        Ok(context)
+    }
+
+    /// The trees that its layer is a change of, the topmost first.
+    fn open_lowers(&self) -> Result<Vec<OwnedFd>, Error> {
+        let open = |layer: &Layer| {
+            open_directory(CWD, &layer.tree).map_err(|errno| files("open", &layer.tree, errno))
+        };
+        self.base.iter().rev().map(open).collect()
+    }
+}
+
+/// Creates and mounts an overlay over `lowers`, the topmost first.
+fn overlay(context: &OwnedFd, lowers: &[OwnedFd], attributes: u64) -> Result<OwnedFd, Errno> {
+    for lower in lowers {
+        mount::fsconfig_set_fd(context, "lowerdir+", lower)?;
+    }
+    mount::fsconfig_create(context)?;
+    mount::fs_mount(context, attributes)
+}
+
+fn files(doing: &'static str, path: &Path, source: Errno) -> Error {
+    Error::Files { doing, path: path.to_owned(), source: source.into() }
+}
