@@ -104,7 +104,8 @@ impl Archives {
         let told = meta.and_then(|meta| Some((meta.archive_bytes, meta.below?)));
         let (bytes, below) = told.ok_or_else(|| Error::NoArchive { diff: layer.diff.to_string() })?;
         let open = |path: &Path| {
-            let failed = |errno: Errno| Error::Files { doing: "open", path: path.into(), source: errno.into() };
+            let failed =
+                |errno: Errno| Error::Files { doing: "open", path: path.into(), source: errno.into() };
             open_directory(CWD, path).map_err(failed)
         };
         let tree = open(&layer.tree)?;

@@ -13,9 +13,9 @@ use crate::error::Error;
 use crate::locked::open_directory;
 use crate::paths::Paths;
 use crate::sweep::names_in;
+use rusqlite::OptionalExtension;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
-use rusqlite::OptionalExtension;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 use types::digest::{ChainId, Sha256};
@@ -68,7 +68,10 @@ impl Store {
         }
         let boot = boot_id()?;
         let known: Option<String> = self.db.read("look the last boot up", |tx| {
-            Ok(tx.prepare_cached("SELECT boot FROM build_boot")?.query_row([], |row| row.get(0)).optional()?)
+            Ok(tx
+                .prepare_cached("SELECT boot FROM build_boot")?
+                .query_row([], |row| row.get(0))
+                .optional()?)
         })?;
         if known.as_ref() != Some(&boot) && self.db.is_writable() {
             self.drop_unsynced(&boot)?;

@@ -53,7 +53,8 @@ pub struct RemovedSteps {
     pub bytes: u64,
 }
 
-const COLUMNS: &str = "key, chain_id, content, diff_id, size, is_empty, kind, description, detail, created_ns, used_ns, uses";
+const COLUMNS: &str =
+    "key, chain_id, content, diff_id, size, is_empty, kind, description, detail, created_ns, used_ns, uses";
 
 /// How long a layer that nothing names is left to the build that has just made it.
 const ORPHAN_SECONDS: i64 = 600;

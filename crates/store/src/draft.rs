@@ -137,7 +137,8 @@ impl Store {
                 insert_layer(tx, &LayerRow { chain, diff, bytes, blob: None, id_blocks, parent }, None)?;
                 parent = Some(chain);
             }
-            let row = LayerRow { chain, diff, bytes: written.bytes, blob: None, id_blocks: &id_blocks, parent };
+            let row =
+                LayerRow { chain, diff, bytes: written.bytes, blob: None, id_blocks: &id_blocks, parent };
             Ok(insert_layer(tx, &row, Some(boot))?)
         })?;
         adopted.chain = Some(chain);

@@ -160,7 +160,11 @@ impl Store {
 
     /// Keeps the trees of layers from being removed while what is returned lives; `gone` makes the error that one is gone
     /// already.
-    pub(crate) fn pin(&self, layers: &[Layer], gone: &dyn Fn(&Layer) -> Error) -> Result<Vec<OwnedFd>, Error> {
+    pub(crate) fn pin(
+        &self,
+        layers: &[Layer],
+        gone: &dyn Fn(&Layer) -> Error,
+    ) -> Result<Vec<OwnedFd>, Error> {
         let pin = |layer: &Layer| {
             let path = self.paths().layer(&layer.chain);
             let pinned = crate::locked::pin(rustix::fs::CWD, &path);
@@ -804,7 +808,8 @@ fn repository_digests(tx: &Transaction<'_>, id: &str) -> rusqlite::Result<Vec<St
 }
 
 /// Of a row of `layers`: no image, step of a build, or layer above needs it.
-pub(crate) const UNUSED_LAYER: &str = "NOT EXISTS (SELECT 1 FROM image_layers AS own WHERE own.chain_id = layers.chain_id)
+pub(crate) const UNUSED_LAYER: &str =
+    "NOT EXISTS (SELECT 1 FROM image_layers AS own WHERE own.chain_id = layers.chain_id)
      AND NOT EXISTS (SELECT 1 FROM build_steps AS step WHERE step.chain_id = layers.chain_id)
      AND NOT EXISTS (SELECT 1 FROM layers AS above WHERE above.parent = layers.chain_id)";
 
@@ -824,10 +829,8 @@ fn delete(tx: &Transaction<'_>, id: &str) -> rusqlite::Result<Unused> {
     tx.execute("DELETE FROM images WHERE id = ?1", [id])?;
     let mut unused = Unused::default();
     for chain in chains {
-        let deleted = tx.execute(
-            &format!("DELETE FROM layers WHERE chain_id = ?1 AND {UNUSED_LAYER}"),
-            [&chain],
-        )?;
+        let deleted =
+            tx.execute(&format!("DELETE FROM layers WHERE chain_id = ?1 AND {UNUSED_LAYER}"), [&chain])?;
         if deleted > 0 {
             unused.chains.push(chain);
         }

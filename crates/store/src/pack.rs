@@ -12,11 +12,11 @@
 //! 4. Descriptors and memory don't grow with the depth of the tree, but with a path's length, which is bounded.
 
 use crate::confined::Mounts;
+use crate::contents::{Contents, HashWriter};
 use crate::error::Error;
 use crate::inside::{self, inside};
 use crate::overlay::{self, Merged, Opened, Shown};
 use crate::tar::{Entry, EntryKind, NAME_BYTES_MAX, WriteError, Writer, Xattrs};
-use crate::contents::{Contents, HashWriter};
 use crate::unpack::{OPAQUE, WHITEOUT};
 use crate::{attributes, confined};
 use rustix::fs::{AtFlags, FileType, Stat};

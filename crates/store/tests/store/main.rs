@@ -8,6 +8,7 @@ mod containers;
 mod copies;
 mod crash;
 mod disk;
+mod drafts;
 mod hostile;
 mod images;
 mod import;

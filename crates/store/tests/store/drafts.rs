@@ -1,0 +1,244 @@
+//! Layers that builds make: drafts, steps, images of them.
+
+use crate::archive::{file, tar};
+use crate::support::{Scratch, reference};
+use std::fs;
+use std::io::Read;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::{MetadataExt, chown, symlink};
+use std::path::{Path, PathBuf};
+use store::{Adopted, BuildStep, ChainId, Configuration, Draft, Error, ImageId, Sha256, Store};
+
+/// A path below what is mounted nowhere.
+fn at(mount: &OwnedFd, path: &str) -> PathBuf {
+    Path::new("/proc/self/fd").join(mount.as_raw_fd().to_string()).join(path)
+}
+
+fn fill(draft: &Draft, work: impl FnOnce(&OwnedFd)) {
+    let mount = draft.mount().unwrap();
+    work(&mount);
+}
+
+fn make(store: &Store, base: Option<&ChainId>, work: impl FnOnce(&OwnedFd)) -> Adopted {
+    let draft = store.draft(base).unwrap();
+    fill(&draft, work);
+    store.adopt(draft).unwrap()
+}
+
+/// The chain of a layer that nobody holds.
+fn made(store: &Store, base: &ChainId, file: &str) -> ChainId {
+    make(store, Some(base), |mount| fs::write(at(mount, file), file).unwrap()).chain.unwrap()
+}
+
+fn base(scratch: &Scratch) -> ChainId {
+    let id =
+        scratch.import(&tar(&[file("etc/conf", "old"), file("etc/other", "x"), file("gone", "g")])).unwrap();
+    let image = scratch.store.resolve_image(&id.to_string()).unwrap();
+    image.layers.last().unwrap().chain
+}
+
+fn step(key: &str, chain: Option<ChainId>) -> BuildStep {
+    BuildStep {
+        key: key.to_owned(),
+        chain,
+        content: "c".to_owned(),
+        diff: None,
+        size_bytes: 1,
+        is_empty: false,
+        kind: "regular".to_owned(),
+        description: "RUN x".to_owned(),
+        detail: "{}".to_owned(),
+        created_ns: 1,
+        used_ns: 1,
+        uses: 0,
+    }
+}
+
+fn name(store: &Store, chain: &ChainId, name: &str) -> ImageId {
+    let bytes = format!("{{\"os\":\"linux\",\"config\":{{}},\"name\":\"{name}\"}}").into_bytes();
+    store.name_image(Some(chain), &Configuration { bytes, created_ns: 1 }, &[reference(name)]).unwrap()
+}
+
+fn archive_of(store: &Store, image: &ImageId) -> Vec<u8> {
+    let image = store.resolve_image(&image.to_string()).unwrap();
+    let mut bytes = Vec::new();
+    let mut archive = store.open_archive(image.layers.last().unwrap()).unwrap();
+    archive.read_to_end(&mut bytes).unwrap();
+    assert_eq!(archive.length(), bytes.len() as u64);
+    bytes
+}
+
+#[test]
+fn a_draft_becomes_a_layer_with_the_diff_id_of_its_archive() {
+    let scratch = Scratch::new();
+    let base = base(&scratch);
+    let adopted = make(&scratch.store, Some(&base), |mount| {
+        fs::write(at(mount, "etc/conf"), "new").unwrap();
+        fs::remove_file(at(mount, "gone")).unwrap();
+        fs::create_dir(at(mount, "made")).unwrap();
+        fs::write(at(mount, "made/a"), vec![7; 300_000]).unwrap();
+        fs::hard_link(at(mount, "made/a"), at(mount, "made/b")).unwrap();
+        chown(at(mount, "made/b"), Some(70_000), Some(3)).unwrap();
+        symlink("a", at(mount, "made/link")).unwrap();
+    });
+    assert!(!adopted.is_empty);
+    assert_eq!(adopted.size_bytes, 300_003);
+    let chain = adopted.chain.unwrap();
+    assert_eq!(chain, ChainId::stack(Some(base), adopted.diff));
+    let layers = scratch.store.layers_of(&chain).unwrap();
+    assert_eq!(layers.iter().map(|layer| layer.chain).collect::<Vec<_>>(), [base, chain]);
+    assert_eq!(layers[1].id_blocks, [1]);
+    assert_eq!(fs::read(layers[1].tree.join("etc/conf")).unwrap(), b"new");
+    assert_eq!(fs::metadata(layers[1].tree.join("made/a")).unwrap().uid(), 70_000);
+
+    let image = name(&scratch.store, &chain, "built");
+    let archive = archive_of(&scratch.store, &image);
+    assert_eq!(Sha256::of(&archive), adopted.diff.0);
+    // Loaded elsewhere, the archive is the same layer.
+    let other = Scratch::new();
+    let id = other.import(&archive).unwrap();
+    let loaded = other.store.resolve_image(&id.to_string()).unwrap();
+    assert_eq!(loaded.layers[0].diff, adopted.diff);
+}
+
+#[test]
+fn what_changes_nothing_makes_no_layer() {
+    let scratch = Scratch::new();
+    let base = base(&scratch);
+    let adopted = make(&scratch.store, Some(&base), |mount| {
+        fs::write(at(mount, "f"), "x").unwrap();
+        fs::remove_file(at(mount, "f")).unwrap();
+    });
+    assert!(adopted.is_empty);
+    assert_eq!(adopted.chain, Some(base));
+    let nothing = make(&scratch.store, None, |_| {});
+    assert_eq!((nothing.chain, nothing.is_empty), (None, true));
+    assert_eq!(fs::read_dir(scratch.store.paths().tmp()).unwrap().count(), 0);
+}
+
+#[test]
+fn times_are_in_the_diff_id_and_not_in_the_content_digest() {
+    let scratch = Scratch::new();
+    let write = |content: &str, seconds: i64| {
+        make(&scratch.store, None, |mount| {
+            fs::write(at(mount, "f"), content).unwrap();
+            let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds as u64);
+            fs::File::options().write(true).open(at(mount, "f")).unwrap().set_modified(time).unwrap();
+        })
+    };
+    let (one, again, later, other) = (write("a", 1), write("a", 1), write("a", 2), write("b", 1));
+    assert_eq!(one.chain, again.chain);
+    assert_ne!(one.chain, later.chain);
+    assert_eq!(one.content, later.content);
+    assert_ne!(one.content, other.content);
+}
+
+#[test]
+fn a_linked_draft_is_the_same_layer_over_any_base() {
+    let scratch = Scratch::new();
+    let base = base(&scratch);
+    let link = |base: Option<&ChainId>| {
+        let draft = scratch.store.linked_draft(base).unwrap();
+        fill(&draft, |mount| {
+            assert!(!at(mount, "etc").exists());
+            fs::create_dir(at(mount, "etc")).unwrap();
+            fs::write(at(mount, "etc/conf"), "new").unwrap();
+            let epoch = std::time::UNIX_EPOCH;
+            fs::File::options().write(true).open(at(mount, "etc/conf")).unwrap().set_modified(epoch).unwrap();
+            fs::File::open(at(mount, "etc")).unwrap().set_modified(epoch).unwrap();
+        });
+        scratch.store.adopt(draft).unwrap()
+    };
+    let (over, alone) = (link(Some(&base)), link(None));
+    assert_eq!(over.diff, alone.diff);
+    assert_eq!(over.chain, Some(ChainId::stack(Some(base), over.diff)));
+    let image = name(&scratch.store, &over.chain.unwrap(), "linked");
+    assert_eq!(Sha256::of(&archive_of(&scratch.store, &image)), over.diff.0);
+}
+
+#[test]
+fn layers_stay_while_a_step_or_an_image_has_them() {
+    let scratch = Scratch::new();
+    let base = base(&scratch);
+    let lower = made(&scratch.store, &base, "1");
+    let upper = made(&scratch.store, &lower, "2");
+    scratch.store.put_step(&step("upper", Some(upper))).unwrap();
+    assert_eq!(scratch.store.find_step("upper").unwrap().unwrap().chain, Some(upper));
+    name(&scratch.store, &lower, "lower");
+    // The base image goes, and its layer stays for those above.
+    let base_image =
+        scratch.store.images().unwrap().into_iter().find(|image| image.layers.len() == 1).unwrap();
+    scratch.store.remove_image(&base_image.id.to_string(), false).unwrap();
+    let removed = scratch.store.remove_image("lower", false).unwrap();
+    assert!(removed.deleted_layers.is_empty());
+    scratch.store.sweep().unwrap();
+    assert_eq!(scratch.store.layers_of(&upper).unwrap().len(), 3);
+
+    let pins = scratch.store.pin_chain(&upper).unwrap();
+    assert!(scratch.store.remove_steps(&["upper"]).unwrap().keys.is_empty());
+    drop(pins);
+    let removed = scratch.store.remove_steps(&["upper", "unknown"]).unwrap();
+    assert_eq!(removed.keys, ["upper"]);
+    assert_eq!(removed.layers, [upper, lower, base]);
+    assert!(matches!(scratch.store.layers_of(&upper), Err(Error::NoLayer { .. })));
+    assert_eq!(fs::read_dir(scratch.store.paths().layers()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_step_whose_layer_is_gone_is_refused() {
+    let scratch = Scratch::new();
+    let unknown = ChainId(Sha256::of(b"none"));
+    assert!(matches!(scratch.store.put_step(&step("k", Some(unknown))), Err(Error::NoLayer { .. })));
+    scratch.store.put_step(&step("k", None)).unwrap();
+    scratch.store.touch_steps(&["k"], 9).unwrap();
+    let found = scratch.store.find_step("k").unwrap().unwrap();
+    assert_eq!((found.uses, found.used_ns), (1, 9));
+}
+
+/// Lets the store take the present boot for another than the one in which everything was made.
+fn reboot(scratch: &Scratch) {
+    let database = rusqlite::Connection::open(scratch.store.paths().database()).unwrap();
+    let marks =
+        "UPDATE layers SET boot = 'earlier' WHERE boot IS NOT NULL; UPDATE build_boot SET boot = 'earlier'";
+    database.execute_batch(marks).unwrap();
+    for layer in fs::read_dir(scratch.store.paths().layers()).unwrap() {
+        for entry in fs::read_dir(layer.unwrap().path()).unwrap() {
+            let path = entry.unwrap().path();
+            if path.file_name().unwrap().to_str().unwrap().starts_with("unsynced.") {
+                fs::rename(&path, path.with_file_name("unsynced.earlier")).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn layers_that_were_not_synced_in_an_earlier_boot_are_never_used() {
+    let scratch = Scratch::new();
+    let base = base(&scratch);
+    let synced = made(&scratch.store, &base, "1");
+    let torn = made(&scratch.store, &synced, "2");
+    scratch.store.put_step(&step("synced", Some(synced))).unwrap();
+    scratch.store.put_step(&step("torn", Some(torn))).unwrap();
+    scratch.store.put_step(&step("layerless", None)).unwrap();
+    name(&scratch.store, &synced, "built");
+    reboot(&scratch);
+    let store = Store::open(scratch.store.paths().root()).unwrap();
+    assert!(store.find_step("torn").unwrap().is_none());
+    assert!(store.find_step("synced").unwrap().is_some());
+    assert!(store.find_step("layerless").unwrap().is_some());
+    assert!(!store.paths().layer(&torn).exists());
+    assert_eq!(store.layers_of(&synced).unwrap().len(), 2);
+}
+
+#[test]
+fn a_layer_that_its_build_never_named_is_swept_in_time() {
+    let scratch = Scratch::new();
+    let base = base(&scratch);
+    let chain = made(&scratch.store, &base, "1");
+    // It may be about to be named.
+    assert_eq!(scratch.store.sweep().unwrap().layers, 0);
+    assert_eq!(scratch.store.layers_of(&chain).unwrap().len(), 2);
+    let draft = scratch.store.draft(Some(&chain)).unwrap();
+    drop(draft);
+    assert_eq!(fs::read_dir(scratch.store.paths().tmp()).unwrap().count(), 0);
+}
