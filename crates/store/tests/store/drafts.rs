@@ -7,7 +7,7 @@ use std::io::Read;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, chown, symlink};
 use std::path::{Path, PathBuf};
-use store::{Adopted, BuildStep, ChainId, Configuration, Draft, Error, ImageId, Sha256, Store};
+use store::{Adopted, BuildStep, ChainId, Configuration, Draft, Error, Ids, ImageId, Place, Sha256, Store};
 
 /// A path below what is mounted nowhere.
 fn at(mount: &OwnedFd, path: &str) -> PathBuf {
@@ -240,5 +240,75 @@ fn a_layer_that_its_build_never_named_is_swept_in_time() {
     assert_eq!(scratch.store.layers_of(&chain).unwrap().len(), 2);
     let draft = scratch.store.draft(Some(&chain)).unwrap();
     drop(draft);
+    assert_eq!(fs::read_dir(scratch.store.paths().tmp()).unwrap().count(), 0);
+}
+
+#[test]
+fn places_to_mount_on_are_seen_and_are_no_part_of_the_layer() {
+    let scratch = Scratch::new();
+    let base = base(&scratch);
+    // The base has a link where a place is wanted, one that leads nowhere, and has lost a directory.
+    let first = make(&scratch.store, Some(&base), |mount| {
+        fs::create_dir_all(at(mount, "root/.cache")).unwrap();
+        fs::create_dir(at(mount, "var")).unwrap();
+        fs::create_dir(at(mount, "run")).unwrap();
+        symlink("/run", at(mount, "var/run")).unwrap();
+        symlink("../run/nowhere/conf", at(mount, "etc/linked")).unwrap();
+        chown(at(mount, "root"), Some(5), Some(6)).unwrap();
+    });
+    let second = make(&scratch.store, first.chain.as_ref(), |mount| {
+        fs::remove_dir(at(mount, "root/.cache")).unwrap();
+    });
+    let draft = scratch.store.draft(second.chain.as_ref()).unwrap();
+    let directory = |path: &str| Place { path: path.to_owned(), is_directory: true };
+    let places = [
+        directory("/proc"),
+        directory("/root/.cache/pip"),
+        directory("/root/.cache"),
+        directory("/var/run/secrets/x"),
+        directory("/etc"),
+        Place { path: "/etc/linked".to_owned(), is_directory: false },
+        Place { path: "/etc/conf".to_owned(), is_directory: false },
+    ];
+    draft.make_places(&places).unwrap();
+    let mount = draft.mount_root(&Ids::default()).unwrap();
+    for place in &places {
+        let inside = at(&mount, place.path.trim_start_matches('/'));
+        // Links lead below the root of this mount.
+        let path = match place.path.as_str() {
+            "/var/run/secrets/x" => at(&mount, "run/secrets/x"),
+            _ => inside,
+        };
+        assert_eq!(fs::metadata(&path).unwrap().is_dir(), place.is_directory, "{}", place.path);
+    }
+    assert_eq!(fs::metadata(at(&mount, "run/nowhere/conf")).unwrap().len(), 0);
+    assert_eq!(fs::read(at(&mount, "etc/conf")).unwrap(), b"old");
+    let root = fs::metadata(at(&mount, "root")).unwrap();
+    assert_eq!((root.uid(), root.gid()), (5, 6));
+    fs::write(at(&mount, "root/file"), "x").unwrap();
+    drop(mount);
+    let adopted = scratch.store.adopt(draft).unwrap();
+    let layers = scratch.store.layers_of(&adopted.chain.unwrap()).unwrap();
+    let top = layers.last().unwrap();
+    assert_eq!(crate::support::names(&top.tree), ["root"]);
+    assert_eq!(crate::support::names(&top.tree.join("root")), ["file"]);
+    assert_eq!(fs::metadata(top.tree.join("root")).unwrap().uid(), 5);
+    assert_eq!(crate::support::names(top.tree.parent().unwrap())[..2], ["fs", "layer.json"]);
+}
+
+#[test]
+fn what_is_written_to_a_spare_mount_is_thrown_away() {
+    let scratch = Scratch::new();
+    let base = base(&scratch);
+    let layers = scratch.store.layers_of(&base).unwrap();
+    let draft = scratch.store.draft(None).unwrap();
+    for _ in 0..2 {
+        let lower = Ids::default().show(&layers[0].tree).unwrap();
+        let spare = draft.mount_spare(lower, &Ids::default()).unwrap();
+        assert_eq!(fs::read(at(&spare, "etc/conf")).unwrap(), b"old");
+        fs::write(at(&spare, "etc/conf"), "new").unwrap();
+    }
+    assert_eq!(fs::read(layers[0].tree.join("etc/conf")).unwrap(), b"old");
+    assert!(scratch.store.adopt(draft).unwrap().is_empty);
     assert_eq!(fs::read_dir(scratch.store.paths().tmp()).unwrap().count(), 0);
 }

@@ -4,6 +4,16 @@
 //! mounted of it is nowhere attached, and goes with its descriptors. [`Store::adopt`] reads the upper directory once, which
 //! gives the diff id and a digest of the content, and moves it into place: no archive is kept, it's packed again when it is
 //! wanted. Nothing is synced (`boot`).
+//!
+//! ```text
+//! tmp/<name>/fs, work    the layer, and the overlay's work directory
+//!            stubs       places to mount on that aren't to be in the layer: see [`stubs`]
+//!            spare/<n>   what is written to overlays whose writes are thrown away
+//! ```
+
+mod stubs;
+
+pub use stubs::Place;
 
 use crate::boot;
 use crate::db::Durability;
@@ -25,8 +35,14 @@ use types::digest::{ChainId, DiffId, Sha256};
 /// The overlay's work directory in a draft.
 const WORK: &str = "work";
 
+/// Directories of overlays whose writes are thrown away.
+const SPARE: &str = "spare";
+
 /// Most layers of an overlay. Source: OVL_MAX_STACK of the kernel.
 const LAYERS_MAX: usize = 500;
+
+/// Most mounts of one step whose writes are thrown away.
+const SPARES_MAX: usize = 1000;
 
 /// A layer in the making. Dropping it removes it.
 #[derive(Debug)]
@@ -123,7 +139,9 @@ impl Store {
         };
         write_meta(self.paths(), &work, &meta)?;
         let place = || {
-            remove_tree(work.fd(), Path::new(WORK))?;
+            for name in [WORK, stubs::STUBS, SPARE] {
+                remove_tree(work.fd(), Path::new(name))?;
+            }
             boot::mark(work.fd(), boot)?;
             let layers = open_directory(CWD, &self.paths().layers())?;
             work.place(layers.as_fd(), &chain.hex())
@@ -175,50 +193,83 @@ impl Draft {
     ///
     /// Errors: [`Error::Files`].
     pub fn mount(&self) -> Result<OwnedFd, Error> {
+        let failed = |errno| files("mount", &self.path, errno);
         let attributes = attr::NODEV | attr::NOSUID | attr::NOEXEC;
-        let mount = || {
-            let own = mount::clone_tree(CWD, &self.path, false)?;
-            let Some(lowers) = self.lowers_to_show() else {
-                let tree = mount::clone_tree(own.as_fd(), Path::new(LAYER_TREE), false)?;
-                mount::set_attributes(tree.as_fd(), attributes, 0, false)?;
-                return Ok(tree);
-            };
-            let mut clones = Vec::new();
-            for layer in lowers {
-                clones.push(mount::clone_tree(CWD, &layer.tree, false)?);
-            }
-            overlay(&self.context(&own)?, &clones, attributes)
-        };
-        mount().map_err(|errno| files("mount", &self.path, errno))
-    }
-
-    /// What `mount` shows below the draft, the topmost first; `None` if there is nothing.
-    fn lowers_to_show(&self) -> Option<impl Iterator<Item = &Layer>> {
-        Some(&self.base).filter(|base| !base.is_empty() && !self.is_linked).map(|base| base.iter().rev())
-    }
-
-    /// An overlay, not yet created, that writes to the draft, of which `own` is a mount.
-    fn context(&self, own: &OwnedFd) -> Result<OwnedFd, Errno> {
-        if self.base.len() > LAYERS_MAX {
-            return Err(Errno::NFILE);
+        if !self.shows_base() {
+            let tree = mount::clone_tree(self.upper.as_fd(), Path::new(""), false).map_err(failed)?;
+            mount::set_attributes(tree.as_fd(), attributes, 0, false).map_err(failed)?;
+            return Ok(tree);
         }
+        self.mount_as(&Ids::default(), attributes).map_err(failed)
+    }
+
+    /// The whole tree with the places that were made, as the root of a container with these ids. One at a time.
+    ///
+    /// Errors: [`Error::Files`]; EINVAL or EPERM in it where a file system can't map ids.
+    pub fn mount_root(&self, ids: &Ids<'_>) -> Result<OwnedFd, Error> {
+        let attributes = if ids.userns.is_some() { attr::NODEV } else { 0 };
+        self.mount_as(ids, attributes).map_err(|errno| files("mount", &self.path, errno))
+    }
+
+    fn mount_as(&self, ids: &Ids<'_>, attributes: u64) -> Result<OwnedFd, Errno> {
+        let mut lowers = Vec::new();
+        let stubs = self.path.join(stubs::STUBS);
+        if stubs.exists() {
+            lowers.push(ids.show(&stubs)?);
+        }
+        if self.shows_base() {
+            for layer in self.base.iter().rev() {
+                lowers.push(ids.show(&layer.tree)?);
+            }
+        }
+        let own = ids.show(&self.path)?;
         // A fresh one each time: that of a mount that synced nothing can't be mounted again.
         remove_tree(self.work.fd(), Path::new(WORK))?;
         rustix::fs::mkdirat(self.work.fd(), WORK, Mode::RWXU)?;
-        let open = |name: &str| {
-            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            rustix::fs::openat(own, name, flags, Mode::empty())
+        overlay(&own, LAYER_TREE, &lowers, ids, attributes)
+    }
+
+    /// A mount of `lower` to be written to, as a container with these ids sees it; what is written goes with the draft.
+    /// `lower` shows its ids as they are to be seen already.
+    ///
+    /// Errors: [`Error::Files`].
+    pub fn mount_spare(&self, lower: OwnedFd, ids: &Ids<'_>) -> Result<OwnedFd, Error> {
+        let make = || {
+            let spare = self.path.join(SPARE);
+            for tries in 0..SPARES_MAX {
+                let own = spare.join(tries.to_string());
+                match rustix::fs::mkdir(&own, Mode::RWXU) {
+                    Ok(()) => {}
+                    Err(Errno::NOENT) => {
+                        rustix::fs::mkdir(&spare, Mode::RWXU)?;
+                        rustix::fs::mkdir(&own, Mode::RWXU)?;
+                    }
+                    Err(Errno::EXIST) => continue,
+                    Err(errno) => return Err(errno),
+                }
+                let own = ids.show(&own)?;
+                let stat = rustix::fs::fstat(&lower)?;
+                let make = |name| {
+                    linux::creds::with_fsids(ids.root, ids.root, || {
+                        rustix::fs::mkdirat(&own, name, Mode::RWXU)
+                    })?
+                };
+                make(LAYER_TREE)?;
+                make(WORK)?;
+                let upper = open_directory(&own, Path::new(LAYER_TREE))?;
+                let owner = (Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)));
+                rustix::fs::fchown(&upper, owner.0, owner.1)?;
+                rustix::fs::fchmod(&upper, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
+                return overlay(&own, LAYER_TREE, &[lower], ids, attr::NODEV);
+            }
+            Err(Errno::MFILE)
         };
-        let context = mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
-        mount::fsconfig_set_fd(&context, "upperdir", open(LAYER_TREE)?)?;
-        mount::fsconfig_set_fd(&context, "workdir", open(WORK)?)?;
-        // On by default in some kernels: what was changed would be told by marks that no layer can have.
-        for feature in ["redirect_dir", "metacopy", "index"] {
-            mount::fsconfig_set_string(&context, feature, "off")?;
-        }
-        // Unmounting would write everything back.
-        mount::fsconfig_set_flag(&context, "volatile")?;
-        Ok(context)
+        make().map_err(|errno| files("mount", &self.path, errno))
+    }
+
+    /// Whether what is mounted shows the base.
+    fn shows_base(&self) -> bool {
+        !self.base.is_empty() && !self.is_linked
     }
 
     /// The trees that its layer is a change of, the topmost first.
@@ -230,13 +281,62 @@ impl Draft {
     }
 }
 
-/// Creates and mounts an overlay over `lowers`, the topmost first.
-fn overlay(context: &OwnedFd, lowers: &[OwnedFd], attributes: u64) -> Result<OwnedFd, Errno> {
-    for lower in lowers {
-        mount::fsconfig_set_fd(context, "lowerdir+", lower)?;
+/// The ids that a container has.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Ids<'a> {
+    /// Its user namespace; `None` if it's the host's.
+    pub userns: Option<BorrowedFd<'a>>,
+    /// The id on the host of its root.
+    pub root: u32,
+}
+
+impl Ids<'_> {
+    /// The mount at `path`, whose files belong to the container's ids: detached.
+    pub fn show(&self, path: &Path) -> Result<OwnedFd, Errno> {
+        let fd = mount::clone_tree(CWD, path, false)?;
+        if let Some(userns) = self.userns {
+            mount::set_idmap(fd.as_fd(), userns, false)?;
+        }
+        Ok(fd)
     }
-    mount::fsconfig_create(context)?;
-    mount::fs_mount(context, attributes)
+}
+
+/// Mounts an overlay over `lowers`, the topmost first, that writes to directory `upper` of `own`, beside which lies the work
+/// directory.
+fn overlay(
+    own: &OwnedFd,
+    upper: &str,
+    lowers: &[OwnedFd],
+    ids: &Ids<'_>,
+    attributes: u64,
+) -> Result<OwnedFd, Errno> {
+    if lowers.len() > LAYERS_MAX {
+        return Err(Errno::NFILE);
+    }
+    let open = |name: &str| {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::openat(own, name, flags, Mode::empty())
+    };
+    let context = mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    for lower in lowers {
+        mount::fsconfig_set_fd(&context, "lowerdir+", lower)?;
+    }
+    mount::fsconfig_set_fd(&context, "upperdir", open(upper)?)?;
+    mount::fsconfig_set_fd(&context, "workdir", open(WORK)?)?;
+    // On by default in some kernels: what was changed would be told by marks that no layer can have.
+    for feature in ["redirect_dir", "metacopy", "index"] {
+        mount::fsconfig_set_string(&context, feature, "off")?;
+    }
+    // Unmounting would write everything back.
+    mount::fsconfig_set_flag(&context, "volatile")?;
+    match ids.userns {
+        None => mount::fsconfig_create(&context)?,
+        // Made by root, who isn't mapped in the upper directory, the overlay would be read-only.
+        Some(_) => {
+            linux::creds::with_fsids(ids.root, ids.root, || mount::fsconfig_create(&context))??;
+        }
+    }
+    mount::fs_mount(&context, attributes)
 }
 
 fn files(doing: &'static str, path: &Path, source: Errno) -> Error {
