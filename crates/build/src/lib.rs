@@ -11,5 +11,6 @@
 pub mod dockerfile;
 pub mod graph;
 pub mod key;
+pub mod lower;
 pub mod op;
 pub mod solve;

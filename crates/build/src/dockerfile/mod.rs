@@ -24,7 +24,7 @@ mod parse;
 mod pattern;
 pub mod source;
 mod split;
-mod suggest;
+pub(crate) mod suggest;
 
 pub use parse::{parse, parse_trigger};
 

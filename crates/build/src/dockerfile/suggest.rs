@@ -4,7 +4,7 @@
 const DISTANCE_MAX: usize = 2;
 
 /// The option that is nearest to `word`, if one is near enough and none is the word itself.
-pub(super) fn nearest<'a>(word: &str, options: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(word: &str, options: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // Of a short word, another would be left if two letters were changed.
     let distance_max = DISTANCE_MAX.min(word.chars().count().saturating_sub(1));
     let mut best = None;
@@ -21,7 +21,7 @@ pub(super) fn nearest<'a>(word: &str, options: impl IntoIterator<Item = &'a str>
 }
 
 /// The hint that names it.
-pub(super) fn hint<'a>(word: &str, options: impl IntoIterator<Item = &'a str>) -> Option<String> {
+pub(crate) fn hint<'a>(word: &str, options: impl IntoIterator<Item = &'a str>) -> Option<String> {
     nearest(word, options).map(|option| format!("did you mean {option}?"))
 }
 
