@@ -15,6 +15,7 @@
 
 pub mod attach;
 pub mod binds;
+pub mod build;
 pub mod cell;
 pub mod claims;
 pub mod config;

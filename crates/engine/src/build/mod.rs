@@ -1,0 +1,126 @@
+//! `berth build`: an image from a Dockerfile.
+//!
+//! ```text
+//! Dockerfile ──::build::lower──▶ steps ──::build::solve──▶ those whose result isn't known ──▶ layers ──▶ image
+//!                  │ asks for images, contexts                 │ each is a child of this process
+//!                  ▼                                           ▼
+//!               bases                              jobs ──▶ perform (in the child): exec, copy
+//! ```
+//!
+//! The process that builds has one thread and forks a child for each step, which runs containers as `run` does. Whatever
+//! kills it ends them all: they die with it. What is complete is found by the next build.
+//!
+//! - [`request`]: what is asked for; [`events`]: what is told meanwhile
+//! - [`bases`]: images and contexts; [`result`]: the image at the end
+//! - [`worker`]: results that are kept; [`jobs`]: children
+
+pub mod bases;
+pub mod events;
+mod failure;
+mod jobs;
+mod perform;
+pub mod request;
+mod result;
+mod source;
+mod worker;
+
+pub use events::{Event, Sink};
+pub use failure::Failure;
+pub use request::{BuildRequest, ContextSource, DockerfileSource, SecretSource};
+
+use crate::{Error, Home};
+use ::build::dockerfile;
+use ::build::lower::{self, Lowered};
+use ::build::solve::{self, Solved, Stopped};
+use events::Told;
+
+/// Steps that run at once: more than there are processors, since steps wait for the network and for disks.
+const AT_ONCE: usize = 8;
+
+/// What was built.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Built {
+    /// The image's id.
+    pub image: String,
+    /// Names that it got.
+    pub names: Vec<String>,
+    /// Its configuration, byte for byte.
+    pub config: Vec<u8>,
+    /// Arguments that nothing declares.
+    pub unused_args: Vec<String>,
+    /// How many steps ran, and how many were known.
+    pub ran: usize,
+    /// Steps whose result was known.
+    pub cached: usize,
+}
+
+/// Builds an image. The caller has one thread.
+///
+/// Errors: [`Failure`], which knows the Dockerfile.
+pub fn build(home: &Home, request: &BuildRequest, sink: Sink<'_>) -> Result<Built, Box<Failure>> {
+    let mut told = Told::new(sink);
+    if !rustix::process::geteuid().is_root() {
+        return Err(Box::new(Error::NotRoot.into()));
+    }
+    let source = source::Source::open(home, request, &mut told)?;
+    let with_source = |mut failure: Failure| {
+        failure.dockerfile = Some((source.shown.clone(), source.text.clone()));
+        Box::new(failure)
+    };
+    built(home, request, &source, &mut told).map_err(with_source)
+}
+
+fn built(
+    home: &Home,
+    request: &BuildRequest,
+    source: &source::Source,
+    told: &mut Told<'_>,
+) -> Result<Built, Failure> {
+    let file = dockerfile::parse(&source.text).map_err(Failure::syntax)?;
+    let mut bases = bases::Bases::new(home, request, source, told);
+    let lowered = match lower::lower(&file, &request.options, &mut bases) {
+        Ok(lowered) => lowered,
+        Err(lower::Failure::Fault(fault)) => return Err(fault.into()),
+        Err(lower::Failure::Base(lines, error)) => return Err(Failure::at(lines, error)),
+    };
+    let pins = bases.pins;
+    let mut worker = worker::Worker::new(home, request, &lowered.graph, told)?;
+    let solved = solve::solve(&lowered.graph, &[lowered.target], AT_ONCE, &mut worker);
+    worker.end();
+    let solved = solved.map_err(|stopped| stopped_by(&lowered, stopped, &mut worker))?;
+    let counts = count(&lowered, &solved);
+    let (image, config) = result::name(home, request, &lowered, &solved, told)?;
+    drop(pins);
+    Ok(Built {
+        image,
+        names: request.tags.clone(),
+        config,
+        unused_args: lowered.unused_args,
+        ran: counts.0,
+        cached: counts.1,
+    })
+}
+
+fn count(lowered: &Lowered, solved: &[Option<Solved>]) -> (usize, usize) {
+    let of = |id: usize| solved[id].as_ref().map(|own| own.how);
+    let ids = 0..lowered.graph.steps.len();
+    let ran = ids.clone().filter(|id| of(*id) == Some(solve::How::Ran)).count();
+    let is_cached = |id: &usize| matches!(of(*id), Some(solve::How::Definition | solve::How::Content));
+    (ran, ids.filter(is_cached).count())
+}
+
+fn stopped_by(lowered: &Lowered, stopped: Stopped<Error>, worker: &mut worker::Worker<'_, '_>) -> Failure {
+    match stopped {
+        Stopped::Interrupted => Failure::interrupted(),
+        Stopped::Other(error) => error.into(),
+        Stopped::Step(id, error) => {
+            let step = lowered.graph.step(id);
+            let mut failure: Failure = error.into();
+            failure.lines = step.lines;
+            failure.step = Some(step.name.clone());
+            failure.output = worker.output(id);
+            failure.shell = worker.shell_before(id);
+            failure
+        }
+    }
+}
