@@ -112,6 +112,14 @@ fn with_image(
     }
 }
 
+/// Builds an image, and tells of it meanwhile.
+pub fn build(
+    request: &engine::build::BuildRequest,
+    told: engine::build::Sink<'_>,
+) -> Result<engine::build::Built, Box<engine::build::Failure>> {
+    engine::build::build(&Home::from_env()?, request, told)
+}
+
 /// Tells of something that isn't as it was asked for, in docker's way.
 pub fn warn(message: &str) {
     To::Stderr.write(&format!("WARNING: {message}\n"));

@@ -11,6 +11,7 @@ use crate::{help, suggest};
 
 mod attach;
 mod boot;
+mod build;
 mod clone;
 mod commit;
 mod completion;
@@ -78,6 +79,10 @@ pub struct Entry {
 /// What a command can be about, as its first word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Object {
+    /// `berth builder …`
+    Builder,
+    /// `berth buildx …`
+    Buildx,
     /// `berth container …`
     Container,
     /// `berth image …`
@@ -93,12 +98,22 @@ pub enum Object {
 }
 
 impl Object {
-    const ALL: [Object; 6] =
-        [Object::Container, Object::Image, Object::Manifest, Object::Network, Object::System, Object::Volume];
+    const ALL: [Object; 8] = [
+        Object::Builder,
+        Object::Buildx,
+        Object::Container,
+        Object::Image,
+        Object::Manifest,
+        Object::Network,
+        Object::System,
+        Object::Volume,
+    ];
 
     /// The word.
     pub fn word(self) -> &'static str {
         match self {
+            Object::Builder => "builder",
+            Object::Buildx => "buildx",
             Object::Container => "container",
             Object::Image => "image",
             Object::Manifest => "manifest",
@@ -111,6 +126,8 @@ impl Object {
     /// What its commands do.
     pub fn about(self) -> &'static str {
         match self {
+            Object::Builder => "Manage what builds have made",
+            Object::Buildx => "Build, as docker's plugin does",
             Object::Container => "Manage containers",
             Object::Image => "Manage images",
             Object::Manifest => "Look at manifests in registries",
@@ -220,6 +237,9 @@ pub static ENTRIES: &[Entry] = &[
     container(&["commit"], &["commit"], &commit::SPEC, commit::work),
     container(&["export"], &["export"], &export::SPEC, export::work),
     container(&["tree"], &[], &tree::SPEC, tree::work),
+    image(&["build"], &["build"], &build::SPEC, build::work),
+    under(IMAGES, Object::Builder, &["build"], &build::SPEC, build::work),
+    under(IMAGES, Object::Buildx, &["build", "b"], &build::SPEC, build::work),
     image(&["images"], &["ls", "list"], &images::SPEC, images::work),
     image(&["pull"], &["pull"], &pull::SPEC, pull::work),
     image(&["push"], &["push"], &push::SPEC, push::work),

@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 mod backend;
+mod build_shown;
 mod commands;
 mod explain;
 mod failure;

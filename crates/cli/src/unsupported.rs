@@ -101,6 +101,26 @@ pub static NETWORK_CREATE: &[Unsupported] = &[
     flag("ingress", "it is for networks of a swarm"),
     flag("ipam-opt", "the default way of giving out addresses has no options"),
 ];
+/// Of `build`.
+pub static BUILD: &[Unsupported] = &[
+    flag("annotation", ""),
+    flag("attest", "attestations come later"),
+    flag("cache-from", ""),
+    flag("cache-to", ""),
+    flag("call", ""),
+    flag("check", ""),
+    flag("compress", "layers are kept as they are, and packed when they're pushed"),
+    short('c', flag("cpu-shares", "")),
+    flag("isolation", WINDOWS),
+    flag("memory", ""),
+    short('o', flag("output", "")),
+    flag("policy", ""),
+    flag("provenance", "attestations come later"),
+    flag("sbom", "attestations come later"),
+    flag("security-opt", ""),
+    flag("squash", ""),
+    flag("ssh", ""),
+];
 /// Of `enter`.
 pub static ENTER: &[Unsupported] = &[
     short('Z', flag("follow-context", "")),

@@ -211,7 +211,7 @@ pub fn net(parsed: &Parsed) -> Result<NetRequest, Failure> {
 }
 
 /// `NAME:ADDRESS` or `NAME=ADDRESS`.
-fn host(text: &str) -> Result<(String, HostAddress), BadValue> {
+pub fn host(text: &str) -> Result<(String, HostAddress), BadValue> {
     let parts = text.split_once('=').or_else(|| text.split_once(':'));
     let Some((name, address)) = parts.filter(|(name, _)| !name.is_empty()) else {
         return Err(BadValue::new(format!("bad format for add-host: {text:?}")));
