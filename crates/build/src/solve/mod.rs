@@ -393,3 +393,6 @@ impl<W: Worker> Solver<'_, W> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;
