@@ -8,6 +8,7 @@
 //! - [`ast`]: what a Dockerfile says, as data; [`parse`] makes it, [`parse_trigger`] reads what `ONBUILD` left in an image
 //! - [`expand`]: variables, quotes and escapes
 //! - [`directive`]: which front end a file asks for
+//! - [`ignore`]: `.dockerignore`; [`glob`]: patterns of `COPY`
 //! - [`mount`]: `RUN --mount`
 //! - [`error`]: what is wrong with a file
 //! - [`source`]: places in it
@@ -17,7 +18,9 @@ pub mod directive;
 pub mod error;
 pub mod expand;
 mod flags;
+pub mod glob;
 pub mod heredoc;
+pub mod ignore;
 mod instruction;
 pub mod mount;
 mod parse;
