@@ -9,19 +9,23 @@
 //! - [`expand`]: variables, quotes and escapes
 //! - [`directive`]: which front end a file asks for
 //! - [`ignore`]: `.dockerignore`; [`glob`]: patterns of `COPY`
-//! - [`mount`]: `RUN --mount`
+//! - [`mount`]: `RUN --mount`; [`expose`]: ports
+//! - [`lint`]: build checks; [`excerpt`]: the lines around a fault
 //! - [`error`]: what is wrong with a file
 //! - [`source`]: places in it
 
 pub mod ast;
 pub mod directive;
 pub mod error;
+pub mod excerpt;
 pub mod expand;
+pub mod expose;
 mod flags;
 pub mod glob;
 pub mod heredoc;
 pub mod ignore;
 mod instruction;
+pub mod lint;
 pub mod mount;
 mod parse;
 mod pattern;
