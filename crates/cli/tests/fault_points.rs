@@ -40,6 +40,18 @@ fn is_consistent(host: &Host, point: &str) {
     });
     assert!(free, "{point}: the name stays taken: {last}");
     assert_eq!(host.berth(["ps", "-a", "--format", "{{.Names}}"]).run().ok().text(), "", "{point}");
+    no_address_is_left(host, point);
+}
+
+/// Of a container that is gone nobody has an address any more, nor a link.
+fn no_address_is_left(host: &Host, point: &str) {
+    let networks = host.run_dir().join("networks");
+    let leases = || {
+        let networks = std::fs::read_dir(&networks).into_iter().flatten().flatten();
+        let leases = networks.flat_map(|network| std::fs::read_dir(network.path().join("leases")));
+        leases.flatten().flatten().map(|lease| lease.file_name()).collect::<Vec<_>>()
+    };
+    assert!(until(PATIENCE, || leases().is_empty()), "{point}: {:?} left", leases());
 }
 
 /// Kills at each point of `command` in turn.
@@ -140,6 +152,7 @@ fn a_start_loses_nothing(prepare: impl Fn(&Host), least: usize) {
         assert_eq!(host.berth(["diff", "box"]).text(), "C /etc\nA /etc/kept", "{point}");
         host.berth(["rm", "-f", "box"]).run().ok();
         assert_eq!(host.berth(["ps", "-aq"]).text(), "", "{point}");
+        no_address_is_left(&host, &point);
     }
 }
 
@@ -186,6 +199,7 @@ fn a_restart_by_the_policy_is_killed_at_each_point_and_goes_on() {
         host.berth(["rm", "-f", "box"]).run().ok();
         let nothing = || std::fs::read_dir(host.run_dir().join("containers")).unwrap().count() == 0;
         assert!(until(PATIENCE, nothing), "{point}");
+        no_address_is_left(&host, point);
         assert_eq!(std::fs::read_dir(host.run_dir().join("ranges")).unwrap().count(), 0, "{point}");
     }
 }

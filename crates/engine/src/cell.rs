@@ -13,6 +13,7 @@
 //!   held        locked by whoever has paused it for a while: see `pause`
 //!   renaming    what `rename` is at
 //!   updating    what `update` is at
+//!   claiming    what `network connect` or `disconnect` is at: see `network::connect`
 //!   remove      whoever sees the end removes the container too
 //!   stopped     a user stopped it, or if it says so, the machine's shutdown did: it isn't started again
 //!   name        the link of `names/` that it had, once it's given back

@@ -256,6 +256,7 @@ pub fn recover(home: &Home, cell: &Cell) {
     pause::put_right(cell);
     rename::put_right(home, cell);
     update::put_right(home, cell);
+    network::put_right(home, cell);
     let Ok(Some(lock)) = cell.try_lock() else { return };
     match (cell.config(), cell.running()) {
         (Some(config), Some(running)) if running.init.open().is_some() => {

@@ -85,6 +85,8 @@ fn run(mut setup: Setup) -> ! {
             let report =
                 ToClient::Failed { message: error.to_string(), hint: error.hint(), kind: error.kind() };
             setup.undo(&error);
+            // Whoever hears of it may take the ports.
+            setup.reserved.sockets.clear();
             let _ = wire::send(&setup.client, &report, &[]);
             process::exit(1)
         }
@@ -366,7 +368,7 @@ fn fork_keeper(task: &Task) -> Result<(i32, OwnedFd), Error> {
 }
 
 /// Waits for both children for as long as there is something to wait for.
-fn watch(setup: Setup, mut live: Live) -> ! {
+fn watch(mut setup: Setup, mut live: Live) -> ! {
     process::release_program();
     let mut deaths = 0;
     loop {
@@ -374,6 +376,10 @@ fn watch(setup: Setup, mut live: Live) -> ! {
             Ok((pid, exit)) if pid == live.init => {
                 fault::point("first process reaped");
                 live.task.ended = Some(InitEnded { code: exit.shell_code() });
+                // The keeper has the ports until the rules about them are gone: no longer, for who starts the container at
+                // once wants them.
+                live.task.ports.clear();
+                setup.reserved.sockets.clear();
                 if let Some(ended) = &live.task.ended {
                     let _ = wire::send(&live.to_keeper, ended, &[]);
                     fault::point("end told");

@@ -527,6 +527,8 @@ impl<'a> Keeper<'a> {
             // touches the container tries again.
             process::exit(0)
         };
+        network::detach(&task.home, &task.cell);
+        self.release_ports();
         teardown::ended(&task.home, &config, &task.cell, group.ok(), rm);
         if let Some(placed) = placed {
             lock.give_up();
@@ -535,13 +537,18 @@ impl<'a> Keeper<'a> {
         process::exit(0)
     }
 
+    /// Lets go of the container's ports, once no rule leads from them any more: the next start may come before this process
+    /// has ended.
+    fn release_ports(&self) {
+        self.task.ports.iter().for_each(|number| drop(process::inherited_fd(*number)));
+    }
+
     /// The container ended, and is to be started again: waits for that, and does it.
     fn start_again(self, lock: CellLock, next: cell::NextStart) -> ! {
         let task = self.task;
-        drop(self.sources);
         again::release_claims(&task.home, &task.cell, &task.config);
-        // Else the next start would find its own ports taken.
-        task.ports.iter().for_each(|number| drop(process::inherited_fd(*number)));
+        self.release_ports();
+        drop(self.sources);
         task.cell.clear_run();
         again::start(&task.home, &task.config, &task.cell, lock, next, Some(task.running.holder))
     }

@@ -105,7 +105,8 @@ fn update_one(home: &Home, given: &str, request: &UpdateRequest) -> Result<Vec<S
     Err(Error::State { id, why: "is started and ended all the time".to_owned() })
 }
 
-fn await_start(home: &Home, id: &str) -> Result<(), Error> {
+/// Waits until a container that is being started has been.
+pub(crate) fn await_start(home: &Home, id: &str) -> Result<(), Error> {
     let container = find::container(home, id)?;
     match container.state {
         State::Starting => rm::await_started(&container.cell(home)).map(drop),

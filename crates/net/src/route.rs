@@ -16,6 +16,7 @@ const RTM_NEWADDR: u16 = 20;
 const RTM_DELADDR: u16 = 21;
 const RTM_GETADDR: u16 = 22;
 const RTM_NEWROUTE: u16 = 24;
+const RTM_DELROUTE: u16 = 25;
 const RTM_GETROUTE: u16 = 26;
 const RTM_NEWRULE: u16 = 32;
 const RTM_DELRULE: u16 = 33;
@@ -412,6 +413,13 @@ impl Links {
         self.change(&batch)
     }
 
+    /// Removes a default route. ESRCH if there is none.
+    pub fn remove_default_route(&mut self, index: u32, gateway: IpAddr) -> Result<(), Errno> {
+        let mut batch = Batch::new();
+        batch.message(RTM_DELROUTE, ACK, |body| default_route(body, index, gateway));
+        self.change(&batch)
+    }
+
     /// Removes a link, and with one end of a pair the other. Takes some 26 ms, most of it waiting for all processors: where
     /// a namespace is about to go, it takes its links along for nothing.
     pub fn remove(&mut self, index: u32) -> Result<(), Errno> {
@@ -560,11 +568,13 @@ fn address_message(body: &mut Body<'_>, index: u32, address: Subnet) {
 }
 
 fn add_default_route(batch: &mut Batch, index: u32, gateway: IpAddr) {
-    batch.message(RTM_NEWROUTE, ACK | CREATE | EXCL, |body| {
-        body.raw(&[family(gateway), 0, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, 0, RTN_UNICAST, 0, 0, 0, 0])
-            .attr(RTA_GATEWAY, &octets(gateway))
-            .u32(RTA_OIF, index);
-    });
+    batch.message(RTM_NEWROUTE, ACK | CREATE | EXCL, |body| default_route(body, index, gateway));
+}
+
+fn default_route(body: &mut Body<'_>, index: u32, gateway: IpAddr) {
+    body.raw(&[family(gateway), 0, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, 0, RTN_UNICAST, 0, 0, 0, 0])
+        .attr(RTA_GATEWAY, &octets(gateway))
+        .u32(RTA_OIF, index);
 }
 
 /// How a bridge treats a port: in hairpin mode, by which a container reaches itself over a published port.

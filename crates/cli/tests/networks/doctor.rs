@@ -32,7 +32,7 @@ fn wrong(host: &Host, given: &str, name: &str, detail: &str, advice: &str) {
 }
 
 /// Somebody who answers every question that he doesn't know the name, at 127.0.0.1:53 of the test's network.
-fn resolver() {
+pub(super) fn resolver() {
     let socket = UdpSocket::bind("127.0.0.1:53").unwrap();
     std::thread::spawn(move || {
         let mut bytes = [0; 512];

@@ -112,6 +112,12 @@ fn nothing_of_the_hosts_is_changed_for_good() {
     assert_eq!(state(), before);
 }
 
+/// The first process of a container.
+pub(super) fn first_process(host: &testkit::Host, id: &str) -> u32 {
+    let text = std::fs::read_to_string(host.run_dir().join("containers").join(id).join("run.json")).unwrap();
+    serde_json_of(&text)["init"]["pid"].as_u64().unwrap() as u32
+}
+
 /// The container's first process, its holder, its keeper.
 pub(super) fn processes_of(host: &testkit::Host, id: &str) -> Vec<u32> {
     let text = std::fs::read_to_string(host.run_dir().join("containers").join(id).join("run.json")).unwrap();

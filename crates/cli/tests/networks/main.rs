@@ -9,6 +9,7 @@ mod commands;
 mod connect;
 mod doctor;
 mod faults;
+mod kills;
 mod names;
 mod publish;
 mod reach;

@@ -115,6 +115,20 @@ fn a_port_of_a_program_of_the_hosts_is_taken() {
 }
 
 #[test]
+fn ports_are_free_as_soon_as_their_container_has_ended() {
+    let host = host();
+    web(&host, "aa", &["-p", "8080:80", "-p", "9000-9200:9000-9200"]);
+    for _ in 0..5 {
+        host.berth(["restart", "-t", "0", "aa"]).run().ok();
+    }
+    for _ in 0..5 {
+        host.berth(["rm", "-f", "aa"]).run().ok();
+        host.berth(["run", "-d", "--name", "aa", "-p", "8080:80", "box", "sleep", "100"]).text();
+    }
+    nothing_left(&host);
+}
+
+#[test]
 fn of_many_who_want_a_port_one_gets_it() {
     let host = host();
     let racers: Vec<_> = (0..6)

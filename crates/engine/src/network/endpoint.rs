@@ -27,6 +27,10 @@ pub use super::ports::PublishedPort;
 /// The file in a container's directory.
 pub(crate) const FILE: &str = "network.json";
 
+/// The file that is there while addresses are taken for a container whose directory says already what it is: any of them
+/// may be its, whatever [`FILE`] says.
+pub(super) const CLAIMING: &str = "claiming";
+
 /// Most networks of one container.
 const ENDPOINTS_MAX: usize = 64;
 
@@ -144,6 +148,11 @@ fn claim_into(
     exposed: &BTreeSet<String>,
     reserved: &mut Reserved,
 ) -> Result<(), Error> {
+    // Of a container that is started again by its policy: otherwise that its directory doesn't say more tells as much.
+    let is_again = cell.path.join("config.json").exists();
+    if is_again {
+        cell.write(CLAIMING, &())?;
+    }
     let mut links = up::open_links()?;
     // They keep the networks from being removed until the addresses are taken.
     let mut networks = Vec::new();
@@ -156,22 +165,22 @@ fn claim_into(
         claim_endpoint(home, cell, &up.network, wanted, &mut reserved.attached)?;
         networks.push(up);
     }
-    let default = networks
-        .iter()
-        .zip(wanted)
-        .enumerate()
-        .filter(|(_, (up, _))| !up.network.internal)
-        // Of equals the first by name, as docker's documentation says.
-        .min_by_key(|(_, (up, wanted))| (-wanted.gateway_priority, up.network.name.clone()));
+    let offers = networks.iter().zip(wanted);
+    let default = default_of(offers.map(|(up, wanted)| {
+        (up.network.internal, wanted.gateway_priority, up.network.name.as_str())
+    }));
     let attached = &mut reserved.attached;
-    if let Some((index, _)) = default {
+    if let Some(index) = default {
         attached.endpoints[index].is_default = true;
     }
-    attached.links = links_to(home, request, attached)?;
+    attached.links = links_to(home, &request.net.links, attached)?;
     let (published, sockets) = ports::reserve(home, request, exposed, attached, &networks)?;
     attached.ports = published;
     reserved.sockets = sockets;
     cell.write(FILE, &reserved.attached)?;
+    if is_again {
+        let _ = unlinkat(CWD, cell.path.join(CLAIMING), AtFlags::empty());
+    }
     if files::has_server(&reserved.attached) {
         names::resolver(home, cell, request, &reserved.attached)?;
     }
@@ -179,14 +188,24 @@ fn claim_into(
     Ok(())
 }
 
+/// Which of a container's networks gives its default routes, by whether it's internal, its priority, and its name: of equals
+/// the first by name, as docker's documentation says.
+pub(super) fn default_of<'a>(offers: impl Iterator<Item = (bool, i64, &'a str)>) -> Option<usize> {
+    offers
+        .enumerate()
+        .filter(|(_, (internal, _, _))| !internal)
+        .min_by_key(|(_, (_, priority, name))| (std::cmp::Reverse(*priority), *name))
+        .map(|(index, _)| index)
+}
+
 /// The addresses of the containers that `--link` names, on networks that this one is on as well.
-fn links_to(
+pub(super) fn links_to(
     home: &Home,
-    request: &RunRequest,
+    wanted: &[(String, String)],
     attached: &Attached,
 ) -> Result<Vec<(Vec<String>, IpAddr)>, Error> {
     let mut links = Vec::new();
-    for (given, alias) in &request.net.links {
+    for (given, alias) in wanted {
         let refused = |why: &str| {
             Err(Error::Refused {
                 what: format!("link to {given} as {alias}"),
@@ -428,6 +447,12 @@ pub(super) fn within<T>(inside: &OwnedFd, work: impl FnOnce() -> T) -> Result<T,
 
 /// Gives back all that a container has of networks, but its links, which go with its namespace. What is gone is no error.
 pub(crate) fn detach(home: &Home, cell: &Cell) {
+    // Who puts it on another network just now sees afterwards that it has ended. If the directory is gone, nobody does.
+    let _nobody_connects_it = cell.lock_groups(true);
+    let claiming = cell.path.join(CLAIMING);
+    if claiming.exists() {
+        lease::release_all(home, &cell.id);
+    }
     match attached(cell) {
         Some(attached) => {
             let _alone = rules::lock_shared(home);
@@ -442,6 +467,7 @@ pub(crate) fn detach(home: &Home, cell: &Cell) {
         None if cell.config().is_none() && up::any(home) => lease::release_all(home, &cell.id),
         None => {}
     }
+    let _ = unlinkat(CWD, claiming, AtFlags::empty());
 }
 
 fn release_leases(home: &Home, cell: &Cell, attached: &Attached) {

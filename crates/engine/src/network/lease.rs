@@ -1,5 +1,6 @@
 //! Addresses: a symbolic link that only one can make is the claim, as with names and ranges of user ids.
 
+use super::endpoint::Attached;
 use super::{Network, Pool};
 use crate::{Error, Home};
 use linux::{Errno, fault};
@@ -119,10 +120,19 @@ pub(super) fn release(home: &Home, network: &str, address: IpAddr, id: &str) {
 
 /// Gives back all addresses of container `id`, of which it isn't known which ones there are.
 pub(super) fn release_all(home: &Home, id: &str) {
+    release_others(home, id, &Attached::default());
+}
+
+/// Gives back all addresses of container `id` but those that it has.
+pub(super) fn release_others(home: &Home, id: &str, attached: &Attached) {
+    let has = |network: &str, address: IpAddr| {
+        let own = attached.endpoints.iter().filter(|own| own.network == network);
+        own.flat_map(|own| own.addresses()).any(|own| own.address() == address)
+    };
     let Ok(networks) = std::fs::read_dir(home.run.join("networks")) else { return };
     for network in networks.flatten().filter_map(|entry| entry.file_name().into_string().ok()) {
         for (address, holder) in all(home, &network) {
-            if holder == id {
+            if holder == id && !has(&network, address) {
                 release(home, &network, address, id);
             }
         }

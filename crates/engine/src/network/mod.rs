@@ -37,6 +37,7 @@ mod show;
 mod up;
 mod watch;
 
+pub(crate) use connect::put_right;
 pub use connect::{connect, disconnect};
 pub use create::{Pruned, create, prune, remove};
 pub use doctor::doctor;
