@@ -24,6 +24,8 @@ among the events, are all lines in the logs, is nothing left? It's the test
 `alone_a_storm…` of crates/cli/tests/storm, which has 45 seconds otherwise.
 
 `soak net` has everything in a network namespace of its own, and parts:
+  points  at each fault point of run, start, restart, rm, network connect and
+          disconnect, a kill
   kills   N rounds (200) by 8 workers: containers with ports start and end on
           two networks, join and leave them, while clients, holders, keepers
           are killed

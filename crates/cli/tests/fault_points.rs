@@ -310,7 +310,8 @@ fn a_run_whose_holder_is_killed_before_it_tells_returns_and_leaves_nothing() {
     let host = Host::new();
     let run = ["run", "-d", "--name", "box", "@host", "sleep", "1000"];
     let points = points(&host, &run, |host| drop(host.berth(["rm", "-f", "box"]).run()));
-    for wanted in ["first process executed", "start told to all"] {
+    let told = ["keeper forked", "config.json written", "run.json written", "first process executed"];
+    for wanted in told.into_iter().chain(["start told to all"]) {
         let (point, _) =
             points.iter().find(|(point, done)| point.starts_with("holder") && done == wanted).unwrap();
         host.berth(run).env("BERTH_FAULT", point).run().code(125).stderr_has(&["its holder was killed"]);
@@ -318,4 +319,27 @@ fn a_run_whose_holder_is_killed_before_it_tells_returns_and_leaves_nothing() {
         let told = host.berth(["events", "--since", "1h", "--until", "0s", "--format", "{{.Action}}"]).text();
         assert_eq!(told.lines().last(), Some("destroy"), "{wanted}: {told}");
     }
+}
+
+#[test]
+fn a_start_whose_holder_is_killed_before_it_is_written_down_can_be_begun_anew() {
+    let host = Host::new();
+    host.berth(["create", "--name", "box", "@host", "sleep", "1000"]).run().ok();
+    let points = points_of_start(&host);
+    for wanted in ["keeper forked", "config.json written"] {
+        let (point, _) =
+            points.iter().find(|(point, done)| point.starts_with("holder") && done == wanted).unwrap();
+        host.berth(["start", "box"]).env("BERTH_FAULT", point).run().failed();
+        host.berth(["start", "box"]).run().ok();
+        host.berth(["kill", "box"]).run().ok();
+        host.berth(["wait", "box"]).run().ok();
+    }
+    host.berth(["rm", "-f", "box"]).run().ok();
+}
+
+fn points_of_start(host: &Host) -> Vec<(String, String)> {
+    points(host, &["start", "box"], |host| {
+        host.berth(["kill", "box"]).run().ok();
+        host.berth(["wait", "box"]).run().ok();
+    })
 }

@@ -400,6 +400,11 @@ impl<'a> Keeper<'a> {
             _ => {
                 let _ = epoll::delete(&self.epoll, holder);
                 self.holder = None;
+                if self.task.cell.running().is_none() {
+                    // Killed before it wrote down that the container runs: as that is a start that failed, and by no
+                    // command could it be ended.
+                    let _ = process::pidfd_signal(self.task.init_fd.as_fd(), 9);
+                }
                 let _ = self.watch_init();
             }
         }

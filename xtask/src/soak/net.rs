@@ -1,5 +1,7 @@
-//! `soak net`: containers with ports start and end on two networks while whatever runs of berth is killed; many at once want
+//! `soak net`: what puts a container on networks is killed at each of its steps; containers with ports start and end on two networks while whatever runs of berth is killed; many at once want
 //! a port; many connections are open at once. Afterwards nothing is lost and nothing is left.
+
+mod points;
 
 use super::{COMMAND_MAX, Options, Random, wait};
 use crate::build::Profile;
@@ -37,8 +39,13 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 type Part = fn(&Soak) -> Result;
 
-const PARTS: &[(&str, Part)] =
-    &[("kills", kills), ("parallel", parallel), ("rivals", rivals), ("connections", connections)];
+const PARTS: &[(&str, Part)] = &[
+    ("points", points::kills),
+    ("kills", kills),
+    ("parallel", parallel),
+    ("rivals", rivals),
+    ("connections", connections),
+];
 
 struct Soak {
     host: Host,

@@ -102,7 +102,8 @@ fn a_container_that_ends_after_a_change_was_cut_short_leaves_nothing() {
     }
     // Its first container brings it up.
     web(&host, "bb", &["--network", "red"]);
-    let start = || host.berth(["run", "-d", "--rm", "--name", "aa", "--network", "blue", "box", "sleep", "100"]);
+    let start =
+        || host.berth(["run", "-d", "--rm", "--name", "aa", "--network", "blue", "box", "sleep", "100"]);
     start().text();
     let joins = ["network", "connect", "red", "aa"];
     let points = points(&host, &joins);

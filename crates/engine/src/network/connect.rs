@@ -183,11 +183,7 @@ fn change_now(
 
 /// Keeps whoever buries the container from beginning; `None` if it has ended, or if somebody else changes it and isn't
 /// waited for.
-fn lock_running(
-    cell: &Cell,
-    running: &Running,
-    wait: bool,
-) -> Result<Option<std::os::fd::OwnedFd>, Error> {
+fn lock_running(cell: &Cell, running: &Running, wait: bool) -> Result<Option<std::os::fd::OwnedFd>, Error> {
     match cell.lock_groups(wait) {
         Ok(lock) => Ok(lock.filter(|_| running.init.open().is_some())),
         // Its directory is gone.
@@ -280,8 +276,7 @@ fn leave(
 
 /// Forgets the links to containers that were reached over an endpoint that is gone.
 fn forget_links(config: &mut Config, attached: &mut Attached, gone: &endpoint::Endpoint) {
-    let was_over =
-        |address: &std::net::IpAddr| gone.addresses().any(|own| own.network().contains(*address));
+    let was_over = |address: &std::net::IpAddr| gone.addresses().any(|own| own.network().contains(*address));
     let (over, stay): (Vec<_>, Vec<_>) =
         std::mem::take(&mut attached.links).into_iter().partition(|(_, address)| was_over(address));
     attached.links = stay;
@@ -460,7 +455,8 @@ fn record(home: &Home, cell: &Cell, config: &Config) -> Result<(), Error> {
     }
     if cell.config().is_some() {
         // It may have ended, and its keeper be taking the directory away.
-        cell.write("config.json", config).or_else(|e| if cell.config().is_none() { Ok(()) } else { Err(e) })?;
+        cell.write("config.json", config)
+            .or_else(|e| if cell.config().is_none() { Ok(()) } else { Err(e) })?;
         fault::point("configuration updated");
     }
     Ok(())

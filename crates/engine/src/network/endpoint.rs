@@ -166,9 +166,9 @@ fn claim_into(
         networks.push(up);
     }
     let offers = networks.iter().zip(wanted);
-    let default = default_of(offers.map(|(up, wanted)| {
-        (up.network.internal, wanted.gateway_priority, up.network.name.as_str())
-    }));
+    let default = default_of(
+        offers.map(|(up, wanted)| (up.network.internal, wanted.gateway_priority, up.network.name.as_str())),
+    );
     let attached = &mut reserved.attached;
     if let Some(index) = default {
         attached.endpoints[index].is_default = true;
