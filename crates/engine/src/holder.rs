@@ -167,18 +167,7 @@ fn start(setup: &mut Setup) -> Result<Live, Error> {
     };
     let (streams, stdio) = open_streams(cell, config, setup.stdin.take())?;
     fault::point("FIFOs made");
-    let path = config.cgroup(&setup.home);
-    let everywhere = config.request.resources.cgroup_parent.is_some();
-    let resources = config.spec.linux.as_ref().and_then(|linux| linux.resources.clone()).unwrap_or_default();
-    let make_cgroup = || -> Result<Cgroup, cgroup::Error> {
-        // Whoever names a parent wants to be under all of its limits.
-        if everywhere {
-            return cgroup::plan_everywhere(&resources, &path, &Hierarchy::detect()?)?.create();
-        }
-        let hierarchy = Hierarchy::detect_for(&resources, &path)?;
-        cgroup::plan(&resources, &path, &hierarchy)?.create()
-    };
-    let group = make_cgroup().map_err(|error| failed(error.into()))?;
+    let group = make_group(&setup.home, config).map_err(|error| failed(error.into()))?;
 
     fault::point("control group made");
     let (home, client, await_record) = (&setup.home, &setup.client, setup.await_record);
@@ -307,6 +296,18 @@ fn start(setup: &mut Setup) -> Result<Live, Error> {
         None => fork_keeper(&task)?,
     };
     Ok(Live { task, init: pid, keeper, to_keeper })
+}
+
+/// Makes a container's control group, with its limits.
+pub(crate) fn make_group(home: &Home, config: &Config) -> Result<Cgroup, cgroup::Error> {
+    let path = config.cgroup(home);
+    let resources = config.spec.linux.as_ref().and_then(|linux| linux.resources.clone()).unwrap_or_default();
+    // Whoever names a parent wants to be under all of its limits.
+    if config.request.resources.cgroup_parent.is_some() {
+        return cgroup::plan_everywhere(&resources, &path, &Hierarchy::detect()?)?.create();
+    }
+    let hierarchy = Hierarchy::detect_for(&resources, &path)?;
+    cgroup::plan(&resources, &path, &hierarchy)?.create()
 }
 
 /// The mask layer that the creator makes meanwhile; `None` if it couldn't, or is gone.

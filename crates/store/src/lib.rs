@@ -75,7 +75,7 @@ pub use build_steps::{BuildStep, RemovedSteps};
 pub use check::check_tree;
 pub use containers::ContainerRecord;
 pub use db::Durability;
-pub use draft::{Adopted, Draft, Ids, Place};
+pub use draft::{Adopted, Draft, Ids, Mounted, Place};
 pub use error::Error;
 pub use images::{Image, ImageSummary, Layer, RemovedImage};
 pub use import::architecture;

@@ -73,6 +73,15 @@ pub(crate) fn become_program(
     if denied {
         enter_cwd(root.as_fd(), plan, steps_ref)?;
     }
+    if plan.dies_with_parent {
+        // After the change of ids, which undoes it.
+        steps_ref.run("prctl", "PR_SET_PDEATHSIG", "end with who made it", || {
+            process::set_parent_death_signal(9)
+        })?;
+        if is_alone(socket) {
+            process::exit(1);
+        }
+    }
     let program = find_program(plan)?;
     if let Some(stdio) = &finish.stdio {
         steps_ref.run("dup2", "0, 1, 2", "connect the standard streams", || {
@@ -106,6 +115,14 @@ pub(crate) fn become_program(
         None => process::execve(&program, &argv, &envp),
     };
     Err(not_executed(plan, errno))
+}
+
+/// Whether the other end of the socket is closed.
+fn is_alone(socket: &OwnedFd) -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let mut fds = [PollFd::new(socket, PollFlags::empty())];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut fds, Some(&now)).is_ok() && fds[0].revents().contains(PollFlags::HUP)
 }
 
 fn init_argv(plan: &ProcessPlan) -> CStrings {

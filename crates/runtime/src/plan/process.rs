@@ -28,6 +28,8 @@ pub struct ProcessPlan {
     pub(crate) guard_speculation: bool,
     /// Whether berth's own init runs first and the program below it.
     pub(crate) init: bool,
+    /// Whether it's killed when who made it ends.
+    pub(crate) dies_with_parent: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -122,6 +124,7 @@ impl ProcessPlan {
             seccomp: None,
             guard_speculation: false,
             init: false,
+            dies_with_parent: false,
         })
     }
 
@@ -143,6 +146,12 @@ impl ProcessPlan {
     /// Runs the program below berth's init ([`crate::init`]).
     pub fn run_under_init(&mut self) {
         self.init = true;
+    }
+
+    /// Has the kernel kill the process when who made it ends. A program that gains rights by execve, as a set-user-ID one,
+    /// is let off that. Source: PR_SET_PDEATHSIG(2const).
+    pub fn die_with_parent(&mut self) {
+        self.dies_with_parent = true;
     }
 
     /// Whether the process gets a terminal.

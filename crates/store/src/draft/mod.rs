@@ -41,9 +41,6 @@ const SPARE: &str = "spare";
 /// Most layers of an overlay. Source: OVL_MAX_STACK of the kernel.
 const LAYERS_MAX: usize = 500;
 
-/// Most mounts of one step whose writes are thrown away.
-const SPARES_MAX: usize = 1000;
-
 /// A layer in the making. Dropping it removes it.
 #[derive(Debug)]
 pub struct Draft {
@@ -188,30 +185,28 @@ impl Draft {
         &self.path
     }
 
-    /// The whole tree to be written to, ids as in the image: a mount that is nowhere attached and goes with its descriptors.
-    /// One at a time.
+    /// The whole tree to be written to, ids as in the image: a mount that is nowhere attached and goes with its descriptors,
+    /// or the directory itself where there is nothing below. One at a time.
     ///
     /// Errors: [`Error::Files`].
     pub fn mount(&self) -> Result<OwnedFd, Error> {
         let failed = |errno| files("mount", &self.path, errno);
-        let attributes = attr::NODEV | attr::NOSUID | attr::NOEXEC;
         if !self.shows_base() {
-            let tree = mount::clone_tree(self.upper.as_fd(), Path::new(""), false).map_err(failed)?;
-            mount::set_attributes(tree.as_fd(), attributes, 0, false).map_err(failed)?;
-            return Ok(tree);
+            return open_directory(self.work.fd(), Path::new(LAYER_TREE)).map_err(failed);
         }
-        self.mount_as(&Ids::default(), attributes).map_err(failed)
+        let mounted = self.mount_as(&Ids::default(), attr::NODEV | attr::NOSUID | attr::NOEXEC);
+        Ok(mounted.map_err(failed)?.mount)
     }
 
     /// The whole tree with the places that were made, as the root of a container with these ids. One at a time.
     ///
     /// Errors: [`Error::Files`]; EINVAL or EPERM in it where a file system can't map ids.
-    pub fn mount_root(&self, ids: &Ids<'_>) -> Result<OwnedFd, Error> {
+    pub fn mount_root(&self, ids: &Ids<'_>) -> Result<Mounted, Error> {
         let attributes = if ids.userns.is_some() { attr::NODEV } else { 0 };
         self.mount_as(ids, attributes).map_err(|errno| files("mount", &self.path, errno))
     }
 
-    fn mount_as(&self, ids: &Ids<'_>, attributes: u64) -> Result<OwnedFd, Errno> {
+    fn mount_as(&self, ids: &Ids<'_>, attributes: u64) -> Result<Mounted, Errno> {
         let mut lowers = Vec::new();
         let stubs = self.path.join(stubs::STUBS);
         if stubs.exists() {
@@ -222,49 +217,37 @@ impl Draft {
                 lowers.push(ids.show(&layer.tree)?);
             }
         }
-        let own = ids.show(&self.path)?;
         // A fresh one each time: that of a mount that synced nothing can't be mounted again.
         remove_tree(self.work.fd(), Path::new(WORK))?;
         rustix::fs::mkdirat(self.work.fd(), WORK, Mode::RWXU)?;
-        overlay(&own, LAYER_TREE, &lowers, ids, attributes)
+        overlay(ids.show(&self.path)?, lowers, ids, attributes)
     }
 
     /// A mount of `lower` to be written to, as a container with these ids sees it; what is written goes with the draft.
     /// `lower` shows its ids as they are to be seen already.
     ///
     /// Errors: [`Error::Files`].
-    pub fn mount_spare(&self, lower: OwnedFd, ids: &Ids<'_>) -> Result<OwnedFd, Error> {
-        let make = || {
-            let spare = self.path.join(SPARE);
-            for tries in 0..SPARES_MAX {
-                let own = spare.join(tries.to_string());
-                match rustix::fs::mkdir(&own, Mode::RWXU) {
-                    Ok(()) => {}
-                    Err(Errno::NOENT) => {
-                        rustix::fs::mkdir(&spare, Mode::RWXU)?;
-                        rustix::fs::mkdir(&own, Mode::RWXU)?;
-                    }
-                    Err(Errno::EXIST) => continue,
-                    Err(errno) => return Err(errno),
-                }
-                let own = ids.show(&own)?;
-                let stat = rustix::fs::fstat(&lower)?;
-                let make = |name| {
-                    linux::creds::with_fsids(ids.root, ids.root, || {
-                        rustix::fs::mkdirat(&own, name, Mode::RWXU)
-                    })?
-                };
-                make(LAYER_TREE)?;
-                make(WORK)?;
-                let upper = open_directory(&own, Path::new(LAYER_TREE))?;
-                let owner = (Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)));
-                rustix::fs::fchown(&upper, owner.0, owner.1)?;
-                rustix::fs::fchmod(&upper, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
-                return overlay(&own, LAYER_TREE, &[lower], ids, attr::NODEV);
-            }
-            Err(Errno::MFILE)
-        };
-        make().map_err(|errno| files("mount", &self.path, errno))
+    pub fn mount_spare(&self, lower: OwnedFd, ids: &Ids<'_>) -> Result<Mounted, Error> {
+        self.mount_spare_as(lower, ids).map_err(|errno| files("mount", &self.path, errno))
+    }
+
+    fn mount_spare_as(&self, lower: OwnedFd, ids: &Ids<'_>) -> Result<Mounted, Errno> {
+        let path = self.path.join(SPARE);
+        match rustix::fs::mkdir(&path, Mode::RWXU) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => return Err(errno),
+        }
+        let path = path.join(crate::locked::fresh_name());
+        for directory in [path.clone(), path.join(WORK), path.join(LAYER_TREE)] {
+            rustix::fs::mkdir(directory, Mode::RWXU)?;
+        }
+        let own = ids.show(&path)?;
+        let upper = open_directory(&own, Path::new(LAYER_TREE))?;
+        let stat = rustix::fs::fstat(&lower)?;
+        let owner = (Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)));
+        rustix::fs::fchown(&upper, owner.0, owner.1)?;
+        rustix::fs::fchmod(&upper, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
+        overlay(own, vec![lower], ids, attr::NODEV)
     }
 
     /// Whether what is mounted shows the base.
@@ -290,38 +273,39 @@ pub struct Ids<'a> {
     pub root: u32,
 }
 
+/// A mount that is attached nowhere, and those that it's made of.
+#[derive(Debug)]
+pub struct Mounted {
+    /// The mount.
+    pub mount: OwnedFd,
+    /// To be closed when nobody waits: each makes the kernel wait for a grace period of RCU.
+    pub spare: Vec<OwnedFd>,
+}
+
 impl Ids<'_> {
-    /// The mount at `path`, whose files belong to the container's ids: detached.
+    /// The directory at `path`, its files owned by the container's ids: on a mount of its own, where that's needed.
     pub fn show(&self, path: &Path) -> Result<OwnedFd, Errno> {
+        let Some(userns) = self.userns else { return open_directory(CWD, path) };
         let fd = mount::clone_tree(CWD, path, false)?;
-        if let Some(userns) = self.userns {
-            mount::set_idmap(fd.as_fd(), userns, false)?;
-        }
+        mount::set_idmap(fd.as_fd(), userns, false)?;
         Ok(fd)
     }
 }
 
-/// Mounts an overlay over `lowers`, the topmost first, that writes to directory `upper` of `own`, beside which lies the work
-/// directory.
-fn overlay(
-    own: &OwnedFd,
-    upper: &str,
-    lowers: &[OwnedFd],
-    ids: &Ids<'_>,
-    attributes: u64,
-) -> Result<OwnedFd, Errno> {
+/// Mounts an overlay over `lowers`, the topmost first, that writes to `fs` and `work` in `own`.
+fn overlay(own: OwnedFd, mut lowers: Vec<OwnedFd>, ids: &Ids<'_>, attributes: u64) -> Result<Mounted, Errno> {
     if lowers.len() > LAYERS_MAX {
         return Err(Errno::NFILE);
     }
     let open = |name: &str| {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        rustix::fs::openat(own, name, flags, Mode::empty())
+        rustix::fs::openat(&own, name, flags, Mode::empty())
     };
     let context = mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    for lower in lowers {
+    for lower in &lowers {
         mount::fsconfig_set_fd(&context, "lowerdir+", lower)?;
     }
-    mount::fsconfig_set_fd(&context, "upperdir", open(upper)?)?;
+    mount::fsconfig_set_fd(&context, "upperdir", open(LAYER_TREE)?)?;
     mount::fsconfig_set_fd(&context, "workdir", open(WORK)?)?;
     // On by default in some kernels: what was changed would be told by marks that no layer can have.
     for feature in ["redirect_dir", "metacopy", "index"] {
@@ -336,7 +320,9 @@ fn overlay(
             linux::creds::with_fsids(ids.root, ids.root, || mount::fsconfig_create(&context))??;
         }
     }
-    mount::fs_mount(&context, attributes)
+    let mount = mount::fs_mount(&context, attributes)?;
+    lowers.push(own);
+    Ok(Mounted { mount, spare: lowers })
 }
 
 fn files(doing: &'static str, path: &Path, source: Errno) -> Error {

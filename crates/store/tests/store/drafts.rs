@@ -271,7 +271,7 @@ fn places_to_mount_on_are_seen_and_are_no_part_of_the_layer() {
         Place { path: "/etc/conf".to_owned(), is_directory: false },
     ];
     draft.make_places(&places).unwrap();
-    let mount = draft.mount_root(&Ids::default()).unwrap();
+    let mount = draft.mount_root(&Ids::default()).unwrap().mount;
     for place in &places {
         let inside = at(&mount, place.path.trim_start_matches('/'));
         // Links lead below the root of this mount.
@@ -304,7 +304,7 @@ fn what_is_written_to_a_spare_mount_is_thrown_away() {
     let draft = scratch.store.draft(None).unwrap();
     for _ in 0..2 {
         let lower = Ids::default().show(&layers[0].tree).unwrap();
-        let spare = draft.mount_spare(lower, &Ids::default()).unwrap();
+        let spare = draft.mount_spare(lower, &Ids::default()).unwrap().mount;
         assert_eq!(fs::read(at(&spare, "etc/conf")).unwrap(), b"old");
         fs::write(at(&spare, "etc/conf"), "new").unwrap();
     }
