@@ -49,7 +49,7 @@ pub struct RemovedSteps {
     pub keys: Vec<String>,
     /// Layers that nothing else needed.
     pub layers: Vec<ChainId>,
-    /// Bytes of content in those.
+    /// Bytes of content in those, and in caches.
     pub bytes: u64,
 }
 
@@ -114,27 +114,36 @@ impl Store {
         raws.into_iter().map(|raw| self.step(raw)).collect()
     }
 
-    /// Notes that steps were used, `now_ns` nanoseconds after the epoch.
-    pub fn touch_steps(&self, keys: &[&str], now_ns: i64) -> Result<(), Error> {
+    /// Notes that steps were used, `now_ns` nanoseconds after the epoch; of how many there are rows.
+    pub fn touch_steps(&self, keys: &[&str], now_ns: i64) -> Result<usize, Error> {
         if keys.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
         self.db.write("note the use of steps", Durability::Unsynced, |tx| {
             let mut update =
                 tx.prepare_cached("UPDATE build_steps SET used_ns = ?2, uses = uses + 1 WHERE key = ?1")?;
+            let mut found = 0;
             for key in keys {
-                update.execute(params![key, now_ns])?;
+                found += update.execute(params![key, now_ns])?;
             }
-            Ok(())
+            Ok(found)
         })
     }
 
-    /// Removes steps, and the layers that nothing else needs. A step whose layer a build or a container works with stays.
+    /// Removes steps, and the layers that nothing else needs; with the row of a cache, the cache. A step whose layer or cache a
+    /// build or a container works with stays.
     pub fn remove_steps(&self, keys: &[&str]) -> Result<RemovedSteps, Error> {
         let mut removed = RemovedSteps::default();
         let layers = self.open_layers()?;
         for key in keys {
             let Some(step) = self.find_step(key)? else { continue };
+            let cache = self.cache_directory(key);
+            if let Some(own) = &cache {
+                removed.bytes += match self.cache_bytes(key)? {
+                    bytes if self.remove_cache(own)? => bytes.unwrap_or_default(),
+                    _ => continue,
+                };
+            }
             // Held until the row is gone: who begins to work with the layer now doesn't find the step.
             let _held = match &step.chain {
                 None => None,

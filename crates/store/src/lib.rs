@@ -9,6 +9,7 @@
 //!   layers/<chain id>/fs/    a layer's tree, owned by ids as in the image; beside it `layer.json`
 //!   blobs/<algorithm>/<hex>  layers' archives, compressed: as a registry had them, or by us
 //!   containers/<id>/         made, filled and removed by the engine
+//!   cache/<hash>/<n>/data/   what builds keep for themselves (caches.rs)
 //!   volumes/<name>/_data/    a volume's content, owned by ids as in the containers that use it
 //!   tmp/                     everything is made here and moved into place; each directory locked by its maker
 //! ```
@@ -30,7 +31,8 @@
 //! - `ingest`: layers' archives to an image; `import`: a root file system's archive to one; `tar`: an archive's entries;
 //!   `unpack`: entries to files
 //! - `archive`: a layer's archive as it was; `check`: whether its tree is what it says
-//! - `draft`: layers that builds make; `build_steps`: what builds have done; `boot`: what isn't on the disk yet
+//! - `draft`: layers that builds make; `build_steps`: what builds have done; `caches`: what
+//!   they keep; `boot`: what isn't on the disk yet
 //! - `pack`: trees and changes to archives; `contents`: digests of what is in them; `changes`: what an overlay changed;
 //!   `compare`: two stacks of layers
 //! - `overlay`: overlayfs's marks, and what a stack of layers shows; `confined`, `attributes`, `inside`: files of
@@ -43,6 +45,7 @@ mod archive;
 mod attributes;
 mod boot;
 mod build_steps;
+mod caches;
 pub mod changes;
 mod check;
 pub mod compare;
@@ -72,6 +75,7 @@ mod volumes;
 
 pub use archive::{Archives, LayerArchive};
 pub use build_steps::{BuildStep, RemovedSteps};
+pub use caches::{CACHE_KIND, Cache, CacheRequest, CacheUse};
 pub use check::check_tree;
 pub use containers::ContainerRecord;
 pub use db::Durability;

@@ -8,6 +8,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use store::{Adopted, BuildStep, ChainId, Configuration, Draft, Error, Ids, ImageId, Place, Sha256, Store};
+use store::{CacheRequest, CacheUse};
 
 /// A path below what is mounted nowhere.
 fn at(mount: &OwnedFd, path: &str) -> PathBuf {
@@ -311,4 +312,66 @@ fn what_is_written_to_a_spare_mount_is_thrown_away() {
     assert_eq!(fs::read(layers[0].tree.join("etc/conf")).unwrap(), b"old");
     assert!(scratch.store.adopt(draft).unwrap().is_empty);
     assert_eq!(fs::read_dir(scratch.store.paths().tmp()).unwrap().count(), 0);
+}
+
+fn cache<'a>(sharing: CacheUse, keep_waiting: &'a dyn Fn() -> bool) -> CacheRequest<'a> {
+    CacheRequest {
+        name: "/root/.cache",
+        sharing,
+        mode: 0o750,
+        uid: 7,
+        gid: 8,
+        from: None,
+        description: "cached mount /root/.cache",
+        now_ns: 5,
+        keep_waiting,
+    }
+}
+
+#[test]
+fn a_cache_is_shared_or_had_alone() {
+    let scratch = Scratch::new();
+    let store = &scratch.store;
+    let open = |sharing| store.open_cache(&cache(sharing, &|| false)).unwrap();
+    let (one, two) = (open(CacheUse::Shared).unwrap(), open(CacheUse::Shared).unwrap());
+    assert_eq!(one.data, two.data);
+    let made = fs::metadata(&one.data).unwrap();
+    assert_eq!((made.mode() & 0o7777, made.uid(), made.gid()), (0o750, 7, 8));
+    fs::write(one.data.join("f"), "12345").unwrap();
+    assert!(open(CacheUse::Locked).is_none());
+    let other = open(CacheUse::Private).unwrap();
+    assert_ne!(other.data, one.data);
+    let third = open(CacheUse::Private).unwrap();
+    assert!(third.data != one.data && third.data != other.data);
+    drop((one, two, other, third));
+    let locked = open(CacheUse::Locked).unwrap();
+    assert_eq!(fs::read(locked.data.join("f")).unwrap(), b"12345");
+    assert!(open(CacheUse::Shared).is_none());
+    let steps = store.steps().unwrap();
+    assert_eq!(steps.len(), 3);
+    assert!(steps.iter().all(|step| step.kind == store::CACHE_KIND));
+    let keys: Vec<&str> = steps.iter().map(|step| step.key.as_str()).collect();
+    let removed = store.remove_steps(&keys).unwrap();
+    assert_eq!(removed.keys.len(), 2, "the one that is used stays");
+    assert_eq!(store.cache_bytes(&store.steps().unwrap()[0].key).unwrap(), Some(5));
+    drop(locked);
+    let removed = store.remove_steps(&keys).unwrap();
+    assert_eq!((removed.keys.len(), removed.bytes), (1, 5));
+    assert_eq!(fs::read_dir(store.paths().root().join("cache")).unwrap().count(), 0);
+    assert_eq!(fs::read_dir(store.paths().tmp()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_cache_begins_as_what_it_is_made_from() {
+    let scratch = Scratch::new();
+    let base = base(&scratch);
+    let tree = scratch.store.layers_of(&base).unwrap()[0].tree.clone();
+    let from = || Ok(OwnedFd::from(fs::File::open(tree.join("etc")).unwrap()));
+    let request = CacheRequest { from: Some(&from), ..cache(CacheUse::Locked, &|| false) };
+    let made = scratch.store.open_cache(&request).unwrap().unwrap();
+    assert_eq!(fs::read(made.data.join("conf")).unwrap(), b"old");
+    fs::write(made.data.join("conf"), "new").unwrap();
+    drop(made);
+    let again = scratch.store.open_cache(&request).unwrap().unwrap();
+    assert_eq!(fs::read(again.data.join("conf")).unwrap(), b"new");
 }
