@@ -446,6 +446,43 @@ fn claim_name(
     Err(Error::invalid("--name", "no free name was found; give one"))
 }
 
+/// Claims a range for container `id`, and one more for each block of ids above its; `slots` are those that were claimed, also
+/// if it fails. `intend` writes them down before they are.
+pub(crate) fn claim_ids(
+    home: &Home,
+    claims: &Claims<'_>,
+    id: &str,
+    slots: &mut Vec<u32>,
+    blocks: &BTreeSet<u32>,
+    intend: &mut impl FnMut(&[u32]) -> Result<(), Error>,
+) -> Result<UserNamespace, Error> {
+    if blocks.len() >= ID_BLOCKS_MAX {
+        return Err(Error::invalid(
+            "user ids",
+            format!(
+                "those of the image lie in more than {ID_BLOCKS_MAX} blocks of {RANGE_IDS}: --userns=host takes any"
+            ),
+        ));
+    }
+    let mut claim = || {
+        let mut wanted = slots.clone();
+        let slot = claims.claim_range(id, |slot| {
+            wanted.truncate(slots.len());
+            wanted.push(slot);
+            intend(&wanted)
+        })?;
+        slots.push(slot);
+        Ok::<_, Error>((slot, home.range_base(slot)))
+    };
+    let (slot, base) = claim()?;
+    let mut further = Vec::new();
+    for block in blocks {
+        let (slot, base) = claim()?;
+        further.push(IdBlock { first: block * RANGE_IDS, slot, base });
+    }
+    Ok(UserNamespace::Own { slot, base, further })
+}
+
 /// What was claimed so far, given back if the rest fails.
 struct Claiming<'a> {
     claims: &'a Claims<'a>,
@@ -469,40 +506,6 @@ impl Drop for Claiming<'_> {
 }
 
 impl Claiming<'_> {
-    /// Claims a range, and one more for each block of ids above its.
-    fn claim_ids(
-        &mut self,
-        home: &Home,
-        blocks: &BTreeSet<u32>,
-        intend: &mut impl FnMut(&[u32]) -> Result<(), Error>,
-    ) -> Result<UserNamespace, Error> {
-        if blocks.len() >= ID_BLOCKS_MAX {
-            return Err(Error::invalid(
-                "user ids",
-                format!(
-                    "those of the image lie in more than {ID_BLOCKS_MAX} blocks of {RANGE_IDS}: --userns=host takes any"
-                ),
-            ));
-        }
-        let mut claim = || {
-            let mut wanted = self.slots.clone();
-            let slot = self.claims.claim_range(self.id, |slot| {
-                wanted.truncate(self.slots.len());
-                wanted.push(slot);
-                intend(&wanted)
-            })?;
-            self.slots.push(slot);
-            Ok::<_, Error>((slot, home.range_base(slot)))
-        };
-        let (slot, base) = claim()?;
-        let mut further = Vec::new();
-        for block in blocks {
-            let (slot, base) = claim()?;
-            further.push(IdBlock { first: block * RANGE_IDS, slot, base });
-        }
-        Ok(UserNamespace::Own { slot, base, further })
-    }
-
     fn fill(
         mut self,
         home: &Home,
@@ -517,7 +520,7 @@ impl Claiming<'_> {
             WantedUserns::Own => {
                 let high = identity.ids().map(|id| id / RANGE_IDS).filter(|block| *block > 0);
                 let blocks: BTreeSet<u32> = found.id_blocks.iter().copied().chain(high).collect();
-                self.claim_ids(home, &blocks, &mut intend)?
+                claim_ids(home, self.claims, self.id, &mut self.slots, &blocks, &mut intend)?
             }
             WantedUserns::Of(name) => match neighbours.get(&name) {
                 Some(neighbour) => neighbour.ids.clone(),

@@ -16,6 +16,7 @@
 
 pub mod bases;
 pub mod events;
+pub mod exec;
 mod failure;
 mod jobs;
 mod perform;
