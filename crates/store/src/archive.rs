@@ -115,6 +115,10 @@ impl Archives {
         let (read, write) = pipe.map_err(|errno| Error::ReadArchive(errno.into()))?;
         // A larger one, as many bytes as it may have without a privilege.
         let _ = rustix::pipe::fcntl_setpipe_size(&write, 1 << 20);
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "it ends with what is returned; who reads archives clones nothing"
+        )]
         let packer = std::thread::spawn(move || {
             let lowers: Vec<BorrowedFd<'_>> = lowers.iter().map(AsFd::as_fd).collect();
             pack::write_layer(tree.as_fd(), &lowers, &[], File::from(write)).map(drop)

@@ -148,7 +148,7 @@ impl<B: Bases> Lowerer<'_, B> {
             .iter()
             .rposition(|earlier| !earlier.name.is_empty() && earlier.name.eq_ignore_ascii_case(&name));
         let mut state = match (given, below) {
-            (Some(base), _) => self.from_base(base, &new, &platform, stage, 0)?,
+            (Some(base), _) => self.begin_on(base, &new, &platform, stage, 0)?,
             (None, Some(below)) => {
                 let below = self.stage(below)?;
                 let below = self.states[below].clone();
@@ -180,7 +180,7 @@ impl<B: Bases> Lowerer<'_, B> {
                         self.bases.image(&name, &platform).map_err(|error| Failure::Base(lines, error))?
                     }
                 };
-                self.from_base(base, &new, &platform, stage, 1)?
+                self.begin_on(base, &new, &platform, stage, 1)?
             }
         };
         state.config.config.on_build.clear();
@@ -212,7 +212,7 @@ impl<B: Bases> Lowerer<'_, B> {
         })
     }
 
-    fn from_base(
+    fn begin_on(
         &mut self,
         base: Base,
         new: &dyn Fn(StepId, ImageConfig, Platform) -> State,

@@ -200,7 +200,10 @@ fn the_configuration_says_all_that_the_file_says() {
 fn what_can_t_be_is_refused() {
     for (text, why) in [
         ("FROM base AS a\nCOPY --from=a / /\n", "circular dependency detected on stage: a"),
-        ("FROM base AS a\nCOPY --from=b / /\nFROM base AS b\nFROM a\n", "needs to be defined before current stage"),
+        (
+            "FROM base AS a\nCOPY --from=b / /\nFROM base AS b\nFROM a\n",
+            "needs to be defined before current stage",
+        ),
         ("FROM base\nCOPY --from=7 / /\n", "invalid stage index 7"),
         ("FROM base\nSTOPSIGNAL nonsense\n", "invalid signal: nonsense"),
         ("FROM base\nEXPOSE 80/x\n", "invalid proto: x"),

@@ -1,19 +1,22 @@
 //! Steps that run: each in a child of the process that builds.
 //!
-//! A child dies with that process, and what it runs dies with it. It writes what its program writes to two pipes, and at its
-//! end its answer to a third.
+//! A child writes what its program writes to two pipes, and at its end its answer to a third. A fourth tells it when it's to
+//! end early: when nobody has its other end any more, which is also the case if the process that builds is killed.
 
-use super::perform::{self, Answer, Order};
+use super::perform::{self, Answer, Order, Pipes};
 use crate::{Error, Home};
 use ::build::op::StepId;
 use linux::Errno;
 use linux::process::{self, Fork};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
 use std::os::fd::{AsFd, OwnedFd};
 
 /// Read at once from a program's output.
 const PIECE_BYTES: usize = 65_536;
+
+/// How long a child has to end in order.
+const PATIENCE: Timespec = Timespec { tv_sec: 5, tv_nsec: 0 };
 
 const SIGINT: i32 = 2;
 const SIGKILL: i32 = 9;
@@ -36,6 +39,8 @@ struct Job {
     pid: i32,
     /// stdout, stderr, the answer; gone once they have ended.
     pipes: [Option<OwnedFd>; 3],
+    /// Closed to end it early.
+    _goes_on: OwnedFd,
     answer: Vec<u8>,
 }
 
@@ -65,21 +70,19 @@ impl Jobs {
             ours.push(read);
             theirs.push(write);
         }
-        let builder = std::process::id() as i32;
+        let (cancel, goes_on) = pipe_with(PipeFlags::CLOEXEC).map_err(failed)?;
         match process::fork().map_err(failed)? {
             Fork::Parent(pid) => {
                 let mut ours = ours.into_iter().map(Some);
                 let mut next = || ours.next().flatten();
                 let pipes = [next(), next(), next()];
-                self.jobs.push(Job { step: order.step, pid, pipes, answer: Vec::new() });
+                self.jobs.push(Job { step: order.step, pid, pipes, _goes_on: goes_on, answer: Vec::new() });
                 Ok(())
             }
             Fork::Child => {
-                // If it died before this, nobody else would tell.
-                let _ = process::set_parent_death_signal(SIGKILL);
-                if rustix::process::getppid().is_none_or(|parent| parent.as_raw_nonzero().get() != builder) {
-                    process::exit(1)
-                }
+                drop(goes_on);
+                // Those of others are theirs to hold.
+                drop(std::mem::take(&mut self.jobs));
                 process::set_name(c"berth-step");
                 linux::signal::reset_all();
                 let _ = linux::signal::set_blocked(&[]);
@@ -89,7 +92,7 @@ impl Jobs {
                 else {
                     process::exit(1)
                 };
-                perform::answer(home, order, stdout, stderr, answer)
+                perform::answer(home, order, Pipes { stdout, stderr, answer, cancel })
             }
         }
     }
@@ -152,13 +155,16 @@ impl Jobs {
         }
     }
 
-    /// Kills all children, and waits until they are gone.
+    /// Ends all children, and waits until they are gone: by asking, and if that takes long by force.
     pub fn cancel(&mut self) {
-        for job in &self.jobs {
-            let _ = process::kill(job.pid, SIGKILL);
-        }
-        for job in self.jobs.drain(..) {
-            let _ = process::wait_child(job.pid);
+        let pids: Vec<i32> = self.jobs.drain(..).map(|job| job.pid).collect();
+        for pid in pids {
+            let Ok(pidfd) = process::pidfd_open(pid) else { continue };
+            let mut fds = [PollFd::new(&pidfd, PollFlags::IN)];
+            if !matches!(poll(&mut fds, Some(&PATIENCE)), Ok(1)) {
+                let _ = process::kill(pid, SIGKILL);
+            }
+            let _ = process::wait_child(pid);
         }
     }
 }

@@ -71,6 +71,7 @@ pub fn build(home: &Home, request: &BuildRequest, sink: Sink<'_>) -> Result<Buil
     built(home, request, &source, &mut told).map_err(with_source)
 }
 
+#[expect(clippy::result_large_err, reason = "there is one in a build")]
 fn built(
     home: &Home,
     request: &BuildRequest,

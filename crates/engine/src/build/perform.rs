@@ -1,16 +1,17 @@
 //! A step, done: in a child of the process that builds.
 
+use super::exec::{self, Outcome};
 use crate::cell::now_ns;
 use crate::{Error, Home};
 use ::build::key::Key;
-use ::build::op::{Made, Op, StepId, Tree};
+use ::build::op::{Exec, Made, MountKind, Op, StepId, Tree};
 use ::build::solve::Record;
 use linux::process;
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, openat};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use types::kind::Kind;
 
 use super::request::SecretSource;
@@ -62,42 +63,123 @@ pub(super) enum Answer {
     },
 }
 
+/// Its ends of pipes.
+pub(super) struct Pipes {
+    /// What the program writes.
+    pub stdout: OwnedFd,
+    /// What it writes to its error output.
+    pub stderr: OwnedFd,
+    /// Where the answer goes.
+    pub answer: OwnedFd,
+    /// At its end once the step is to end early.
+    pub cancel: OwnedFd,
+}
+
 /// Does it, answers, and ends the process.
-pub(super) fn answer(home: &Home, order: &Order<'_>, stdout: OwnedFd, stderr: OwnedFd, to: OwnedFd) -> ! {
-    let done = alone(home, order, [stdout.as_fd(), stderr.as_fd()]);
-    let answer = done.unwrap_or_else(|error| Answer::Failed {
-        message: error.to_string(),
-        hint: error.hint(),
-        kind: error.kind(),
+pub(super) fn answer(home: &Home, order: &Order<'_>, pipes: Pipes) -> ! {
+    let Pipes { stdout, stderr, answer: to, cancel } = pipes;
+    alone(home, order, Output { stdout, stderr, cancel }, |answer| {
+        let mut to = std::fs::File::from(to);
+        // Plain data always serialises.
+        let _ = to.write_all(&serde_json::to_vec(&answer).unwrap_or_default());
     });
-    drop((stdout, stderr));
-    let mut to = std::fs::File::from(to);
-    // Plain data always serialises.
-    let _ = to.write_all(&serde_json::to_vec(&answer).unwrap_or_default());
-    drop(to);
     process::exit(0)
 }
 
-/// While this one does it, other builds wait for its result.
-fn alone(home: &Home, order: &Order<'_>, output: [BorrowedFd<'_>; 2]) -> Result<Answer, Error> {
-    let lock = Lock::take(home, order.key)?;
-    if !order.ignores_cache {
-        let store = crate::images::open_store(home)?;
-        if let Some(step) = store.find_step(order.key.as_str())?
-            && let Ok(Record { made, created_ns, .. }) = serde_json::from_str(&step.detail)
-        {
-            return Ok(Answer::Made { made, created_ns, was_found: true });
-        }
-    }
-    let made = perform(home, order, output)?;
-    // The solver's process names it; until then another build would do it again.
-    drop(lock);
-    Ok(Answer::Made { made, created_ns: now_ns(), was_found: false })
+struct Output {
+    stdout: OwnedFd,
+    stderr: OwnedFd,
+    cancel: OwnedFd,
 }
 
-fn perform(home: &Home, order: &Order<'_>, output: [BorrowedFd<'_>; 2]) -> Result<Made, Error> {
-    let _ = (home, output, &order.inputs, &order.ignored, order.secrets, order.proxies, order.epoch);
-    Err(Error::invalid(order.name.as_str(), "is not done yet"))
+impl From<Error> for Answer {
+    fn from(error: Error) -> Answer {
+        Answer::Failed { message: error.to_string(), hint: error.hint(), kind: error.kind() }
+    }
+}
+
+/// Does it while other builds wait for its result, and tells; what it had is given back after that.
+fn alone(home: &Home, order: &Order<'_>, output: Output, tell: impl FnOnce(Answer)) {
+    let lock = match Lock::take(home, order.key) {
+        Ok(lock) => lock,
+        Err(error) => return tell(error.into()),
+    };
+    match found(home, order) {
+        Ok(None) => {}
+        Ok(Some(answer)) => return tell(answer),
+        Err(error) => return tell(error.into()),
+    }
+    match order.op {
+        Op::Exec(exec) => run(home, order, exec, output, tell),
+        Op::Copy(_) | Op::MakeDirectory { .. } => {
+            tell(Error::invalid(order.name.as_str(), "is not done yet").into());
+        }
+    }
+    drop(lock);
+}
+
+/// What another build has made meanwhile.
+fn found(home: &Home, order: &Order<'_>) -> Result<Option<Answer>, Error> {
+    if order.ignores_cache {
+        return Ok(None);
+    }
+    let store = crate::images::open_store(home)?;
+    let Some(step) = store.find_step(order.key.as_str())? else { return Ok(None) };
+    let record: Option<Record> = serde_json::from_str(&step.detail).ok();
+    Ok(record.map(|Record { made, created_ns, .. }| Answer::Made { made, created_ns, was_found: true }))
+}
+
+fn run(home: &Home, order: &Order<'_>, program: &Exec, output: Output, tell: impl FnOnce(Answer)) {
+    let mut program = program.clone();
+    program.env.extend(order.proxies.iter().cloned());
+    let secrets = match secrets(&program, order.secrets) {
+        Ok(secrets) => secrets,
+        Err(error) => return tell(error.into()),
+    };
+    let step = exec::Step {
+        exec: &program,
+        inputs: &order.inputs,
+        secrets: &secrets,
+        stdout: output.stdout,
+        stderr: output.stderr,
+        cancel: output.cancel.as_fd(),
+    };
+    let ran = match exec::exec(home, step) {
+        Ok(ran) => ran,
+        Err(error) => return tell(error.into()),
+    };
+    let failed = |message: String, hint: Option<String>| Answer::Failed { message, hint, kind: Kind::System };
+    tell(match &ran.outcome {
+        Outcome::Made(made) => Answer::Made { made: made.clone(), created_ns: now_ns(), was_found: false },
+        Outcome::Failed { status, oom_killed } => {
+            let words = program.args.join(" ");
+            let message = format!("process {words:?} did not complete successfully: exit code: {status}");
+            let hint =
+                oom_killed.then(|| "the kernel killed one of its processes for want of memory".to_owned());
+            failed(message, hint)
+        }
+        Outcome::Cancelled => failed("the step was stopped".to_owned(), None),
+    });
+}
+
+/// Contents of the secrets that a program wants and that the caller has.
+fn secrets(
+    program: &Exec,
+    known: &BTreeMap<String, SecretSource>,
+) -> Result<BTreeMap<String, Vec<u8>>, Error> {
+    let mut contents = BTreeMap::new();
+    for mount in &program.mounts {
+        let MountKind::Secret { id, .. } = &mount.kind else { continue };
+        let content = match known.get(id) {
+            None => continue,
+            Some(SecretSource::File(path)) => {
+                std::fs::read(path).map_err(|error| Error::io("read the secret", path.display(), &error))?
+            }
+            Some(SecretSource::Env(name)) => std::env::var(name).unwrap_or_default().into_bytes(),
+        };
+        contents.insert(id.clone(), content);
+    }
+    Ok(contents)
 }
 
 /// Held while a step is done.

@@ -77,7 +77,7 @@ fn configuration(
                     created_by: created_by.clone(),
                     comment: COMMENT.to_owned(),
                     author: String::new(),
-                    empty_layer: step.is_none(),
+                    empty_layer: record.is_none_or(|record| record.made.is_empty),
                 }
             }
         });
