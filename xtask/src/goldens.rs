@@ -1,24 +1,30 @@
 //! Recorded answers of other engines.
 
+mod compose;
+
 use crate::bench::docker::Docker;
 use crate::{Result, cmd, commit, peers};
 
 pub const HELP: &str = "
-usage: cargo xtask goldens
+usage: cargo xtask goldens [compose]
 
 Records what docker answers, so that tests compare berth with it on machines
 that have none: the layers that `docker commit` makes of random changes
 (crates/cli/tests/commit/docker.txt), and its answers to the lines of
-crates/cli/tests/differential/commands.txt (docker.txt beside them). The peers
-themselves: `cargo xtask peers`.
+crates/cli/tests/differential/commands.txt (docker.txt beside them). With
+`compose`, what docker compose's `config` prints for the cases in
+crates/compose/tests/corpus. The peers themselves: `cargo xtask peers`.
 ";
 
 /// Seeds of the changes that are recorded.
 const SEEDS: std::ops::RangeInclusive<u64> = 1..=24;
 
 pub fn main(args: &[String]) -> Result {
+    if args == ["compose"] {
+        return compose::record();
+    }
     if !args.is_empty() {
-        return Err(format!("goldens takes no arguments, got {}", args.join(" ")));
+        return Err(format!("goldens takes no such arguments: {}", args.join(" ")));
     }
     let docker = Docker::start_with_networks(&peers::ensure()?)?;
     let version = docker.command(&["version", "--format", "{{.Server.Version}}"]).capture()?;

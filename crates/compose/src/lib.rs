@@ -2,3 +2,37 @@
 //!
 //! Pure: this crate starts nothing. Source: the compose specification, and docker compose where that is silent.
 #![forbid(unsafe_code)]
+
+mod canonical;
+mod config;
+mod consistency;
+mod dotenv;
+mod error;
+mod fault;
+mod field;
+mod files;
+mod hash;
+mod interpolate;
+mod load;
+mod merge;
+pub mod model;
+mod node;
+mod out;
+mod path;
+mod request;
+mod resolve;
+mod schema;
+mod select;
+mod short;
+mod template;
+mod yaml;
+
+pub use config::{Config, ConfigError, Printed, Show};
+pub use dotenv::EnvFault;
+pub use error::Error;
+pub use fault::{Fault, Report, SourceText};
+pub use files::{Disk, FileKind, Files, Memory};
+pub use load::Environment;
+pub use node::{Map, Mark, Node, Tag, Value};
+pub use out::{Form, Out};
+pub use request::{Loaded, LoadedTree, Request, normalized_name};
