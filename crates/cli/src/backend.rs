@@ -120,6 +120,13 @@ pub fn build(
     engine::build::build(&Home::from_env()?, request, told)
 }
 
+/// Checks a Dockerfile.
+pub fn check_build(
+    request: &engine::build::BuildRequest,
+) -> Result<engine::build::checks::Checked, Box<engine::build::Failure>> {
+    engine::build::checks::check(&Home::from_env()?, request)
+}
+
 /// Tells of something that isn't as it was asked for, in docker's way.
 pub fn warn(message: &str) {
     To::Stderr.write(&format!("WARNING: {message}\n"));

@@ -107,8 +107,6 @@ pub static BUILD: &[Unsupported] = &[
     flag("attest", "attestations come later"),
     flag("cache-from", ""),
     flag("cache-to", ""),
-    flag("call", ""),
-    flag("check", ""),
     flag("compress", "layers are kept as they are, and packed when they're pushed"),
     short('c', flag("cpu-shares", "")),
     flag("isolation", WINDOWS),

@@ -79,7 +79,13 @@ impl Work<'_> {
     }
 
     /// Reads strings of a list by `read`.
-    fn each(&mut self, name: &str, key: &str, list: &mut Node, read: fn(&str, &Node) -> Result<Node, String>) {
+    fn each(
+        &mut self,
+        name: &str,
+        key: &str,
+        list: &mut Node,
+        read: fn(&str, &Node) -> Result<Node, String>,
+    ) {
         for node in list.as_list_mut().into_iter().flatten() {
             let Some(text) = node.as_text() else { continue };
             match read(text, node) {
@@ -147,7 +153,9 @@ impl Work<'_> {
                         match text.split_once('=') {
                             Some((id, path)) => _ = map.insert(id.to_owned(), Node::text(path, &item)),
                             None if text == "default" => _ = map.insert(text, item.with(Value::Null)),
-                            None => self.fault(name, "build.ssh", &item, format!("invalid ssh key \"{text}\"")),
+                            None => {
+                                self.fault(name, "build.ssh", &item, format!("invalid ssh key \"{text}\""))
+                            }
                         }
                     }
                     node.value = Value::Map(map);
@@ -195,7 +203,8 @@ fn names(node: &mut Node) {
 fn dependencies(node: &mut Node) {
     match &mut node.value {
         Value::List(list) => {
-            let entry = |item: &Node| Some((item.as_text()?.to_owned(), item.with(Value::Map(dependency(item)))));
+            let entry =
+                |item: &Node| Some((item.as_text()?.to_owned(), item.with(Value::Map(dependency(item)))));
             node.value = Value::Map(list.iter().filter_map(entry).collect());
         }
         Value::Map(map) => {
@@ -284,11 +293,12 @@ pub fn check(file: &mut Node, faults: &mut Vec<Fault>) {
     for (name, volume) in entries(file, "volumes") {
         let Some(map) = volume.as_map() else { continue };
         if map.get("external").is_some_and(is_true) {
-            let other = map.iter().find(|(key, _)| {
-                !matches!(key.as_str(), "name" | "external") && !key.starts_with("x-")
-            });
+            let other = map
+                .iter()
+                .find(|(key, _)| !matches!(key.as_str(), "name" | "external") && !key.starts_with("x-"));
             if let Some((key, node)) = other {
-                let message = format!("volumes.{name}: conflicting parameters \"external\" and \"{key}\" specified");
+                let message =
+                    format!("volumes.{name}: conflicting parameters \"external\" and \"{key}\" specified");
                 faults.push(Fault::at(node.mark(), message));
             }
         }
@@ -346,5 +356,6 @@ fn list_of<'a>(node: &'a Node, path: &[&str]) -> &'a [Node] {
 
 /// Whether `external` says so.
 pub fn is_true(node: &Node) -> bool {
-    matches!(node.value, Value::Bool(true)) || matches!(node.as_text(), Some("true" | "True" | "TRUE" | "1" | "t" | "T"))
+    matches!(node.value, Value::Bool(true))
+        || matches!(node.as_text(), Some("true" | "True" | "TRUE" | "1" | "t" | "T"))
 }

@@ -173,10 +173,12 @@ fn document(out: &Out, form: Form) -> String {
 
 fn hashes(project: &Project, names: &[String]) -> Result<String, Error> {
     let mut text = String::new();
-    let mut names: Vec<&String> = if names.is_empty() { project.services.keys().collect() } else { names.iter().collect() };
+    let mut names: Vec<&String> =
+        if names.is_empty() { project.services.keys().collect() } else { names.iter().collect() };
     names.sort();
     for name in names {
-        let service = project.services.get(name).ok_or_else(|| Error::NoService { name: name.clone(), near: None })?;
+        let service =
+            project.services.get(name).ok_or_else(|| Error::NoService { name: name.clone(), near: None })?;
         _ = writeln!(text, "{name} {}", service.hash());
     }
     Ok(text)
@@ -198,7 +200,10 @@ fn resolve_tree(tree: &mut Node, resolver: Resolver) -> Result<(), ConfigError> 
     Ok(())
 }
 
-fn resolve(image: &str, resolver: &mut dyn FnMut(&str) -> Result<String, String>) -> Result<String, ConfigError> {
+fn resolve(
+    image: &str,
+    resolver: &mut dyn FnMut(&str) -> Result<String, String>,
+) -> Result<String, ConfigError> {
     if image.contains("@sha256:") {
         return Ok(image.to_owned());
     }

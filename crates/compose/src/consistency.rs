@@ -80,13 +80,15 @@ impl Checker<'_> {
     fn build(&mut self, name: &str, service: &Service) {
         let Some(build) = &service.build else {
             if service.image.is_empty() && service.provider.is_none() {
-                let message = format!("service \"{name}\" has neither an image nor a build context specified");
+                let message =
+                    format!("service \"{name}\" has neither an image nor a build context specified");
                 self.fault(&["services", name], message);
             }
             return;
         };
         if !build.dockerfile_inline.is_empty() && !build.dockerfile.is_empty() {
-            let message = format!("service \"{name}\" declares mutually exclusive dockerfile and dockerfile_inline");
+            let message =
+                format!("service \"{name}\" declares mutually exclusive dockerfile and dockerfile_inline");
             self.fault(&["services", name, "build"], message);
         }
         for (context, value) in &build.additional_contexts.0 {
@@ -96,15 +98,17 @@ impl Checker<'_> {
                 Some(target) if target.build.is_none() => "non-buildable",
                 Some(_) => continue,
             };
-            let message =
-                format!("service \"{name}\" declares {problem} service \"{target}\" as additional contexts {context}");
+            let message = format!(
+                "service \"{name}\" declares {problem} service \"{target}\" as additional contexts {context}"
+            );
             self.fault(&["services", name, "build", "additional_contexts"], message);
         }
         if !build.platforms.is_empty()
             && !service.platform.is_empty()
             && !build.platforms.contains(&service.platform)
         {
-            let message = format!("services.{name}: build.platforms must include platform \"{}\"", service.platform);
+            let message =
+                format!("services.{name}: build.platforms must include platform \"{}\"", service.platform);
             self.fault(&["services", name, "build", "platforms"], message);
         }
         for secret in &build.secrets {
@@ -125,7 +129,12 @@ impl Checker<'_> {
         let project = self.project;
         for network in service.networks.keys().filter(|network| !project.networks.contains_key(*network)) {
             let message = format!("service \"{name}\" refers to undefined network {network}");
-            self.undefined(&["services", name, "networks", network], message, network, project.networks.keys());
+            self.undefined(
+                &["services", name, "networks", network],
+                message,
+                network,
+                project.networks.keys(),
+            );
         }
         if let Some(target) = service.network_mode.strip_prefix("service:")
             && !project.services.contains_key(target)
@@ -141,15 +150,21 @@ impl Checker<'_> {
             && let Some(first) = health.test.0.first()
             && !matches!(first.as_str(), "CMD" | "CMD-SHELL" | "NONE")
         {
-            let message =
-                format!("services.{name}: healthcheck.test must start either by \"CMD\", \"CMD-SHELL\" or \"NONE\"");
+            let message = format!(
+                "services.{name}: healthcheck.test must start either by \"CMD\", \"CMD-SHELL\" or \"NONE\""
+            );
             self.fault(&["services", name, "healthcheck", "test"], message);
         }
         for (other, how) in &service.depends_on {
             let is_optional = project.disabled.contains_key(other) && !how.required.0;
             if !project.services.contains_key(other) && !is_optional {
                 let message = format!("service \"{name}\" depends on undefined service \"{other}\"");
-                self.undefined(&["services", name, "depends_on", other], message, other, project.services.keys());
+                self.undefined(
+                    &["services", name, "depends_on", other],
+                    message,
+                    other,
+                    project.services.keys(),
+                );
             }
         }
         for (index, mount) in service.volumes.iter().enumerate() {
@@ -193,11 +208,19 @@ impl Checker<'_> {
         let pair = service.scale.zip(replicas);
         twice(pair.is_some_and(|(scale, replicas)| scale != replicas), "scale", "deploy.replicas");
         let cpus = limits.map(|limits| limits.cpus);
-        twice(service.cpus != 0.0 && cpus.is_some_and(|cpus| cpus != service.cpus), "cpus", "deploy.resources.limits.cpus");
+        twice(
+            service.cpus != 0.0 && cpus.is_some_and(|cpus| cpus != service.cpus),
+            "cpus",
+            "deploy.resources.limits.cpus",
+        );
         let memory = limits.map(|limits| limits.memory.0);
         twice(distinct(service.mem_limit.0, memory), "mem_limit", "deploy.resources.limits.memory");
         let reserved = reservations.map(|reservations| reservations.memory.0);
-        twice(distinct(service.mem_reservation.0, reserved), "mem_reservation", "deploy.resources.reservations.memory");
+        twice(
+            distinct(service.mem_reservation.0, reserved),
+            "mem_reservation",
+            "deploy.resources.reservations.memory",
+        );
         let pids = limits.map(|limits| limits.pids);
         twice(distinct(service.pids_limit, pids), "pids_limit", "deploy.resources.limits.pids");
         if service.scale.is_some_and(|scale| scale < 0) {
@@ -220,14 +243,19 @@ impl Checker<'_> {
     fn mounts(&mut self, name: &str, service: &Service) {
         for watch in service.develop.iter().flat_map(|develop| &develop.watch) {
             if watch.target.is_empty() && !matches!(watch.action.as_str(), "rebuild" | "restart") {
-                let message = format!("services.{name}.develop.watch: target is required for non-rebuild actions");
+                let message =
+                    format!("services.{name}.develop.watch: target is required for non-rebuild actions");
                 self.fault(&["services", name, "develop", "watch"], message);
             }
         }
         let mut taken: BTreeMap<&str, String> = BTreeMap::new();
         let tmpfs = service.tmpfs.iter().map(|spec| spec.split(':').next().unwrap_or_default());
         let targets = tmpfs.enumerate().map(|(index, target)| ("tmpfs", index, target));
-        let volumes = service.volumes.iter().enumerate().map(|(index, mount)| ("volumes", index, mount.target.as_str()));
+        let volumes = service
+            .volumes
+            .iter()
+            .enumerate()
+            .map(|(index, mount)| ("volumes", index, mount.target.as_str()));
         for (key, index, target) in targets.chain(volumes) {
             let place = format!("services.{name}.{key}[{index}]");
             if let Some(first) = taken.get(target) {
@@ -281,11 +309,14 @@ impl Checker<'_> {
 
     fn container_names(&mut self) {
         let mut taken: BTreeMap<&str, &str> = BTreeMap::new();
-        for (name, service) in self.project.services.iter().filter(|(_, service)| !service.container_name.is_empty()) {
+        for (name, service) in
+            self.project.services.iter().filter(|(_, service)| !service.container_name.is_empty())
+        {
             if let Some(first) = taken.insert(&service.container_name, name) {
                 let container = &service.container_name;
-                let message =
-                    format!("services.{name}: container name \"{container}\" is already in use by service {first}");
+                let message = format!(
+                    "services.{name}: container name \"{container}\" is already in use by service {first}"
+                );
                 self.fault(&["services", name, "container_name"], message);
             }
         }

@@ -162,7 +162,11 @@ fn unescape(text: &str) -> String {
             Some('0') => {
                 let digits: String =
                     after(1).chars().take(3).take_while(|c| ('0'..='7').contains(c)).collect();
-                match u32::from_str_radix(&digits, 8).ok().filter(|_| digits.len() == 3).and_then(char::from_u32) {
+                match u32::from_str_radix(&digits, 8)
+                    .ok()
+                    .filter(|_| digits.len() == 3)
+                    .and_then(char::from_u32)
+                {
                     Some(c) => {
                         out.push(c);
                         after(4)

@@ -144,7 +144,8 @@ mod tests {
 
     #[test]
     fn a_fault_is_shown_with_its_line_and_a_caret() {
-        let source = SourceText { name: "compose.yaml".into(), text: "services:\n  web:\n    imagee: x\n".into() };
+        let source =
+            SourceText { name: "compose.yaml".into(), text: "services:\n  web:\n    imagee: x\n".into() };
         let at = Mark { file: 0, line: 3, column: 5, width: 6 };
         let fault = Fault::at(at, "services.web: unknown key \"imagee\"").hint("did you mean \"image\"?");
         let report = Report::new(vec![fault], vec![source]);

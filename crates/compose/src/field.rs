@@ -115,9 +115,11 @@ pub struct Extensions(pub BTreeMap<String, Node>);
 impl Extensions {
     /// Those of a mapping.
     pub fn of(node: &Node) -> Extensions {
-        let entries = node.as_map().into_iter().flatten().filter(|(key, _)| {
-            key.starts_with("x-") && *key != crate::resolve::SECRET_CONTENT
-        });
+        let entries = node
+            .as_map()
+            .into_iter()
+            .flatten()
+            .filter(|(key, _)| key.starts_with("x-") && *key != crate::resolve::SECRET_CONTENT);
         Extensions(entries.map(|(key, node)| (key.clone(), node.clone())).collect())
     }
 
@@ -258,7 +260,9 @@ impl<T: Field> Field for Vec<T> {
 impl<T: Field> Field for BTreeMap<String, T> {
     fn decode(node: &Node, decoder: &mut Decoder) -> BTreeMap<String, T> {
         let entries = node.as_map().into_iter().flatten();
-        entries.map(|(key, node)| (key.clone(), decoder.at(key, |decoder| T::decode(node, decoder)))).collect()
+        entries
+            .map(|(key, node)| (key.clone(), decoder.at(key, |decoder| T::decode(node, decoder))))
+            .collect()
     }
 
     fn out(&self, form: Form) -> Out {
@@ -316,7 +320,8 @@ impl Field for Variables {
                 None => (text.as_str(), None),
             };
             if name.ends_with(char::is_whitespace) {
-                decoder.fault(item, &format!("environment variable {name} is declared with a trailing space"));
+                decoder
+                    .fault(item, &format!("environment variable {name} is declared with a trailing space"));
             }
             variables.insert(name.to_owned(), value);
         }
@@ -434,9 +439,7 @@ impl Field for Mode {
     fn decode(node: &Node, decoder: &mut Decoder) -> Mode {
         let mode = match &node.value {
             Value::Int(value) => Some(*value),
-            Value::Text(text) => {
-                i64::from_str_radix(text.trim_start_matches("0o"), 8).ok()
-            }
+            Value::Text(text) => i64::from_str_radix(text.trim_start_matches("0o"), 8).ok(),
             _ => None,
         };
         Mode(mode.unwrap_or_else(|| {
@@ -463,7 +466,8 @@ impl Field for DeviceCount {
         match &node.value {
             Value::Text(text) if text.eq_ignore_ascii_case("all") => DeviceCount(-1),
             Value::Text(text) if text.parse::<i64>().is_err() => {
-                let message = format!("invalid value \"{text}\", the only value allowed is 'all' or a number");
+                let message =
+                    format!("invalid value \"{text}\", the only value allowed is 'all' or a number");
                 decoder.fault(node, &message);
                 DeviceCount(0)
             }
@@ -518,9 +522,10 @@ impl Field for Hosts {
     }
 
     fn out(&self, form: Form) -> Out {
-        let entries = self.0.iter().flat_map(|(name, addresses)| {
-            addresses.iter().map(move |address| format!("{name}={address}"))
-        });
+        let entries = self
+            .0
+            .iter()
+            .flat_map(|(name, addresses)| addresses.iter().map(move |address| format!("{name}={address}")));
         let mut list: Vec<String> = entries.collect();
         list.sort();
         list.out(form)

@@ -69,7 +69,9 @@ enum Cast {
 fn cast_of(path: &Path) -> Option<Cast> {
     match path.keys() {
         ["services", _, rest @ ..] => match rest {
-            ["cpu_count" | "cpu_period" | "cpu_quota" | "cpu_rt_period" | "cpu_rt_runtime" | "cpu_shares"]
+            [
+                "cpu_count" | "cpu_period" | "cpu_quota" | "cpu_rt_period" | "cpu_rt_runtime" | "cpu_shares",
+            ]
             | ["oom_score_adj" | "pids_limit" | "scale"]
             | ["deploy", "replicas"]
             | ["deploy", "update_config" | "rollback_config", "parallelism"]

@@ -142,7 +142,9 @@ impl<'a> Loader<'a> {
         }
         match parsed {
             Ok(documents) => Ok(documents),
-            Err(fault) if fault.at.line == 0 => self.stop(Fault::nowhere(format!("{shown}: {}", fault.message))),
+            Err(fault) if fault.at.line == 0 => {
+                self.stop(Fault::nowhere(format!("{shown}: {}", fault.message)))
+            }
             Err(fault) => self.stop(fault),
         }
     }
@@ -165,7 +167,13 @@ impl<'a> Loader<'a> {
     }
 
     /// Lays a file over what is there.
-    fn file(&mut self, mut file: Node, path: &str, place: Place, included: &[String]) -> Result<Node, Stopped> {
+    fn file(
+        &mut self,
+        mut file: Node,
+        path: &str,
+        place: Place,
+        included: &[String],
+    ) -> Result<Node, Stopped> {
         let documents = self.parse(path, place.dir)?;
         for mut document in documents {
             if document.is_null() {
@@ -230,7 +238,8 @@ fn apply_resets(file: &mut Node, resets: &Resets) {
 
 /// The way from one directory to another, by their letters: both absolute, or both relative to the same.
 pub(crate) fn way(from: &str, to: &str) -> String {
-    let parts = |path: &str| path.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect::<Vec<_>>();
+    let parts =
+        |path: &str| path.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect::<Vec<_>>();
     let (from, to) = (parts(from), parts(to));
     let common = from.iter().zip(&to).take_while(|(a, b)| a == b).count();
     let up = std::iter::repeat_n("..", from.len() - common);
@@ -254,5 +263,6 @@ pub(crate) fn remote(path: &str) -> Option<&'static str> {
         return Some("registry");
     }
     let is_git = GIT.iter().any(|prefix| path.starts_with(prefix));
-    (is_git && (path.contains(".git") || path.contains("://") || path.starts_with("git"))).then_some("git repository")
+    (is_git && (path.contains(".git") || path.contains("://") || path.starts_with("git")))
+        .then_some("git repository")
 }

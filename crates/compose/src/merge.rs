@@ -34,7 +34,9 @@ fn rule_of(path: &Path) -> Option<Rule> {
         ["networks", _, "ipam", "config"] => Some(Rule::Pools),
         ["networks" | "volumes", _, "labels"] => Some(Rule::Sequence),
         ["services", _, rest @ ..] => match rest {
-            ["annotations" | "dns" | "dns_opt" | "dns_search" | "env_file" | "environment" | "label_file"]
+            [
+                "annotations" | "dns" | "dns_opt" | "dns_search" | "env_file" | "environment" | "label_file",
+            ]
             | ["labels" | "sysctls" | "tmpfs"]
             | ["build", "args" | "additional_contexts" | "labels"]
             | ["deploy", "labels"] => Some(Rule::Sequence),
@@ -157,7 +159,9 @@ fn sequence_of(node: &Node) -> Vec<Node> {
                 match &value.value {
                     Value::Null => list.push(Node::text(key, value)),
                     Value::List(items) => {
-                        list.extend(items.iter().map(|item| Node::text(format!("{key}={}", item.plain()), item)));
+                        list.extend(
+                            items.iter().map(|item| Node::text(format!("{key}={}", item.plain()), item)),
+                        );
                     }
                     _ => list.push(Node::text(format!("{key}={}", value.plain()), value)),
                 }
@@ -188,7 +192,8 @@ fn merge_pools(base: Node, over: &Node, path: Path, faults: &mut Vec<Fault>) -> 
         return over.clone();
     };
     let mut pools: Vec<Node> = Vec::new();
-    let place = |pools: &[Node], subnet: Option<&Node>| pools.iter().position(|pool| pool.get("subnet") == subnet);
+    let place =
+        |pools: &[Node], subnet: Option<&Node>| pools.iter().position(|pool| pool.get("subnet") == subnet);
     for original in &old {
         for pool in new {
             if pool.get("subnet") != original.get("subnet") && place(&pools, pool.get("subnet")).is_none() {
@@ -229,7 +234,10 @@ fn index_of(path: &Path) -> Option<Index> {
     match path.keys() {
         ["networks", _, "labels"] | ["networks", _, "ipam", "options"] => Some(Index::Key),
         ["services", _, rest @ ..] => match rest {
-            ["annotations" | "cap_add" | "cap_drop" | "dns" | "dns_opt" | "dns_search" | "environment" | "labels"]
+            [
+                "annotations" | "cap_add" | "cap_drop" | "dns" | "dns_opt" | "dns_search" | "environment"
+                | "labels",
+            ]
             | ["links" | "profiles" | "sysctls" | "tmpfs"]
             | ["build", "args" | "additional_contexts" | "tags" | "labels"]
             | ["deploy", "labels"]

@@ -7,13 +7,16 @@ mod service;
 
 use std::collections::BTreeMap;
 
-pub use crate::field::{Bytes, Command, DeviceCount, Duration, Extensions, HealthTest, Hosts, Mode, Pairs, Variables};
+pub use crate::field::{
+    Bytes, Command, DeviceCount, Duration, Extensions, HealthTest, Hosts, Mode, Pairs, Variables,
+};
 pub use resources::{Config, Ipam, Model, Network, Pool, Secret, Volume};
 pub use service::{
     BlkioConfig, Build, BuildSsh, CredentialSpec, Dependency, Deploy, Develop, DeviceMapping, DeviceRequest,
-    DiscreteResource, EnvFile, Extends, FileReference, GenericResource, HealthCheck, Hook, Logging, Mount, MountBind,
-    MountImage, MountTmpfs, MountVolume, Placement, Port, Preference, Provider, RateDevice, Resource, Resources,
-    RestartPolicy, Service, ServiceModel, ServiceNetwork, Ulimit, UpdateConfig, WatchTrigger, WeightDevice,
+    DiscreteResource, EnvFile, Extends, FileReference, GenericResource, HealthCheck, Hook, Logging, Mount,
+    MountBind, MountImage, MountTmpfs, MountVolume, Placement, Port, Preference, Provider, RateDevice,
+    Resource, Resources, RestartPolicy, Service, ServiceModel, ServiceNetwork, Ulimit, UpdateConfig,
+    WatchTrigger, WeightDevice,
 };
 
 use crate::field::{Decoder, Field};
@@ -88,7 +91,10 @@ impl Project {
             ("models", self.models.out(form), self.models.is_empty() || form == Form::Json),
         ];
         entries.extend(
-            sections.into_iter().filter(|(.., is_empty)| !is_empty).map(|(key, out, _)| (key.to_owned(), out)),
+            sections
+                .into_iter()
+                .filter(|(.., is_empty)| !is_empty)
+                .map(|(key, out, _)| (key.to_owned(), out)),
         );
         self.extensions.append_to(&mut entries);
         match form {

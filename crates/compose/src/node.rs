@@ -194,7 +194,11 @@ pub fn float_text(value: f64) -> String {
         return if value > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
     }
     let size = value.abs();
-    if size == 0.0 || (1e-4..1e21).contains(&size) { format!("{value}") } else { exponent(&format!("{value:e}")) }
+    if size == 0.0 || (1e-4..1e21).contains(&size) {
+        format!("{value}")
+    } else {
+        exponent(&format!("{value:e}"))
+    }
 }
 
 /// The same of a number of 32 bits' precision.
@@ -222,9 +226,14 @@ mod tests {
 
     #[test]
     fn floats_print_as_go_prints_them() {
-        for (value, text) in
-            [(1.5, "1.5"), (1000.0, "1000"), (1e21, "1e+21"), (0.00001, "1e-05"), (0.0, "0"), (-2.25, "-2.25")]
-        {
+        for (value, text) in [
+            (1.5, "1.5"),
+            (1000.0, "1000"),
+            (1e21, "1e+21"),
+            (0.00001, "1e-05"),
+            (0.0, "0"),
+            (-2.25, "-2.25"),
+        ] {
             assert_eq!(float_text(value), text);
         }
         assert_eq!(float32_text(0.1), "0.1");

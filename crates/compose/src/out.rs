@@ -46,7 +46,9 @@ impl Out {
             Value::Float32(value) => Out::Float32(*value),
             Value::Text(text) => Out::Text(text.clone()),
             Value::List(list) => Out::List(list.iter().map(|node| Out::of(node, form)).collect()),
-            Value::Map(map) => Out::sorted(map.iter().map(|(key, node)| (key.clone(), Out::of(node, form))), form),
+            Value::Map(map) => {
+                Out::sorted(map.iter().map(|(key, node)| (key.clone(), Out::of(node, form))), form)
+            }
         }
     }
 
@@ -160,7 +162,9 @@ fn yaml_value(text: &mut String, value: &Out, indent: usize) {
         Out::Bool(value) => _ = writeln!(text, " {value}"),
         Out::Int(value) => _ = writeln!(text, " {value}"),
         Out::Float(value) => _ = writeln!(text, " {}", yaml_float(&float_text(*value), *value)),
-        Out::Float32(value) => _ = writeln!(text, " {}", yaml_float(&float32_text(*value), f64::from(*value))),
+        Out::Float32(value) => {
+            _ = writeln!(text, " {}", yaml_float(&float32_text(*value), f64::from(*value)))
+        }
         Out::Text(value) => yaml_text(text, value, indent),
         Out::List(list) if list.is_empty() => text.push_str(" []\n"),
         Out::Map(entries) if entries.is_empty() => text.push_str(" {}\n"),
@@ -286,9 +290,11 @@ impl Traits {
             let before = index.checked_sub(1).map(|index| chars[index]);
             let blank_after = is_blank(chars.get(index + 1));
             indicator |= match (index, c) {
-                (0, '#' | ',' | '[' | ']' | '{' | '}' | '&' | '*' | '!' | '|' | '>' | '\'' | '"' | '%' | '@' | '`') => {
-                    true
-                }
+                (
+                    0,
+                    '#' | ',' | '[' | ']' | '{' | '}' | '&' | '*' | '!' | '|' | '>' | '\'' | '"' | '%' | '@'
+                    | '`',
+                ) => true,
                 (0, '?' | ':' | '-') | (_, ':') => blank_after,
                 (_, '#') => is_blank(before.as_ref()),
                 _ => false,
@@ -318,7 +324,21 @@ fn is_printable(c: char) -> bool {
 fn is_old_boolean(value: &str) -> bool {
     matches!(
         value,
-        "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" | "n" | "N" | "no" | "No" | "NO" | "off" | "Off" | "OFF"
+        "y" | "Y"
+            | "yes"
+            | "Yes"
+            | "YES"
+            | "on"
+            | "On"
+            | "ON"
+            | "n"
+            | "N"
+            | "no"
+            | "No"
+            | "NO"
+            | "off"
+            | "Off"
+            | "OFF"
     )
 }
 
@@ -327,7 +347,9 @@ fn is_sexagesimal(value: &str) -> bool {
     let rest = value.strip_prefix(['-', '+']).unwrap_or(value);
     let mut parts = rest.split(':');
     let first = parts.next().unwrap_or_default();
-    if !first.starts_with(|c: char| c.is_ascii_digit()) || !first.chars().all(|c| c.is_ascii_digit() || c == '_') {
+    if !first.starts_with(|c: char| c.is_ascii_digit())
+        || !first.chars().all(|c| c.is_ascii_digit() || c == '_')
+    {
         return false;
     }
     let mut parts: Vec<&str> = parts.collect();

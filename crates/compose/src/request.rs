@@ -15,8 +15,12 @@ use crate::{consistency, fault, load, resolve, short, template};
 const FILE_NAMES: [&str; 4] = ["compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"];
 
 /// Names of the files that are laid over them.
-const OVERRIDE_NAMES: [&str; 4] =
-    ["compose.override.yml", "compose.override.yaml", "docker-compose.override.yml", "docker-compose.override.yaml"];
+const OVERRIDE_NAMES: [&str; 4] = [
+    "compose.override.yml",
+    "compose.override.yaml",
+    "docker-compose.override.yml",
+    "docker-compose.override.yaml",
+];
 
 /// What a command line says about its project.
 #[derive(Clone, Debug)]
@@ -165,8 +169,11 @@ impl Request {
     }
 
     fn loader<'a>(&self, files: &'a dyn Files) -> Loader<'a> {
-        let steps =
-            Steps { interpolate: self.interpolate, resolve_paths: self.resolve_paths, normalize: self.normalize };
+        let steps = Steps {
+            interpolate: self.interpolate,
+            resolve_paths: self.resolve_paths,
+            normalize: self.normalize,
+        };
         Loader::new(files, steps)
     }
 
@@ -350,14 +357,16 @@ fn checked_name(name: &str) -> Result<String, Error> {
 /// The letters of a name that a project's name may have.
 pub fn normalized_name(name: &str) -> String {
     let lower = name.to_lowercase();
-    let kept = lower.chars().filter(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-'));
+    let kept =
+        lower.chars().filter(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-'));
     kept.collect::<String>().trim_start_matches(['_', '-']).to_owned()
 }
 
 fn warnings(found: Found, loader: Loader) -> Vec<String> {
-    let unset = loader.unset.into_iter().map(|name| {
-        format!("The \"{name}\" variable is not set. Defaulting to a blank string.")
-    });
+    let unset = loader
+        .unset
+        .into_iter()
+        .map(|name| format!("The \"{name}\" variable is not set. Defaulting to a blank string."));
     found.warnings.into_iter().chain(unset).chain(loader.warnings).collect()
 }
 
@@ -372,7 +381,8 @@ fn resolve_variables(
     let environment = &project.environment;
     for (name, service) in &mut project.services {
         let at = |key: &str| {
-            let node = tree.get("services").and_then(|services| services.get(name)).and_then(|node| node.get(key));
+            let node =
+                tree.get("services").and_then(|services| services.get(name)).and_then(|node| node.get(key));
             node.map(Node::mark).unwrap_or_default()
         };
         let mut fault = |key: &str, message: String| {

@@ -93,7 +93,10 @@ pub fn absolute(base: &str, path: &str, files: &dyn Files) -> String {
     };
     let drive = path.as_bytes();
     let is_windows = path.starts_with("\\\\")
-        || drive.len() > 2 && drive[0].is_ascii_alphabetic() && drive[1] == b':' && matches!(drive[2], b'/' | b'\\');
+        || drive.len() > 2
+            && drive[0].is_ascii_alphabetic()
+            && drive[1] == b':'
+            && matches!(drive[2], b'/' | b'\\');
     if path.starts_with('/') || is_windows { path } else { short::join(base, &path) }
 }
 

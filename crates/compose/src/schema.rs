@@ -81,9 +81,10 @@ impl Pattern {
             Pattern::Name => !text.is_empty() && text.chars().all(is_name),
             Pattern::Any => !text.is_empty(),
             Pattern::LowerCase => !text.is_empty() && text.chars().all(|c| c.is_ascii_lowercase()),
-            Pattern::ContainerName => {
-                text.as_bytes().windows(2).any(|two| two[0].is_ascii_alphanumeric() && is_name(char::from(two[1])))
-            }
+            Pattern::ContainerName => text
+                .as_bytes()
+                .windows(2)
+                .any(|two| two[0].is_ascii_alphanumeric() && is_name(char::from(two[1]))),
             Pattern::PullPolicy => pull_policy(text),
             Pattern::Unknown => false,
         }
@@ -174,7 +175,8 @@ impl Rules {
         match &node.value {
             Value::Map(map) => {
                 for name in part.required.iter().filter(|name| !map.contains_key(*name)) {
-                    faults.push(Fault::at(node.mark(), format!("{} missing property '{name}'", name_of(path))));
+                    faults
+                        .push(Fault::at(node.mark(), format!("{} missing property '{name}'", name_of(path))));
                 }
                 for (key, value) in map {
                     path.push(key);
@@ -183,7 +185,9 @@ impl Rules {
                 }
             }
             Value::List(list) => {
-                for (item, value) in part.items.iter().flat_map(|item| list.iter().map(move |value| (*item, value))) {
+                for (item, value) in
+                    part.items.iter().flat_map(|item| list.iter().map(move |value| (*item, value)))
+                {
                     path.push("[]");
                     self.check(item, value, path, faults);
                     path.pop();
@@ -194,7 +198,8 @@ impl Rules {
             }
             Value::Text(text) => {
                 if !part.words.is_empty() && !part.words.contains(text) {
-                    let known = part.words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(", ");
+                    let known =
+                        part.words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(", ");
                     let fault = Fault::of(node, format!("{} value must be one of {known}", name_of(path)));
                     let near = did_you_mean(text, part.words.iter().map(String::as_str));
                     faults.push(match near {
@@ -213,10 +218,16 @@ impl Rules {
                     _ => return,
                 };
                 if let Some(least) = part.minimum.filter(|least| number < *least) {
-                    faults.push(Fault::of(node, format!("{} must be greater than or equal to {least}", name_of(path))));
+                    faults.push(Fault::of(
+                        node,
+                        format!("{} must be greater than or equal to {least}", name_of(path)),
+                    ));
                 }
                 if let Some(most) = part.maximum.filter(|most| number > *most) {
-                    faults.push(Fault::of(node, format!("{} must be less than or equal to {most}", name_of(path))));
+                    faults.push(Fault::of(
+                        node,
+                        format!("{} must be less than or equal to {most}", name_of(path)),
+                    ));
                 }
             }
         }
@@ -252,7 +263,13 @@ impl Rules {
     }
 
     /// Of several forms one must fit. If none does, the faults are those of the form whose type fits.
-    fn check_one_of<'a>(&self, part: &Part, node: &'a Node, path: &mut Vec<&'a str>, faults: &mut Vec<Fault>) {
+    fn check_one_of<'a>(
+        &self,
+        part: &Part,
+        node: &'a Node,
+        path: &mut Vec<&'a str>,
+        faults: &mut Vec<Fault>,
+    ) {
         let mut best: Option<Vec<Fault>> = None;
         let mut types = Vec::new();
         for &form in &part.one_of {
@@ -373,8 +390,20 @@ mod tests {
         let mut found = Default::default();
         keywords(&serde_json::from_str(TEXT).unwrap(), &mut found);
         let known = [
-            "$ref", "additionalProperties", "definitions", "enum", "items", "maximum", "minimum", "oneOf", "pattern",
-            "patternProperties", "properties", "required", "type", "uniqueItems",
+            "$ref",
+            "additionalProperties",
+            "definitions",
+            "enum",
+            "items",
+            "maximum",
+            "minimum",
+            "oneOf",
+            "pattern",
+            "patternProperties",
+            "properties",
+            "required",
+            "type",
+            "uniqueItems",
         ];
         assert_eq!(found.iter().map(String::as_str).collect::<Vec<_>>(), known);
     }

@@ -47,7 +47,9 @@ impl Project {
             open.extend(matching.into_iter().cloned());
         }
         while let Some(name) = open.pop() {
-            let Some(service) = self.services.get(&name).filter(|_| chosen.insert(name.clone())) else { continue };
+            let Some(service) = self.services.get(&name).filter(|_| chosen.insert(name.clone())) else {
+                continue;
+            };
             for (dependency, how) in service.depends_on.iter().filter(|_| !alone) {
                 if self.services.contains_key(dependency) {
                     open.push(dependency.clone());
@@ -77,9 +79,12 @@ impl Project {
         for service in self.services.values() {
             networks.extend(service.networks.keys());
             models.extend(service.models.keys());
-            volumes.extend(service.volumes.iter().filter(|mount| mount.kind == "volume").map(|mount| &mount.source));
+            volumes.extend(
+                service.volumes.iter().filter(|mount| mount.kind == "volume").map(|mount| &mount.source),
+            );
             secrets.extend(service.secrets.iter().map(|secret| &secret.source));
-            secrets.extend(service.build.iter().flat_map(|build| &build.secrets).map(|secret| &secret.source));
+            secrets
+                .extend(service.build.iter().flat_map(|build| &build.secrets).map(|secret| &secret.source));
             configs.extend(service.configs.iter().map(|config| &config.source));
         }
         self.networks.retain(|name, _| networks.contains(name));
@@ -110,9 +115,13 @@ mod tests {
 
     #[test]
     fn patterns_match_as_in_a_shell() {
-        for (pattern, name, fits) in
-            [("web", "web", true), ("web*", "web-1", true), ("*b", "web", true), ("w?b", "web", true), ("w", "web", false)]
-        {
+        for (pattern, name, fits) in [
+            ("web", "web", true),
+            ("web*", "web-1", true),
+            ("*b", "web", true),
+            ("w?b", "web", true),
+            ("w", "web", false),
+        ] {
             assert_eq!(matches(pattern, name), fits, "{pattern} {name}");
         }
     }

@@ -36,8 +36,8 @@ pub fn volume(spec: &str, like: &Node) -> Result<Node, String> {
                 _ = inner.insert("propagation".to_owned(), text(option));
             }
             // Docker for Mac's words for consistency mean nothing on Linux; a word for the other sort of mount neither.
-            "cached" | "delegated" | "consistent" | "nocopy" | "z" | "Z" | "rprivate" | "private" | "rshared"
-            | "shared" | "rslave" | "slave" => {}
+            "cached" | "delegated" | "consistent" | "nocopy" | "z" | "Z" | "rprivate" | "private"
+            | "rshared" | "shared" | "rslave" | "slave" => {}
             _ => return Err(format!("invalid spec: {spec}: unknown option \"{option}\"")),
         }
     }
@@ -147,7 +147,9 @@ pub fn ports(spec: &str, like: &Node) -> Result<Vec<Node>, String> {
         && last - first != high - low
         && first != last
     {
-        return Err(format!("invalid ranges specified for container and host Ports: {container} and {published}"));
+        return Err(format!(
+            "invalid ranges specified for container and host Ports: {container} and {published}"
+        ));
     }
     if !matches!(protocol.as_str(), "tcp" | "udp" | "sctp") {
         return Err(format!("invalid proto: {protocol}"));
@@ -181,7 +183,8 @@ pub fn ports(spec: &str, like: &Node) -> Result<Vec<Node>, String> {
 /// `80` or `80-90`, in order.
 pub fn range(text: &str) -> Option<(u16, u16)> {
     let (first, last) = text.split_once('-').unwrap_or((text, text));
-    let number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten();
+    let number =
+        |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten();
     let (first, last): (u16, u16) = (number(first)?, number(last)?);
     (first <= last).then_some((first, last))
 }
@@ -307,7 +310,11 @@ pub fn words(line: &str) -> Result<Vec<String>, String> {
             continue;
         }
         if c == '\\' {
-            if single { word.push(c) } else { escaped = true }
+            if single {
+                word.push(c)
+            } else {
+                escaped = true
+            }
             continue;
         }
         if matches!(c, ' ' | '\t' | '\r' | '\n') {
@@ -386,7 +393,9 @@ mod tests {
 
     #[test]
     fn sizes_are_read_as_docker_reads_them() {
-        for (text, size) in [("64m", 64 << 20), ("1.5g", 3 << 29), ("100", 100), ("12mb", 12 << 20), ("1 KiB", 1024)] {
+        for (text, size) in
+            [("64m", 64 << 20), ("1.5g", 3 << 29), ("100", 100), ("12mb", 12 << 20), ("1 KiB", 1024)]
+        {
             assert_eq!(bytes(text), Some(size), "{text}");
         }
         for text in ["", "m", "1x", "-1", "1e999", "nan", "1kbb"] {
@@ -411,9 +420,14 @@ mod tests {
 
     #[test]
     fn paths_are_cleaned_as_in_go() {
-        for (path, cleaned) in
-            [("/a/./b/../c//", "/a/c"), ("./x", "x"), ("", "."), ("../x", "../x"), ("/..", "/"), ("a/..", ".")]
-        {
+        for (path, cleaned) in [
+            ("/a/./b/../c//", "/a/c"),
+            ("./x", "x"),
+            ("", "."),
+            ("../x", "../x"),
+            ("/..", "/"),
+            ("a/..", "."),
+        ] {
             assert_eq!(clean(path), cleaned, "{path}");
         }
         assert_eq!(join("/srv", "./data"), "/srv/data");

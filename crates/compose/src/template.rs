@@ -161,7 +161,8 @@ fn piece(text: &str) -> Option<Piece<'_>> {
 }
 
 fn name_of(text: &str) -> &str {
-    let is_name = |(index, c): (usize, char)| c == '_' || c.is_ascii_alphabetic() || index > 0 && c.is_ascii_digit();
+    let is_name =
+        |(index, c): (usize, char)| c == '_' || c.is_ascii_alphabetic() || index > 0 && c.is_ascii_digit();
     let end = text.char_indices().find(|&at| !is_name(at)).map_or(text.len(), |(index, _)| index);
     &text[..end]
 }
@@ -223,7 +224,8 @@ mod tests {
         for template in ["${", "${}", "${1}", "${A B}", "${SET", "${SET:x}", "${SET:-", "a ${-x}"] {
             assert_eq!(problem(template), Problem::Format(template.into()));
         }
-        let missing = |reason: &str, name: &str| Problem::Missing { name: name.into(), reason: reason.into() };
+        let missing =
+            |reason: &str, name: &str| Problem::Missing { name: name.into(), reason: reason.into() };
         assert_eq!(problem("${NONE:?set it to $SET}"), missing("set it to set", "NONE"));
         assert_eq!(problem("${EMPTY:?}"), missing("", "EMPTY"));
         assert_eq!(problem("${NONE?}"), missing("", "NONE"));

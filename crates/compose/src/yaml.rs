@@ -177,7 +177,9 @@ impl<'a> Reader<'a> {
             }
             let Value::Text(name) = key.value else {
                 let hint = format!("quote it: \"{}\"", key.plain());
-                return Err(self.fault(key_span, format!("a key is {}, not a string", key.kind())).hint(hint));
+                return Err(self
+                    .fault(key_span, format!("a key is {}, not a string", key.kind()))
+                    .hint(hint));
             };
             node.key = self.mark(key_span);
             if let Some(first) = map.get(&name) {

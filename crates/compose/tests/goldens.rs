@@ -165,7 +165,8 @@ fn difference(path: &str, ours: &Json, theirs: &Json) -> String {
         (Json::Object(a), Json::Object(b)) => {
             let keys: std::collections::BTreeSet<&String> = a.keys().chain(b.keys()).collect();
             let null = Json::Null;
-            let value = |map: &serde_json::Map<String, Json>, key: &str| map.get(key).unwrap_or(&null).clone();
+            let value =
+                |map: &serde_json::Map<String, Json>, key: &str| map.get(key).unwrap_or(&null).clone();
             let parts = keys.into_iter().filter(|key| a.get(*key) != b.get(*key));
             parts.map(|key| difference(&format!("{path}.{key}"), &value(a, key), &value(b, key))).collect()
         }

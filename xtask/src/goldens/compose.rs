@@ -54,7 +54,8 @@ pub fn record() -> Result {
             continue;
         }
         let _ = std::fs::remove_dir_all(&dir);
-        let text = std::fs::read_to_string(&path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
+        let text =
+            std::fs::read_to_string(&path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
         let names = unpack(&text, &dir)?;
         peers::enter(&root, &dir).args(["bash", "-c", RECORD, "record"]).arg(&dir).run()?;
         let answers: Vec<String> = names.iter().map(|name| answer(name, &dir.join(name))).collect();
@@ -122,7 +123,8 @@ fn answer(name: &str, dir: &Path) -> String {
     };
     if dir.join(".case/failed").exists() {
         // Warnings come first.
-        let error = read("error").lines().filter(|line| !line.starts_with("time=")).collect::<Vec<_>>().join("\n");
+        let error =
+            read("error").lines().filter(|line| !line.starts_with("time=")).collect::<Vec<_>>().join("\n");
         return format!("{}: {{\"error\": {}}}", string(name), string(&error));
     }
     let out = read("out");

@@ -206,6 +206,27 @@ pub fn lower<B: Bases>(
     Ok(Lowered { graph: lowerer.graph, target, config, history, base_created, unused_args })
 }
 
+/// The arguments that are there without being declared: `TARGETPLATFORM` and its like.
+pub fn predefined(file: &Dockerfile, options: &Options) -> BTreeMap<String, String> {
+    let platform = options.target_platform.as_ref().unwrap_or(&options.build_platform);
+    let mut values = BTreeMap::new();
+    for (prefix, platform) in [("BUILD", &options.build_platform), ("TARGET", platform)] {
+        let version = platform.os_version.clone().unwrap_or_default();
+        values.extend([
+            (format!("{prefix}PLATFORM"), platform.to_string()),
+            (format!("{prefix}OS"), platform.os.clone()),
+            (format!("{prefix}OSVERSION"), version),
+            (format!("{prefix}ARCH"), platform.architecture.clone()),
+            (format!("{prefix}VARIANT"), platform.variant.clone()),
+        ]);
+    }
+    let last = file.stages.last().map(|stage| stage.name.clone()).unwrap_or_default();
+    let stage = options.target.clone().unwrap_or(last);
+    let stage = if stage.is_empty() { "default".to_owned() } else { stage };
+    values.insert("TARGETSTAGE".to_owned(), stage);
+    values
+}
+
 /// Names and values, in the order in which they were first set.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Env(Vec<(String, String)>);
@@ -279,18 +300,9 @@ impl<'a, B: Bases> Lowerer<'a, B> {
 
     fn set_globals(&mut self) -> Result<(), Fault> {
         let options = self.options;
-        let platform = options.target_platform.as_ref().unwrap_or(&options.build_platform);
-        let stage = self.file.stages.last().map(|stage| stage.name.clone()).unwrap_or_default();
-        let stage = options.target.clone().unwrap_or(stage);
-        for (prefix, platform) in [("BUILD", &options.build_platform), ("TARGET", platform)] {
-            self.globals.set(&format!("{prefix}PLATFORM"), &platform.to_string());
-            self.globals.set(&format!("{prefix}OS"), &platform.os);
-            self.globals
-                .set(&format!("{prefix}OSVERSION"), platform.os_version.as_deref().unwrap_or_default());
-            self.globals.set(&format!("{prefix}ARCH"), &platform.architecture);
-            self.globals.set(&format!("{prefix}VARIANT"), &platform.variant);
+        for (name, value) in predefined(self.file, options) {
+            self.globals.set(&name, &value);
         }
-        self.globals.set("TARGETSTAGE", if stage.is_empty() { "default" } else { &stage });
         for name in self.globals.0.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>() {
             if let Some(value) = options.build_args.get(&name) {
                 self.globals.set(&name, value);

@@ -4,7 +4,7 @@ use super::{At, Base, Bases, Env, Failure, Fault, Line, Lowerer, NON_ENV_ARGS, f
 use crate::dockerfile::ast::{ArgPair, Command, Instruction, Kind, Pair, Stage};
 use crate::dockerfile::expand::{Lexer, Variables};
 use crate::dockerfile::source::{Lines, Word};
-use crate::dockerfile::{parse_trigger, suggest};
+use crate::dockerfile::{expose, parse_trigger, suggest};
 use crate::op::{Copy, CopySource, Op, StepId, Unpack};
 use types::image::config::Healthcheck;
 use types::image::{ImageConfig, Platform};
@@ -495,7 +495,7 @@ impl<B: Bases> Lowerer<'_, B> {
         for word in words {
             let expansion = self.lexer.expand(word, &state.env).map_err(|e| fault(e.to_string(), lines))?;
             for word in expansion.words {
-                ports.extend(exposed(&word).map_err(|message| fault(message, lines))?);
+                ports.extend(expose::parse(&word).map_err(|message| fault(message, lines))?.ports);
             }
         }
         ports.sort();
@@ -508,29 +508,6 @@ impl<B: Bases> Lowerer<'_, B> {
         known.dedup();
         Ok(())
     }
-}
-
-/// The ports of a word of `EXPOSE`: `80`, `80/udp`, `80-90`; what stands before a colon is for publishing, and is passed over.
-fn exposed(word: &str) -> Result<Vec<String>, String> {
-    let (ports, protocol) = word.split_once('/').unwrap_or((word, "tcp"));
-    let ports = ports.rsplit(':').next().unwrap_or_default();
-    let protocol = match protocol.to_ascii_lowercase() {
-        empty if empty.is_empty() => "tcp".to_owned(),
-        known if ["tcp", "udp", "sctp"].contains(&known.as_str()) => known,
-        _ => return Err(format!("invalid proto: {protocol}")),
-    };
-    let number = |text: &str| {
-        text.parse::<u16>().map_err(|_| match text {
-            "" => "no port specified: <empty>".to_owned(),
-            _ => format!("invalid containerPort: {ports}"),
-        })
-    };
-    let (first, last) = ports.split_once('-').unwrap_or((ports, ports));
-    let (first, last) = (number(first)?, number(last)?);
-    if first > last {
-        return Err(format!("invalid range specified for port: {ports}"));
-    }
-    Ok((first..=last).map(|port| format!("{port}/{protocol}")).collect())
 }
 
 fn program(state: &State, command: &Command) -> Vec<String> {

@@ -1,9 +1,9 @@
 //! How a build failed: the step's last output, the Dockerfile's lines, and what to do.
 
-use super::{BuildFailure, Failure};
+use build::dockerfile::excerpt;
+use build::dockerfile::source::Lines;
 
-/// Lines around those that failed.
-const AROUND: usize = 3;
+use super::{BuildFailure, Failure};
 
 /// What is printed of a failure.
 pub fn failed(failure: &BuildFailure) -> Failure {
@@ -16,8 +16,16 @@ pub fn failed(failure: &BuildFailure) -> Failure {
         }
         text.push_str("------\n");
     }
-    if let (Some((name, dockerfile)), Some(lines)) = (&failure.dockerfile, failure.lines) {
-        text.push_str(&excerpt(name, dockerfile, lines));
+    match (&failure.dockerfile, failure.lines, &failure.syntax) {
+        (Some((name, dockerfile)), _, Some(errors)) => {
+            for error in &errors.errors {
+                text.push_str(&excerpt::excerpt(name, dockerfile, error.place));
+            }
+        }
+        (Some((name, dockerfile)), Some((first, last)), None) => {
+            text.push_str(&excerpt::lines(name, dockerfile, Lines { first, last }));
+        }
+        _ => {}
     }
     let text: String =
         text.split_inclusive('\n').map(|line| engine::inert(line.trim_end_matches('\n')) + "\n").collect();
@@ -31,36 +39,4 @@ pub fn failed(failure: &BuildFailure) -> Failure {
         hint = Some(format!("a shell in the state before that step: {shell}"));
     }
     Failure { hint, exit_code: if failure.is_interrupted { 130 } else { 1 }, ..Failure::new(message) }
-}
-
-/// Lines of a Dockerfile, as buildx shows them.
-fn excerpt(name: &str, text: &str, (first, last): (usize, usize)) -> String {
-    let lines: Vec<&str> = text.lines().collect();
-    let from = first.saturating_sub(AROUND).max(1);
-    let to = (last + AROUND).min(lines.len());
-    let dashes = "-".repeat(20);
-    let mut out = format!("{name}:{first}\n{dashes}\n");
-    for number in from..=to {
-        let mark = if (first..=last).contains(&number) { ">>>" } else { "   " };
-        let line = lines.get(number - 1).unwrap_or(&"");
-        out.push_str(format!("{number:>4} | {mark} {line}").trim_end());
-        out.push('\n');
-    }
-    out.push_str(&dashes);
-    out.push('\n');
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_lines_are_marked() {
-        let shown = excerpt("Dockerfile", "FROM a\nRUN b\nRUN c", (2, 2));
-        assert_eq!(
-            shown,
-            "Dockerfile:2\n--------------------\n   1 |     FROM a\n   2 | >>> RUN b\n   3 |     RUN c\n--------------------\n"
-        );
-    }
 }

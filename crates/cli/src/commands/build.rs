@@ -70,6 +70,8 @@ pub static SPEC: CommandSpec = CommandSpec {
         (
             "What is shown",
             &[
+                Flag::switch("check", "Check the Dockerfile, and build nothing"),
+                Flag::one("call", "string", "build, or check; check,format=json"),
                 Flag::one("progress", "string", "auto, plain, tty, rawjson, quiet"),
                 Flag::switch("quiet", "Show the image's id only").short('q'),
                 Flag::switch("debug", "Has no effect").short('D'),
@@ -84,6 +86,17 @@ pub static SPEC: CommandSpec = CommandSpec {
 /// Builds.
 pub fn work(parsed: &Parsed) -> Result<u8, Failure> {
     let request = request(parsed)?;
+    let call = if parsed.switch("check") { "check" } else { parsed.one("call").unwrap_or("build") };
+    let (call, options) = call.split_once(',').unwrap_or((call, ""));
+    match call {
+        "" | "build" => {}
+        "check" | "lint" => return check(&request, options.split(',').any(|option| option == "format=json")),
+        _ => {
+            let bad = BadValue::new("neither build nor check")
+                .did_you_mean(suggest::nearest(call, ["build", "check"]));
+            return Err(parsed.bad("call", call, bad));
+        }
+    }
     let is_quiet = parsed.switch("quiet");
     let wanted = match parsed.one("progress") {
         Some(given) => given.to_owned(),
@@ -115,6 +128,22 @@ pub fn work(parsed: &Parsed) -> Result<u8, Failure> {
         print(&format!("{}\n", built.image))?;
     }
     Ok(0)
+}
+
+/// Status 1 where something is wrong, or where the file says that findings are errors.
+fn check(request: &BuildRequest, as_json: bool) -> Result<u8, Failure> {
+    let checked = backend::check_build(request).map_err(|failure| build_shown::failed(&failure))?;
+    let report = &checked.report;
+    print(&match as_json {
+        // Plain data always serialises.
+        true => {
+            serde_json::to_string_pretty(&report.json(&checked.name, &checked.text)).unwrap_or_default()
+                + "\n"
+        }
+        false => format!("{}\n{}", report.summary(), report.text(&checked.name, &checked.text)),
+    })?;
+    let is_wrong = !report.errors.is_empty() || (checked.is_error && report.violation().is_some());
+    Ok(u8::from(is_wrong))
 }
 
 fn metadata(built: &engine::build::Built) -> String {

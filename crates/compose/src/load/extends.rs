@@ -58,19 +58,25 @@ impl Loader<'_> {
         chain: &mut Vec<(String, String)>,
     ) -> Result<Option<Node>, Stopped> {
         let Extending { name, file, place, resets } = extending;
-        let Some(service) = services.get(name).filter(|service| !service.is_null()).cloned() else { return Ok(None) };
+        let Some(service) = services.get(name).filter(|service| !service.is_null()).cloned() else {
+            return Ok(None);
+        };
         let Some(extends) = service.get("extends") else { return Ok(Some(service)) };
         let (base_name, other_file) = match &extends.value {
             Value::Text(base) => (base.clone(), None),
             _ => match extends.get("service").and_then(Node::as_text) {
                 Some(base) => (base.to_owned(), extends.get("file").filter(|file| !file.is_null())),
-                None => return self.stop(Fault::of(extends, format!("services.{name}.extends.service is required"))),
+                None => {
+                    return self
+                        .stop(Fault::of(extends, format!("services.{name}.extends.service is required")));
+                }
             },
         };
         let link = (file.to_owned(), name.to_owned());
         if chain.contains(&link) || chain.len() > CHAIN_MAX {
             let way: Vec<&str> = chain.iter().map(|(_, name)| name.as_str()).collect();
-            let message = format!("circular reference: services {} -> {name} extend each other", way.join(" -> "));
+            let message =
+                format!("circular reference: services {} -> {name} extend each other", way.join(" -> "));
             return self.stop(Fault::of(extends, message));
         }
         chain.push(link);
@@ -135,7 +141,9 @@ impl Loader<'_> {
         resolve::paths(&mut file, &way(place.dir, parent(&full)), self.files);
         let services = match file.as_map_mut().and_then(|map| map.remove("services")) {
             Some(Node { value: Value::Map(services), .. }) => services,
-            _ => return self.stop(Fault::of(node, format!("cannot extend from {path}: no services section"))),
+            _ => {
+                return self.stop(Fault::of(node, format!("cannot extend from {path}: no services section")));
+            }
         };
         let extended = Extended { services, resets };
         self.extended.insert(key, extended.clone());
@@ -146,7 +154,8 @@ impl Loader<'_> {
 /// The base without what the extending service resets.
 fn reset_base(base: Node, name: &str, resets: &Resets) -> Node {
     let services = Map::from([(name.to_owned(), base)]);
-    let mut file = Node::new(Value::Map(Map::from([("services".to_owned(), Node::new(Value::Map(services)))])));
+    let mut file =
+        Node::new(Value::Map(Map::from([("services".to_owned(), Node::new(Value::Map(services)))])));
     // `services.x: !override` is about files, not about what the service extends.
     let deeper: Resets = resets.iter().filter(|path| path.len() > 2).cloned().collect();
     apply_resets(&mut file, &deeper);

@@ -16,7 +16,9 @@ impl Loader<'_> {
         place: Place,
         included: &[String],
     ) -> Result<(), Stopped> {
-        let Some(include) = document.as_map_mut().and_then(|map| map.remove("include")) else { return Ok(()) };
+        let Some(include) = document.as_map_mut().and_then(|map| map.remove("include")) else {
+            return Ok(());
+        };
         let mut chain = included.to_vec();
         chain.push(path.to_owned());
         match &include.value {
@@ -26,7 +28,10 @@ impl Loader<'_> {
                     self.include_one(document, entry, place, &chain)?;
                 }
             }
-            _ => return self.stop(Fault::of(&include, format!("`include` must be a list, not {}", include.kind()))),
+            _ => {
+                return self
+                    .stop(Fault::of(&include, format!("`include` must be a list, not {}", include.kind())));
+            }
         }
         self.go_on()
     }
@@ -80,7 +85,12 @@ impl Loader<'_> {
     }
 
     /// The variables of an included project: this one's, then those of its own files.
-    fn included_environment(&mut self, entry: &Node, dir: &str, place: Place) -> Result<Environment, Stopped> {
+    fn included_environment(
+        &mut self,
+        entry: &Node,
+        dir: &str,
+        place: Place,
+    ) -> Result<Environment, Stopped> {
         let mut files: Vec<(Option<&Node>, String)> = Vec::new();
         for node in strings(entry.get("env_file")) {
             files.push((Some(node), resolve::absolute(place.dir, &node.plain(), self.files)));
@@ -114,7 +124,8 @@ impl Loader<'_> {
     fn import(&mut self, document: &mut Node, mut project: Node, entry: &Node) -> Result<(), Stopped> {
         let Some(target) = document.as_map_mut() else { return Ok(()) };
         for section in ["services", "volumes", "networks", "secrets", "configs", "models"] {
-            let Some(Value::Map(resources)) = project.get_mut(section).map(|node| std::mem::take(&mut node.value))
+            let Some(Value::Map(resources)) =
+                project.get_mut(section).map(|node| std::mem::take(&mut node.value))
             else {
                 continue;
             };

@@ -11,10 +11,12 @@
 //! kills it ends them all: they die with it. What is complete is found by the next build.
 //!
 //! - [`request`]: what is asked for; [`events`]: what is told meanwhile
+//! - [`checks`]: what is likely not meant
 //! - [`bases`]: images and contexts; [`result`]: the image at the end
 //! - [`worker`]: results that are kept; [`jobs`]: children
 
 pub mod bases;
+pub mod checks;
 pub mod events;
 pub mod exec;
 mod failure;
@@ -86,6 +88,12 @@ fn built(
         Err(lower::Failure::Base(lines, error)) => return Err(Failure::at(lines, error)),
     };
     let pins = bases.pins;
+    checks::tell(home, request, source, &file, told)?;
+    for step in &lowered.graph.steps {
+        if matches!(step.what, ::build::graph::What::Image { .. }) && step.name.starts_with('[') {
+            told.cached(&step.name);
+        }
+    }
     let mut worker = worker::Worker::new(home, request, &lowered.graph, told)?;
     let solved = solve::solve(&lowered.graph, &[lowered.target], AT_ONCE, &mut worker);
     worker.end();
