@@ -5,10 +5,12 @@
 //!
 //! - [`dockerfile`]: text to instructions, with spans; variables, heredocs, ignore files, checks
 //! - [`op`]: what a step does, as plain data; [`graph`]: the steps of a build
+//! - [`lower`]: from instructions to steps; [`explain`]: why steps ran
 //! - [`key`]: what results are found by; [`solve`]: which steps run
 #![forbid(unsafe_code)]
 
 pub mod dockerfile;
+pub mod explain;
 pub mod graph;
 pub mod key;
 pub mod lower;

@@ -99,7 +99,8 @@ pub enum Stopped<E> {
 }
 
 /// How a step came to be known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum How {
     /// It needs no work: an image, an empty tree, a context.
     Given,
