@@ -56,6 +56,13 @@ pub fn open_path_in(root: BorrowedFd<'_>, path: &[u8], mounts: Mounts) -> Result
     open(root, path, OFlags::PATH | OFlags::NOFOLLOW, straight(mounts))
 }
 
+/// Opens what is at `path` to look at it, with `root` as the root of every symbolic link; with `follow` also of one in the last
+/// place. Mounts belong to the tree.
+pub fn find(root: BorrowedFd<'_>, path: &[u8], follow: bool) -> Result<OwnedFd, Errno> {
+    let last = if follow { OFlags::empty() } else { OFlags::NOFOLLOW };
+    open(root, path, OFlags::PATH | last, ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS)
+}
+
 /// Opens for reading the very file that `fd` was opened on as a path, which must be a regular file or a directory:
 /// others do something when they are opened.
 pub fn reopen(fd: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {

@@ -264,6 +264,38 @@ pub enum Error {
         /// What the kernel said.
         source: io::Error,
     },
+    /// A file that was different each time it was looked at.
+    #[error("cannot read {entry}: it changes all the time")]
+    Changing {
+        /// The path in the tree, escaped.
+        entry: String,
+    },
+    /// Something can't be written into a tree.
+    #[error("cannot write {entry}: {call}: {source}")]
+    WriteTree {
+        /// The path in the tree, escaped.
+        entry: String,
+        /// The system call.
+        call: &'static str,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// A copy that what is there forbids.
+    #[error("cannot copy to {entry}: {reason}")]
+    Occupied {
+        /// The path in the tree copied to, escaped.
+        entry: String,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// A file that isn't copied anywhere.
+    #[error("cannot copy {entry}: {reason}")]
+    Uncopyable {
+        /// The path in the tree copied from, escaped.
+        entry: String,
+        /// Why not.
+        reason: &'static str,
+    },
     /// A file that can't be archived.
     #[error("cannot archive \"{entry}\": {reason}")]
     Unarchivable {
@@ -294,6 +326,7 @@ impl Error {
             Error::OpenRoot { source, .. }
             | Error::Unpack { source, .. }
             | Error::ReadTree { source, .. }
+            | Error::WriteTree { source, .. }
             | Error::WriteArchive(source)
             | Error::Files { source, .. } => match source.kind() {
                 io::ErrorKind::PermissionDenied => Kind::Forbidden,
@@ -315,11 +348,13 @@ impl Error {
             Error::NameInUse { .. }
             | Error::ContainerExists { .. }
             | Error::ImageInUse { .. }
+            | Error::Changing { .. }
             | Error::ImageHasNames { .. } => Kind::Conflict,
             Error::NoArchive { .. } | Error::NoVolume { .. } | Error::NoLayer { .. } => Kind::NotFound,
             Error::VolumeBusy { .. } | Error::NetworkExists { .. } => Kind::Conflict,
             Error::NoStore { .. } | Error::NoContainer { .. } | Error::NoImage { .. } => Kind::NotFound,
             Error::Archive(tar::Error { fault: tar::Fault::Unsupported(_), .. })
+            | Error::Uncopyable { .. }
             | Error::Unarchivable { .. } => Kind::Unsupported,
             Error::ContainerName { .. }
             | Error::VolumeName { .. }
@@ -330,6 +365,7 @@ impl Error {
             | Error::BlobSize { .. }
             | Error::ConfigText
             | Error::Archive(_)
+            | Error::Occupied { .. }
             | Error::Limit { .. }
             | Error::Entry { .. } => Kind::Invalid,
         }
@@ -348,7 +384,9 @@ impl Error {
             Error::OpenRoot { source, path } => return open_hint(source, path),
             Error::InsecureRoot { path, .. } => return Some(format!("chmod go-w {}", path.display())),
             Error::Unpack { source, call, .. } => return unpack_hint(source, call),
-            Error::Files { source, .. } | Error::WriteArchive(source) => return space_hint(source),
+            Error::Files { source, .. } | Error::WriteTree { source, .. } | Error::WriteArchive(source) => {
+                return space_hint(source);
+            }
             Error::Unarchivable { .. } => "remove or rename it; pause the container if it is being changed",
             Error::Database { source, .. } => return database_hint(source),
             Error::NoArchive { .. } => "pull or load the image again",
@@ -367,6 +405,9 @@ impl Error {
             Error::NetworkExists { .. } => {
                 "take another name, or use that one: berth network inspect shows it"
             }
+            Error::Changing { .. } => {
+                "something writes to it: stop that, or leave the file out by .dockerignore"
+            }
             Error::VolumeBusy { .. } => "a container with it is being started or removed: try again",
             Error::Ambiguous { .. } => "give more digits",
             Error::ImageInUse { container, .. } => return Some(format!("berth rm {container}")),
@@ -384,6 +425,8 @@ impl Error {
             | Error::Archive(_)
             | Error::Limit { .. }
             | Error::Entry { .. }
+            | Error::Occupied { .. }
+            | Error::Uncopyable { .. }
             | Error::ReadTree { .. } => return None,
         };
         Some(text.to_owned())

@@ -33,8 +33,11 @@
 //! - `archive`: a layer's archive as it was; `check`: whether its tree is what it says
 //! - `draft`: layers that builds make; `build_steps`: what builds have done; `caches`: what
 //!   they keep; `boot`: what isn't on the disk yet
+//! - `compressed`: archives as users have them
 //! - `pack`: trees and changes to archives; `contents`: digests of what is in them; `changes`: what an overlay changed;
 //!   `compare`: two stacks of layers
+//! - [`listing`]: digests of what is selected of a tree, and what is remembered of its files;
+//!   [`transfer`]: copying it into another tree
 //! - `overlay`: overlayfs's marks, and what a stack of layers shows; `confined`, `attributes`, `inside`: files of
 //!   layers, and of user namespaces
 //! - [`gzip`]: for registries, by several threads
@@ -49,6 +52,7 @@ mod caches;
 pub mod changes;
 mod check;
 pub mod compare;
+mod compressed;
 mod confined;
 mod containers;
 mod contents;
@@ -60,6 +64,7 @@ mod images;
 mod import;
 mod ingest;
 mod inside;
+pub mod listing;
 mod locked;
 mod networks;
 mod overlay;
@@ -69,6 +74,7 @@ mod remove;
 mod schema;
 mod sweep;
 pub mod tar;
+pub mod transfer;
 pub mod unpack;
 mod usage;
 mod volumes;
@@ -77,6 +83,7 @@ pub use archive::{Archives, LayerArchive};
 pub use build_steps::{BuildStep, RemovedSteps};
 pub use caches::{CACHE_KIND, Cache, CacheRequest, CacheUse};
 pub use check::check_tree;
+pub use compressed::{is_archive, plain};
 pub use containers::ContainerRecord;
 pub use db::Durability;
 pub use draft::{Adopted, Draft, Ids, Mounted, Place};
@@ -86,6 +93,7 @@ pub use import::architecture;
 pub use ingest::{
     Blob, Configuration, Input, LayerState, ManifestBytes, NewLayer, Recipe, Watcher, decompress,
 };
+pub use locked::WorkDir;
 pub use networks::NetworkRecord;
 pub use paths::Paths;
 pub use sweep::Swept;

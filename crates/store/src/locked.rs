@@ -94,6 +94,7 @@ impl WorkDir {
         })
     }
 
+    /// The directory.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }

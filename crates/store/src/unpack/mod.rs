@@ -153,6 +153,21 @@ pub fn unpack_into<R: BufRead>(
     Unpacker::new(place, Whiteouts::AreFiles, Some(*destination), limits).run(archive)
 }
 
+/// Unpacks what is left of `archive` over what is at `root`, a directory that nobody else changes and that links of the
+/// archive don't lead out of: directories are merged, everything else is replaced. The directory's own entry is passed
+/// over.
+///
+/// Errors: as [`unpack`]. Source of the rules: BuildKit, `solver/llbsolver/file`, for `ADD`.
+pub fn unpack_over<R: BufRead>(
+    archive: &mut Reader<R>,
+    root: BorrowedFd<'_>,
+    owners: Owners,
+    limits: &Limits,
+) -> Result<Unpacked, Error> {
+    let unpacker = Unpacker::new(Place { root, beyond: None }, Whiteouts::AreFiles, None, limits);
+    Unpacker { over: Some(owners), ..unpacker }.run(archive)
+}
+
 /// Where entries go, and how the directories they lie in are found.
 #[derive(Debug, Clone, Copy)]
 struct Place<'a> {
@@ -204,6 +219,7 @@ impl<'a> Unpacker<'a> {
             place,
             whiteouts,
             merging,
+            over: None,
             limits,
             made: Made::probe(place.root),
             parents: Parents::new(place),
@@ -221,7 +237,8 @@ impl<'a> Unpacker<'a> {
             if self.unpacked.entries > limits.entries_max {
                 return Err(Error::Limit { what: "entries", max: limits.entries_max });
             }
-            if let Some(Owners::One(uid, gid)) = self.merging.map(|merging| merging.owners) {
+            let owners = self.merging.map(|merging| merging.owners).or(self.over);
+            if let Some(Owners::One(uid, gid)) = owners {
                 (entry.uid, entry.gid) = (uid, gid);
             }
             for id in [entry.uid, entry.gid] {
@@ -242,6 +259,8 @@ struct Unpacker<'a> {
     whiteouts: Whiteouts,
     /// What the directory in use is, if it is one.
     merging: Option<Destination<'a>>,
+    /// Whose the files become that are laid over others.
+    over: Option<Owners>,
     limits: &'a Limits,
     made: Made,
     parents: Parents<'a>,
@@ -365,7 +384,7 @@ impl Unpacker<'_> {
         if entry.kind != EntryKind::Directory {
             return Err(Fault::Refused("it has the root's name and is no directory"));
         }
-        if self.merging.is_some() {
+        if self.merging.is_some() || self.over.is_some() {
             return Ok(());
         }
         self.remember_directory(Vec::new(), entry, false)

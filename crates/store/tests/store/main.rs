@@ -14,6 +14,7 @@ mod images;
 mod import;
 mod ingest;
 mod layers;
+mod listing;
 mod open;
 mod overlay;
 mod pack;
