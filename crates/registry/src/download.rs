@@ -23,6 +23,20 @@ impl Client {
     ///
     /// Errors: [`Error::Url`], [`Error::Refused`], and those of the connection.
     pub fn download(&self, url: &str) -> Result<Download, Error> {
+        match self.download_unless(url, None)? {
+            Some(download) => Ok(download),
+            None => {
+                let host = Url::parse(url).map(|url| url.origin.authority()).unwrap_or_default();
+                let reason = "answers that it is unchanged, which was not asked".to_owned();
+                Err(Error::Protocol { doing: format!("fetch {}", shown(url)), host, reason })
+            }
+        }
+    }
+
+    /// The same, unless what is there still has this entity tag: then `None`. Source: RFC 9110 13.1.2.
+    ///
+    /// Errors: as [`Client::download`].
+    pub fn download_unless(&self, url: &str, etag: Option<&str>) -> Result<Option<Download>, Error> {
         let parsed = Url::parse(url).map_err(|reason| Error::Url { url: shown(url), reason })?;
         let endpoint = Endpoint {
             host: parsed.origin.authority(),
@@ -34,7 +48,7 @@ impl Client {
         let request = Request {
             method: "GET",
             url: parsed,
-            headers: Vec::new(),
+            headers: etag.map(|etag| ("if-none-match", etag.to_owned())).into_iter().collect(),
             payload: Payload::None,
             scopes: Vec::new(),
             doing: &doing,
@@ -43,11 +57,27 @@ impl Client {
         let reply = self.send(&endpoint, request)?;
         let host = reply.host();
         match reply.status {
-            200 => Ok(Download { reply, host }),
+            200 => Ok(Some(Download { reply, host })),
+            304 if etag.is_some() => Ok(None),
             status => Err(Error::Refused { doing, host, status, reason: String::new() }),
         }
     }
 }
+
+impl Download {
+    /// The entity tag, if there is one: a strong one or not.
+    pub fn etag(&self) -> Option<&str> {
+        self.reply.header("etag").filter(|etag| etag.len() <= ETAG_BYTES_MAX)
+    }
+
+    /// `Last-Modified`, in seconds since the epoch.
+    pub fn last_modified(&self) -> Option<i64> {
+        i64::try_from(crate::headers::http_date(self.reply.header("last-modified")?)?).ok()
+    }
+}
+
+/// Longest entity tag that is remembered.
+const ETAG_BYTES_MAX: usize = 1024;
 
 impl Read for Download {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
