@@ -94,6 +94,17 @@ fn parse_id(text: &str) -> Option<u32> {
     text.parse::<u32>().ok().filter(|id| digits && *id <= ID_MAX)
 }
 
+/// User and group id of the user called `name`.
+pub fn by_name(passwd: &[u8], name: &str) -> Option<(u32, u32)> {
+    lines(passwd)
+        .find_map(|f| (f[0] == name).then(|| Some((f.get(2)?.parse().ok()?, f.get(3)?.parse().ok()?)))?)
+}
+
+/// Id of the group called `name`.
+pub fn group_by_name(group: &[u8], name: &str) -> Option<u32> {
+    lines(group).find_map(|f| (f[0] == name).then(|| f.get(2)?.parse().ok())?)
+}
+
 /// The first name that `passwd` or `group` has for a number.
 pub fn name_of(content: &[u8], id: u32) -> Option<String> {
     lines(content).find_map(|f| (f.get(2)?.parse() == Ok(id) && !f[0].is_empty()).then(|| f[0].clone()))

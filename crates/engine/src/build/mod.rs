@@ -14,13 +14,20 @@
 //! - [`checks`]: what is likely not meant
 //! - [`bases`]: images and contexts; [`result`]: the image at the end
 //! - [`worker`]: results that are kept; [`jobs`]: children
+//! - [`context`]: where files come from; [`fetch`]: what is at URLs
+//! - [`copy`]: `COPY`, `ADD` and `WORKDIR`
+//! - [`notes`]: what is remembered from build to build beside the store's rows
 
 pub mod bases;
 pub mod checks;
+pub mod context;
+pub mod copy;
 pub mod events;
 pub mod exec;
 mod failure;
+pub mod fetch;
 mod jobs;
+pub mod notes;
 mod perform;
 pub mod request;
 mod result;
@@ -133,4 +140,9 @@ fn stopped_by(lowered: &Lowered, stopped: Stopped<Error>, worker: &mut worker::W
             failure
         }
     }
+}
+
+/// A failure that has no variant of its own.
+pub(crate) fn fault(kind: types::kind::Kind, message: impl Into<String>, hint: Option<String>) -> Error {
+    Error::Copy { message: message.into(), kind, hint }
 }
