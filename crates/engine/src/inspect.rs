@@ -266,7 +266,8 @@ fn own_config(container: &Container) -> Json {
 
 /// The variables that were asked for, and those of the image that they don't replace; what docker adds to any program's
 /// isn't among them. A name alone is one that was taken away.
-fn env(request: &RunRequest, image: &Execution) -> Vec<String> {
+/// Its environment as it was asked for, with what the image sets.
+pub(crate) fn env(request: &RunRequest, image: &Execution) -> Vec<String> {
     let mut own: Vec<(&str, String)> = Vec::new();
     for change in &request.env {
         let (name, shown) = match change {

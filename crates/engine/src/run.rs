@@ -534,10 +534,11 @@ impl Claiming<'_> {
         };
         let exposed: BTreeSet<String> =
             found.config.exposed_ports.iter().chain(&request.expose).cloned().collect();
-        let reserved = network::claim(home, self.cell, &request, &exposed)?;
+        let reserved = network::claim(home, self.cell, self.name, &request, &exposed)?;
         let net_files = self.net_files(&request, &found, &neighbours, &reserved, &user_namespace)?;
         let given = Given {
             net_files,
+            link_environment: reserved.link_environment.clone(),
             id: self.id.to_owned(),
             name: self.name.to_owned(),
             created_ns: self.again.map_or_else(now_ns, |config| config.created_ns),

@@ -1,6 +1,6 @@
 //! `network create`, `ls`, `inspect`, `rm`, `prune`.
 
-use super::{host, nothing_left, run};
+use super::{host, nothing_left, run, web};
 use testkit::Host;
 
 #[test]
@@ -80,6 +80,69 @@ fn a_network_in_use_is_kept() {
     host.berth(["network", "prune", "-f"]).run().ok().stdout_is("");
     host.berth(["rm", "aa"]).run().ok();
     host.berth(["network", "prune", "-f"]).run().ok().stdout_is("Deleted Networks:\nblue\n\n");
+    nothing_left(&host);
+}
+
+#[test]
+fn link_local_addresses_are_further_ones() {
+    let host = host();
+    host.berth(["network", "create", "--subnet", "10.9.8.0/24", "blue"]).text();
+    host.berth(["network", "create", "--ipv6", "--subnet", "fd00:5::/64", "six"]).text();
+    let see = "ip -o addr show eth0 | awk '{print $4}'";
+    assert_eq!(
+        run(&host, &["--network", "blue", "--link-local-ip", "169.254.7.7"], see).text(),
+        "10.9.8.2/24\n169.254.7.7/16"
+    );
+    let long = "name=six,link-local-ip=169.254.7.7,link-local-ip=fe80::77";
+    let seen = run(&host, &["--network", long], see).text();
+    assert!(seen.contains("169.254.7.7/16") && seen.contains("fe80::77/64"), "{seen}");
+    // It may be spoken from, and is shown.
+    web(&host, "aa", &["--network", "blue", "--link-local-ip", "169.254.7.7"]);
+    let options = ["--network", "blue", "--link-local-ip", "169.254.7.9"];
+    let other = "timeout 3 wget -qO- http://169.254.7.7/";
+    assert_eq!(run(&host, &options, other).text(), "aa");
+    // Not from one that nobody was given.
+    let forged = "ip route add 169.254.7.7 dev eth0 src 169.254.7.8; timeout 2 wget -qO- http://169.254.7.7/";
+    let script = format!("ip addr add 169.254.7.8/32 dev eth0; {forged}");
+    let seen = run(&host, &["--network", "blue", "--cap-add", "NET_ADMIN"], &script).run();
+    assert_eq!(seen.text(), "");
+    let shown = super::shows(&host, "aa", "{{json .NetworkSettings.Networks.blue.IPAMConfig.LinkLocalIPs}}");
+    assert_eq!(shown, r#"["169.254.7.7"]"#);
+    host.berth(["run", "-d", "--name", "bb", "box", "sleep", "100"]).text();
+    host.berth(["network", "connect", "--link-local-ip", "169.254.7.10", "blue", "bb"]).run().ok();
+    assert!(host.berth(["exec", "bb", "ip", "addr", "show", "eth1"]).text().contains("169.254.7.10/16"));
+    for (address, why) in [("10.9.8.77", "it's none of"), ("fe80::77", "has no IPv6"), ("x", "IP address")] {
+        let options = ["--network", "blue", "--link-local-ip", address];
+        run(&host, &options, "true").run().code(125).stderr_has(&[why]);
+    }
+    nothing_left(&host);
+}
+
+#[test]
+fn a_hardware_address_is_kept() {
+    let host = host();
+    host.berth(["network", "create", "blue"]).text();
+    let see = "cat /sys/class/net/eth0/address";
+    assert_eq!(run(&host, &["--mac-address", "02:42:00:00:00:77"], see).text(), "02:42:00:00:00:77");
+    let long = "name=blue,mac-address=02-42-00-00-00-79";
+    assert_eq!(run(&host, &["--network", long], see).text(), "02:42:00:00:00:79");
+    web(&host, "aa", &["--network", "blue", "--mac-address", "02:42:00:00:00:78"]);
+    let shown = "{{.Config.MacAddress}} {{.NetworkSettings.Networks.blue.MacAddress}}";
+    for _ in 0..2 {
+        assert_eq!(super::shows(&host, "aa", shown), "02:42:00:00:00:78 02:42:00:00:00:78");
+        assert_eq!(host.berth(["exec", "aa", "sh", "-c", see]).text(), "02:42:00:00:00:78");
+        // Its frames pass the bridge.
+        assert!(testkit::until(std::time::Duration::from_secs(5), || {
+            run(&host, &["--network", "blue"], "wget -qO- http://aa/").run().text() == "aa"
+        }));
+        host.berth(["restart", "-t", "0", "aa"]).run().ok();
+    }
+    for (options, why) in [
+        (&["--mac-address", "1:2"][..], "is not a valid mac address"),
+        (&["--network", long, "--mac-address", "02:42:00:00:00:80"], "conflicting options"),
+    ] {
+        run(&host, options, "true").run().code(125).stderr_has(&[why]);
+    }
     nothing_left(&host);
 }
 

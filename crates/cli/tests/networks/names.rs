@@ -42,10 +42,94 @@ fn a_link_is_a_name_of_ones_own() {
     );
     run(&host, &["--link", "none-such"], "true").run().code(125).stderr_has(&["no such container"]);
     host.berth(["network", "create", "blue"]).text();
-    run(&host, &["--network", "blue", "--link", "web"], "true")
-        .run()
-        .code(125)
-        .stderr_has(&["none of this container's"]);
+    web(&host, "blue-web", &["--network", "blue"]);
+    run(&host, &["--link", "blue-web"], "true").run().code(125).stderr_has(&["none of this container's"]);
+    nothing_left(&host);
+}
+
+#[test]
+fn a_link_on_a_users_network_is_another_name_of_whoever_has_it() {
+    let host = host();
+    host.berth(["network", "create", "blue"]).text();
+    // Nobody need be called so yet.
+    host.berth([
+        "run",
+        "-d",
+        "--name",
+        "aa",
+        "--network",
+        "blue",
+        "--link",
+        "web:www",
+        "box",
+        "sleep",
+        "100",
+    ])
+    .text();
+    let asks = |name: &str| super::get_from(&host, "aa", &format!("http://{name}/"));
+    assert_eq!(asks("www"), "");
+    let id = host.berth(["inspect", "-f", "{{.Id}}", "aa"]).text();
+    host.berth(["run", "-d", "--name", "other", "--network", "blue", "box", "sleep", "100"]).text();
+    web(&host, "web", &["--network", "blue"]);
+    assert_eq!((asks("www"), asks("WWW")), ("web".to_owned(), "web".to_owned()));
+    // With another address, it's still the same.
+    host.berth(["stop", "-t", "0", "web"]).run().ok();
+    host.berth(["run", "-d", "--network", "blue", "box", "sleep", "100"]).text();
+    host.berth(["start", "web"]).run().ok();
+    assert!(testkit::until(std::time::Duration::from_secs(5), || asks("www") == "web"));
+    // It's nobody else's, and it's shown.
+    assert_eq!(super::get_from(&host, "other", "http://www/"), "");
+    let shown = "{{json .HostConfig.Links}} {{json .NetworkSettings.Networks.blue.Links}}";
+    assert_eq!(super::shows(&host, &id, shown), r#"null ["web:www"]"#);
+    assert_eq!(host.berth(["exec", "aa", "env"]).text().matches("WWW_").count(), 0);
+    // Joining later, too.
+    host.berth(["network", "create", "red"]).text();
+    host.berth(["network", "connect", "red", "web"]).run().ok();
+    host.berth(["run", "-d", "--name", "cc", "box", "sleep", "100"]).text();
+    host.berth(["network", "connect", "red", "cc", "--link", "web:late"]).run().ok();
+    assert_eq!(super::get_from(&host, "cc", "http://late/"), "web");
+    host.berth(["network", "disconnect", "red", "cc"]).run().ok();
+    host.berth(["restart", "-t", "0", "cc"]).run().ok();
+    nothing_left(&host);
+}
+
+#[test]
+fn links_of_the_default_network_are_told_in_the_environment() {
+    let host = host();
+    let options = ["-e", "A=1", "-e", "PATH=/bin", "-e", "EMPTY=", "-p", "99"];
+    let expose = ["--expose", "81", "--expose", "80", "--expose", "90-92", "--expose", "82/udp"];
+    host.berth(
+        ["run", "-d", "--name", "data"].iter().chain(&options).chain(&expose).chain(&["box", "sleep", "9"]),
+    )
+    .text();
+    // As docker 28 sets them.
+    let mut wanted = "DB_ONE_ENV_A=1\nDB_ONE_ENV_EMPTY=\nDB_ONE_NAME=/me/db-one\n\
+        DB_ONE_PORT=tcp://172.17.0.2:80\n\
+        DB_ONE_PORT_80_TCP_START=tcp://172.17.0.2:80\nDB_ONE_PORT_80_TCP_PORT_START=80\n\
+        DB_ONE_PORT_80_TCP_END=tcp://172.17.0.2:81\nDB_ONE_PORT_80_TCP_PORT_END=81\n\
+        DB_ONE_PORT_90_TCP_START=tcp://172.17.0.2:90\nDB_ONE_PORT_90_TCP_PORT_START=90\n\
+        DB_ONE_PORT_90_TCP_END=tcp://172.17.0.2:92\nDB_ONE_PORT_90_TCP_PORT_END=92\n"
+        .to_owned();
+    for (port, protocol) in
+        [(80, "tcp"), (81, "tcp"), (90, "tcp"), (91, "tcp"), (92, "tcp"), (99, "tcp"), (82, "udp")]
+    {
+        let name = format!("DB_ONE_PORT_{port}_{}", protocol.to_uppercase());
+        wanted += &format!(
+            "{name}={protocol}://172.17.0.2:{port}\n{name}_ADDR=172.17.0.2\n{name}_PORT={port}\n\
+             {name}_PROTO={protocol}\n"
+        );
+    }
+    let sorted = |text: &str| {
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    let seen = run(&host, &["--name", "me", "--link", "data:db-one"], "env | grep DB_ONE").text();
+    assert_eq!(sorted(&seen), sorted(&wanted));
+    let own = ["--link", "data:x", "-e", "X_NAME=own"];
+    assert_eq!(run(&host, &own, "env | grep X_NAME").text(), "X_NAME=own");
+    host.berth(["create", "--name", "later", "--link", "data:x", "box", "true"]).text();
+    assert_eq!(super::shows(&host, "later", "{{json .HostConfig.Links}}"), r#"["/data:/later/x"]"#);
     nothing_left(&host);
 }
 

@@ -45,7 +45,7 @@ pub fn document(home: &Home, config: &Config) -> Json {
         "IpcMode": ipc(&request.ipc),
         "Cgroup": "",
         "ConsoleSize": [0, 0],
-        "Links": list_or_null(links(request)),
+        "Links": list_or_null(crate::network::link_documents(config).0),
         "OomScoreAdj": resources.oom_score_adj.unwrap_or(0),
         "PidMode": namespace(&request.pid),
         "Privileged": security.privileged,
@@ -272,10 +272,6 @@ fn extra_hosts(request: &RunRequest) -> Vec<String> {
         HostAddress::Gateway => format!("{name}:host-gateway"),
     };
     request.net.hosts.iter().map(line).collect()
-}
-
-fn links(request: &RunRequest) -> Vec<String> {
-    request.net.links.iter().map(|(container, alias)| format!("{container}:{alias}")).collect()
 }
 
 fn list_or_null(list: Vec<String>) -> Json {

@@ -13,7 +13,7 @@
 //! back what it has ([`super::detach`]).
 
 use super::endpoint::{self, Attached, CLAIMING};
-use super::{Network, files, find, lease, names, rules, up};
+use super::{Network, files, find, lease, links, names, rules, up};
 use crate::cell::{Cell, Running};
 use crate::claims::Claims;
 use crate::find::State;
@@ -204,11 +204,13 @@ fn join(
     attached: &mut Attached,
     (network, request): (&Network, &NetworkConnectRequest),
     running: &Running,
-    links: &mut Links,
+    socket: &mut Links,
 ) -> Result<(), Error> {
     endpoint::claim_endpoint(home, cell, network, &request.endpoint, attached)?;
     let Some(endpoint) = attached.endpoints.last().cloned() else { return Ok(()) };
-    attached.links.extend(endpoint::links_to(home, &request.links, attached)?);
+    let links = links::find(home, &request.links, attached, &config.name)?;
+    attached.links.extend(links.hosts);
+    attached.aliases.extend(links.aliases);
     cell.write(endpoint::FILE, attached)?;
     fault::point("endpoints written down");
     let inside = endpoint::netns(running.init.pid)?;
@@ -216,7 +218,7 @@ fn join(
     let mut firewall = rules::open(home)?;
     rules::add_endpoint(&mut firewall, &endpoint)?;
     fault::point("endpoint allowed");
-    endpoint::join(home, &endpoint, inside.as_fd(), links, &mut inner)?;
+    endpoint::join(home, &endpoint, inside.as_fd(), socket, &mut inner)?;
     fault::point("link made");
     choose_default(home, config, attached, &mut inner)?;
     cell.write(endpoint::FILE, attached)?;
@@ -280,8 +282,12 @@ fn forget_links(config: &mut Config, attached: &mut Attached, gone: &endpoint::E
     let (over, stay): (Vec<_>, Vec<_>) =
         std::mem::take(&mut attached.links).into_iter().partition(|(_, address)| was_over(address));
     attached.links = stay;
-    let aliases: Vec<&String> = over.iter().filter_map(|(names, _)| names.first()).collect();
-    config.request.net.links.retain(|(_, alias)| !aliases.contains(&alias));
+    let mut forgotten: Vec<String> =
+        over.into_iter().filter_map(|(names, _)| names.into_iter().next()).collect();
+    if !attached.endpoints.iter().any(|own| own.has_names) {
+        forgotten.extend(std::mem::take(&mut attached.aliases).into_iter().map(|(alias, _)| alias));
+    }
+    config.request.net.links.retain(|(_, alias)| !forgotten.contains(alias));
 }
 
 /// Leads the default routes, and the published ports, over the network that they should go over, now that there is one

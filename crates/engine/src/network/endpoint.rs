@@ -6,7 +6,7 @@
 //! detach   rules, addresses and names go; the links go with its namespace             by whoever sees its end
 //! ```
 
-use super::{Network, files, lease, names, ports, rules, up};
+use super::{Network, files, lease, links, names, ports, rules, up};
 use crate::cell::Cell;
 use crate::request::{EndpointRequest, NetworkMode, RunRequest};
 use crate::{Config, Error, Home};
@@ -41,9 +41,12 @@ pub struct Attached {
     pub endpoints: Vec<Endpoint>,
     /// Its published ports.
     pub ports: Vec<PublishedPort>,
-    /// What it calls other containers: names, and addresses.
+    /// What it calls other containers of the default network: names, and addresses.
     #[serde(default)]
     pub links: Vec<(Vec<String>, IpAddr)>,
+    /// What it calls those of other networks: an alias, and what they are called there.
+    #[serde(default)]
+    pub aliases: Vec<(String, String)>,
 }
 
 /// A container's link to a network.
@@ -73,6 +76,9 @@ pub struct Endpoint {
     pub ipv4: Option<Subnet>,
     /// Address of IPv6, with the network's prefix.
     pub ipv6: Option<Subnet>,
+    /// Addresses for this link alone.
+    #[serde(default)]
+    pub link_local: Vec<IpAddr>,
     /// The host's addresses on the network.
     pub gateways: Vec<IpAddr>,
     /// Whether its default routes lead over these.
@@ -107,17 +113,20 @@ impl Endpoint {
 pub(crate) struct Reserved {
     /// What it has.
     pub attached: Attached,
+    /// Variables about the containers that it's linked to.
+    pub link_environment: Vec<String>,
     /// Bound sockets, to be held for as long as it runs.
     pub sockets: Vec<OwnedFd>,
     /// What to tell the user: why packets of its networks don't pass.
     pub warnings: Vec<String>,
 }
 
-/// Takes addresses and ports for a container that is about to start, and writes them into its directory. `exposed` are the
-/// ports that its image and its request name, each as `80/tcp`.
+/// Takes addresses and ports for the container `name` that is about to start, and writes them into its directory. `exposed`
+/// are the ports that its image and its request name, each as `80/tcp`.
 pub(crate) fn claim(
     home: &Home,
     cell: &Cell,
+    name: &str,
     request: &RunRequest,
     exposed: &BTreeSet<String>,
 ) -> Result<Reserved, Error> {
@@ -132,7 +141,7 @@ pub(crate) fn claim(
         return Err(Error::invalid("--network", format!("a container can be on {ENDPOINTS_MAX} networks")));
     }
     let mut reserved = Reserved::default();
-    let claimed = claim_into(home, cell, request, &wanted, exposed, &mut reserved);
+    let claimed = claim_into(home, cell, name, request, &wanted, exposed, &mut reserved);
     if let Err(error) = claimed {
         release_leases(home, cell, &reserved.attached);
         return Err(error);
@@ -143,6 +152,7 @@ pub(crate) fn claim(
 fn claim_into(
     home: &Home,
     cell: &Cell,
+    name: &str,
     request: &RunRequest,
     wanted: &[EndpointRequest],
     exposed: &BTreeSet<String>,
@@ -173,7 +183,10 @@ fn claim_into(
     if let Some(index) = default {
         attached.endpoints[index].is_default = true;
     }
-    attached.links = links_to(home, &request.net.links, attached)?;
+    let links = links::find(home, &request.net.links, attached, name)?;
+    (attached.links, attached.aliases) = (links.hosts, links.aliases);
+    reserved.link_environment = links.environment;
+    let attached = &mut reserved.attached;
     let (published, sockets) = ports::reserve(home, request, exposed, attached, &networks)?;
     attached.ports = published;
     reserved.sockets = sockets;
@@ -196,40 +209,6 @@ pub(super) fn default_of<'a>(offers: impl Iterator<Item = (bool, i64, &'a str)>)
         .filter(|(_, (internal, _, _))| !internal)
         .min_by_key(|(_, (_, priority, name))| (std::cmp::Reverse(*priority), *name))
         .map(|(index, _)| index)
-}
-
-/// The addresses of the containers that `--link` names, on networks that this one is on as well.
-pub(super) fn links_to(
-    home: &Home,
-    wanted: &[(String, String)],
-    attached: &Attached,
-) -> Result<Vec<(Vec<String>, IpAddr)>, Error> {
-    let mut links = Vec::new();
-    for (given, alias) in wanted {
-        let refused = |why: &str| {
-            Err(Error::Refused {
-                what: format!("link to {given} as {alias}"),
-                why: why.to_owned(),
-                hint: "start it first, on a network that both are on".to_owned(),
-            })
-        };
-        let other = crate::find::container(home, given)?;
-        let crate::find::State::Running(_) = other.state else {
-            return refused("it is not running");
-        };
-        let theirs = self::attached(&other.cell(home)).unwrap_or_default();
-        let shared = theirs
-            .endpoints
-            .iter()
-            .find(|endpoint| attached.endpoints.iter().any(|own| own.network_id == endpoint.network_id));
-        let Some(address) = shared.and_then(|endpoint| endpoint.addresses().next()) else {
-            return refused("it is on none of this container's networks");
-        };
-        let mut names = vec![alias.clone(), other.config.id[..12].to_owned(), other.config.name.clone()];
-        names.dedup();
-        links.push((names, address.address()));
-    }
-    Ok(links)
 }
 
 /// Takes the addresses of one endpoint, and adds it.
@@ -264,6 +243,7 @@ pub(super) fn claim_endpoint(
         icc: network.icc(),
         ipv4: None,
         ipv6: None,
+        link_local: link_local(network, wanted)?,
         gateways: network.pools.iter().map(|pool| pool.gateway).collect(),
         is_default: false,
         internal: network.internal,
@@ -298,6 +278,22 @@ pub(super) fn claim_endpoint(
     let first = endpoint.addresses().next().map_or(IpAddr::from([0, 0, 0, 0]), Subnet::address);
     endpoint.mac = wanted.mac.unwrap_or_else(|| ipam::mac_of(first));
     Ok(())
+}
+
+/// The addresses of `--link-local-ip`, which are only that.
+fn link_local(network: &Network, wanted: &EndpointRequest) -> Result<Vec<IpAddr>, Error> {
+    for address in &wanted.link_local {
+        let refused = |why: String| Err(Error::invalid(format!("--link-local-ip {address}"), why));
+        match address {
+            IpAddr::V4(v4) if v4.is_link_local() => {}
+            IpAddr::V6(v6) if v6.is_unicast_link_local() && network.ipv6 => {}
+            IpAddr::V6(v6) if v6.is_unicast_link_local() => {
+                return refused(format!("network {} has no IPv6", network.name));
+            }
+            _ => return refused("it's none of 169.254.0.0/16 and fe80::/10".to_owned()),
+        }
+    }
+    Ok(wanted.link_local.clone())
 }
 
 /// Name of a link's end on this host.
@@ -418,7 +414,9 @@ pub(super) fn join(
         true => endpoint.gateways.clone(),
         false => Vec::new(),
     };
-    let addresses = endpoint.addresses().collect();
+    // As long as docker has their prefixes.
+    let own = |address: &IpAddr| Subnet::new(*address, if address.is_ipv6() { 64 } else { 16 });
+    let addresses = endpoint.addresses().chain(endpoint.link_local.iter().filter_map(own)).collect();
     let index = inner.link(&endpoint.inner).map_err(failed)?.ok_or_else(|| failed(Errno::NODEV))?.index;
     inner.configure(&Inner { index, addresses, gateways }).map_err(failed)?;
     // Both ends carry from now on. Source: rtnl_getlink() in net/core/rtnetlink.c, which runs what else is left to the

@@ -17,6 +17,7 @@
 //! - [`lease`]: who has which address
 //! - [`endpoint`]: a container's part
 //! - [`ports`]: published ports
+//! - [`links`]: what containers call each other
 //! - [`files`]: `/etc/hosts` and its like
 //! - [`names`]: who is called what, and the server of names
 //! - [`rules`]: what the nftables table says
@@ -30,6 +31,7 @@ mod doctor;
 mod endpoint;
 mod files;
 mod lease;
+mod links;
 mod names;
 mod ports;
 mod rules;
@@ -47,6 +49,7 @@ pub(crate) use endpoint::{
 };
 pub use endpoint::{Endpoint, PublishedPort};
 pub(crate) use files::{About, NAMES as FILE_NAMES, hostname, of_neighbour, write as write_files};
+pub(crate) use links::documents as link_documents;
 pub(crate) use names::{FILE as NAMES_FILE, rename};
 pub(crate) use ports::reserve_again;
 pub use show::{Listed, ShownPort, inspect, list, published};

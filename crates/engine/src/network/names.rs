@@ -113,7 +113,8 @@ pub(super) fn resolver(
     for (names, address) in &attached.links {
         hosts.extend(names.first().map(|alias| (alias.clone(), vec![*address])));
     }
-    let resolver =
-        Resolver { forward: endpoints.iter().any(|endpoint| !endpoint.internal), upstreams, networks, hosts };
+    let forward = endpoints.iter().any(|endpoint| !endpoint.internal);
+    let links = attached.aliases.clone();
+    let resolver = Resolver { forward, upstreams, networks, hosts, links };
     write(&cell.path.join(FILE), &resolver.to_text())
 }

@@ -98,7 +98,11 @@ fn of_endpoint(endpoint: &Endpoint) -> EndpointRules {
     EndpointRules {
         port: endpoint.link.clone(),
         mac: endpoint.mac,
-        addresses: endpoint.addresses().map(|address| address.address()).collect(),
+        addresses: endpoint
+            .addresses()
+            .map(|address| address.address())
+            .chain(endpoint.link_local.iter().copied())
+            .collect(),
         free: false,
     }
 }

@@ -176,6 +176,13 @@ fn endpoint_document(config: &Config, wanted: &EndpointRequest, own: Option<&end
             ipam.insert(field.to_owned(), json!(address.to_string()));
         }
     }
+    if !wanted.link_local.is_empty() {
+        ipam.insert("LinkLocalIPs".to_owned(), json!(wanted.link_local));
+    }
+    // Of the first network, which `--link` speaks of.
+    let is_first =
+        config.request.network.endpoints().first().is_some_and(|first| first.network == wanted.network);
+    let links = Some(super::links::documents(config).1).filter(|links| is_first && !links.is_empty());
     let names = own.filter(|own| own.has_names).map(|own| {
         let mut names = vec![config.name.clone(), config.id[..12].to_owned()];
         names.extend(own.aliases.iter().cloned());
@@ -183,7 +190,7 @@ fn endpoint_document(config: &Config, wanted: &EndpointRequest, own: Option<&end
     });
     json!({
         "IPAMConfig": if ipam.is_empty() { Json::Null } else { Json::Object(ipam) },
-        "Links": null,
+        "Links": links,
         "Aliases": if wanted.aliases.is_empty() { Json::Null } else { json!(wanted.aliases) },
         "MacAddress": own.map_or(String::new(), endpoint::Endpoint::mac_text),
         "DriverOpts": if wanted.options.is_empty() { Json::Null } else { json!(wanted.options) },

@@ -52,6 +52,8 @@ pub struct Given<'a> {
     pub neighbours: BTreeMap<String, Neighbour>,
     /// Files of names and addresses that are bound into it: targets and sources.
     pub net_files: Vec<(String, PathBuf)>,
+    /// Variables about the containers that it's linked to.
+    pub link_environment: Vec<String>,
     /// Control group path.
     pub cgroup: String,
     /// Size of the caller's terminal: rows, columns.
@@ -269,7 +271,7 @@ fn environment(
         Some((_, old)) => *old = value.to_owned(),
         None => env.push((name.to_owned(), value.to_owned())),
     };
-    for variable in &image.env {
+    for variable in given.link_environment.iter().chain(&image.env) {
         let (name, value) = variable.split_once('=').unwrap_or((variable, ""));
         set(name, value);
     }

@@ -155,6 +155,18 @@ impl Known {
 
     /// What a name in small letters stands for. `wanted` says whether that is what was asked for: the first such counts.
     pub(super) fn find(&self, name: &[u8], wanted: impl Fn(&Found<'_>) -> bool) -> Lookup<Found<'_>> {
+        let links = self.resolver.value.iter().flat_map(|resolver| &resolver.links);
+        for (_, name) in links.filter(|(alias, _)| alias.as_bytes().eq_ignore_ascii_case(name)) {
+            // Nobody may be called so just now.
+            match self.find_itself(&name.to_ascii_lowercase().into_bytes(), &wanted) {
+                Lookup::Unknown => {}
+                found => return found,
+            }
+        }
+        self.find_itself(name, &wanted)
+    }
+
+    fn find_itself(&self, name: &[u8], wanted: &impl Fn(&Found<'_>) -> bool) -> Lookup<Found<'_>> {
         let mut best = Lookup::Unknown;
         for zone in self.zones() {
             let Some(zone) = zone else {

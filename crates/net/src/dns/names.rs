@@ -8,6 +8,7 @@
 //! upstream 192.0.2.1:53                         in order; the first three are asked. Without one: the host's
 //! network external /run/berth/networks/f00/names   or internal; their names, in order of precedence
 //! host host.docker.internal 172.17.0.1 fd00::1     names for this container alone
+//! link www web                                  another name, for this container alone, of who is called so
 //! end
 //! ```
 //!
@@ -65,6 +66,8 @@ pub struct Resolver {
     pub networks: Vec<NetworkFile>,
     /// Names for this container alone, which come first: links, `host.docker.internal`.
     pub hosts: Vec<(String, Vec<IpAddr>)>,
+    /// Other names for this container alone, and what they stand for on its networks.
+    pub links: Vec<(String, String)>,
 }
 
 /// A network of a container.
@@ -141,6 +144,9 @@ impl Resolver {
         for (name, addresses) in &self.hosts {
             push_name(&mut text, "host", name, addresses);
         }
+        for (alias, name) in self.links.iter().filter(|(alias, name)| is_name(alias) && is_name(name)) {
+            _ = writeln!(text, "link {alias} {name}");
+        }
         text + END + "\n"
     }
 
@@ -174,6 +180,14 @@ impl Resolver {
             "host" => {
                 let (name, addresses) = parse_name(rest)?;
                 resolver.hosts.push((name.to_owned(), addresses.collect::<Option<_>>()?));
+                Some(())
+            }
+            "link" => {
+                let (alias, name) = rest.split_once(' ')?;
+                if !is_name(alias) || !is_name(name) {
+                    return None;
+                }
+                resolver.links.push((alias.to_owned(), name.to_owned()));
                 Some(())
             }
             _ => None,

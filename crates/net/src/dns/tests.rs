@@ -178,6 +178,7 @@ impl Running {
             upstreams,
             networks: vec![NetworkFile { path, internal: false }],
             hosts: vec![("host.docker.internal".into(), addresses(&["172.18.0.1"]))],
+            links: Vec::new(),
         };
         replace(&dir.path().join("resolver"), &resolver.to_text());
         let (udp, tcp, port) = bind_in_current_namespace().unwrap();

@@ -40,6 +40,7 @@ proptest! {
             forward,
             upstreams,
             networks: vec![NetworkFile { path: path.into(), internal }],
+            links: names.iter().map(|name| (name.name.clone(), "other".to_owned())).collect(),
             hosts: names.into_iter().map(|name| (name.name, name.addresses)).collect(),
         };
         prop_assert_eq!(Resolver::parse(&resolver.to_text()), Ok(resolver));
