@@ -8,6 +8,8 @@ use std::path::PathBuf;
 pub struct Graph {
     /// By [`StepId`].
     pub steps: Vec<Step>,
+    /// No time of a file that a step makes is later than this, in seconds since the epoch (`SOURCE_DATE_EPOCH`).
+    pub epoch: Option<i64>,
 }
 
 /// A step.

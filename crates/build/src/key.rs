@@ -38,8 +38,12 @@ impl Key {
     }
 }
 
-/// An operation as a key's word.
-pub fn text(op: &Op) -> String {
+/// An operation as a key's word, with the time that files' times are cut at.
+pub fn text(op: &Op, epoch: Option<i64>) -> String {
     // Plain data always serialises.
-    serde_json::to_string(op).unwrap_or_default()
+    let text = serde_json::to_string(op).unwrap_or_default();
+    match epoch {
+        None => text,
+        Some(epoch) => format!("{text} {epoch}"),
+    }
 }

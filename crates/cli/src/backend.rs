@@ -120,6 +120,11 @@ pub fn build(
     engine::build::build(&Home::from_env()?, request, told)
 }
 
+/// What is remembered of the last build.
+pub fn last_build() -> Result<Option<build::explain::Report>, Failure> {
+    Ok(engine::build::memory::last_of_all(&home()?))
+}
+
 /// Checks a Dockerfile.
 pub fn check_build(
     request: &engine::build::BuildRequest,

@@ -89,7 +89,7 @@ impl<B: Bases> Lowerer<'_, B> {
             to: path::target(state.working_dir(), &dest),
             chown,
             chmod,
-            keeps_owner: copy.from.is_some(),
+            keeps_owner: inputs.get(1).is_some_and(|from| self.keeps_owner(*from)),
             excludes,
             has_parents: copy.has_parents,
             is_linked: copy.is_linked,

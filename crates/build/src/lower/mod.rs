@@ -80,6 +80,8 @@ pub enum Base {
         directory: PathBuf,
         /// Lines of its ignore file.
         ignored: Ignored,
+        /// Whether its files' owners are copied; otherwise they are root's.
+        keeps_owner: bool,
     },
 }
 
@@ -273,6 +275,8 @@ struct Lowerer<'a, B: Bases> {
     declared: BTreeSet<String>,
     scratch: Option<StepId>,
     context: Option<StepId>,
+    /// Contexts whose files' owners are copied.
+    with_owners: BTreeSet<StepId>,
 }
 
 fn fault(message: impl Into<String>, lines: Lines) -> Fault {
@@ -287,12 +291,13 @@ impl<'a, B: Bases> Lowerer<'a, B> {
             bases,
             lexer: Lexer::new(file.escape),
             globals: Env::default(),
-            graph: Graph::default(),
+            graph: Graph { epoch: options.epoch, ..Graph::default() },
             progress: vec![Progress::Untouched; file.stages.len()],
             states: Vec::new(),
             declared: BTreeSet::new(),
             scratch: None,
             context: None,
+            with_owners: BTreeSet::new(),
         };
         lowerer.set_globals()?;
         Ok(lowerer)
@@ -413,11 +418,21 @@ impl<'a, B: Bases> Lowerer<'a, B> {
     fn add_base(&mut self, base: Base, name: String, lines: Lines) -> StepId {
         let what = match base {
             Base::Image { reference, chain, .. } => What::Image { reference, chain },
-            Base::Directory { directory, ignored } => {
-                What::Context { name: "context".to_owned(), directory, ignored }
+            Base::Directory { directory, ignored, keeps_owner } => {
+                let what = What::Context { name: "context".to_owned(), directory, ignored };
+                let added = self.graph.add(given(what, name, Some(lines)));
+                if keeps_owner {
+                    self.with_owners.insert(added);
+                }
+                return added;
             }
         };
         self.graph.add(given(what, name, Some(lines)))
+    }
+
+    /// Whether files that are copied from a step's tree keep their owners.
+    fn keeps_owner(&self, id: StepId) -> bool {
+        !matches!(self.graph.step(id).what, What::Context { .. }) || self.with_owners.contains(&id)
     }
 
     /// Adds something that is done.

@@ -181,7 +181,7 @@ impl<B: Bases> Lowerer<'_, B> {
             to: "/".to_owned(),
             chown: String::new(),
             chmod: String::new(),
-            keeps_owner: false,
+            keeps_owner: self.keeps_owner(context),
             excludes: Vec::new(),
             has_parents: source != "/",
             is_linked: false,

@@ -23,7 +23,7 @@ impl Bases for Known {
     }
 
     fn context(&mut self, name: &str, _: &Platform) -> Result<Option<Base>, String> {
-        let base = Base::Directory { directory: "/context".into(), ignored: Vec::new() };
+        let base = Base::Directory { directory: "/context".into(), ignored: Vec::new(), keeps_owner: false };
         Ok((name == "context").then_some(base))
     }
 }

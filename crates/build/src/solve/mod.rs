@@ -210,7 +210,7 @@ impl<W: Worker> Solver<'_, W> {
                 self.selected[id.0] = Some(self.worker.select(id, copy, from)?);
             }
         }
-        let op = key::text(op);
+        let op = key::text(op, self.graph.epoch);
         let mut words = vec!["definition", &op];
         words.extend(self.selected[id.0].as_deref());
         for input in &step.inputs {
@@ -322,7 +322,7 @@ impl<W: Worker> Solver<'_, W> {
         let What::Op(op) = &step.what else { return Ok(()) };
         let inputs: Vec<&Solved> =
             step.inputs.iter().filter_map(|input| self.solved[input.0].as_ref()).collect();
-        let mut words = vec!["content".to_owned(), key::text(op)];
+        let mut words = vec!["content".to_owned(), key::text(op, self.graph.epoch)];
         words.extend(inputs.first().map(|base| base.content.as_str().to_owned()));
         match op {
             Op::Copy(copy) => {

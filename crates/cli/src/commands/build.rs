@@ -1,11 +1,12 @@
 //! `berth build`.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use build::explain::Report;
 use build::lower::Options;
 use build::op::Network;
-use engine::build::{BuildRequest, ContextSource, DockerfileSource, SecretSource};
+use engine::build::{BuildRequest, SecretSource};
 
 use types::image::Platform;
 
@@ -70,6 +71,13 @@ pub static SPEC: CommandSpec = CommandSpec {
         (
             "What is shown",
             &[
+                Flag::maybe(
+                    "explain",
+                    "string",
+                    "now",
+                    "Show why each step ran; =last does so for the build before, =json as JSON",
+                ),
+                Flag::switch("timings", "Show which steps the end waited for"),
                 Flag::switch("check", "Check the Dockerfile, and build nothing"),
                 Flag::one("call", "string", "build, or check; check,format=json"),
                 Flag::one("progress", "string", "auto, plain, tty, rawjson, quiet"),
@@ -79,12 +87,23 @@ pub static SPEC: CommandSpec = CommandSpec {
         ),
     ],
     unsupported: unsupported::BUILD,
-    args: (1, 1),
+    args: (0, 1),
     trailing: false,
 };
 
 /// Builds.
 pub fn work(parsed: &Parsed) -> Result<u8, Failure> {
+    let explain = parsed.one("explain").unwrap_or_default();
+    if !["", "now", "json", "last", "last,json"].contains(&explain) {
+        return Err(parsed.bad("explain", explain, BadValue::new("neither last nor json")));
+    }
+    if explain.starts_with("last") {
+        return last(parsed, explain.ends_with("json"));
+    }
+    if parsed.args().is_empty() {
+        let usage = format!("usage: {} {}", parsed.command, SPEC.usage);
+        return Err(parsed.wrong("requires 1 argument").hint(usage).code(1));
+    }
     let request = request(parsed)?;
     let call = if parsed.switch("check") { "check" } else { parsed.one("call").unwrap_or("build") };
     let (call, options) = call.split_once(',').unwrap_or((call, ""));
@@ -124,8 +143,34 @@ pub fn work(parsed: &Parsed) -> Result<u8, Failure> {
     };
     written("iidfile", &built.image)?;
     written("metadata-file", &metadata(&built))?;
+    let report = &built.report;
+    match explain {
+        "" => {}
+        "json" => print(&as_json(report))?,
+        _ => print(&report.text())?,
+    }
+    if parsed.switch("timings") {
+        print(&report.timings())?;
+    }
     if is_quiet {
         print(&format!("{}\n", built.image))?;
+    }
+    Ok(0)
+}
+
+fn as_json(report: &Report) -> String {
+    // Plain data always serialises.
+    serde_json::to_string_pretty(report).unwrap_or_default() + "\n"
+}
+
+/// Why the steps of the last build ran.
+fn last(parsed: &Parsed, is_json: bool) -> Result<u8, Failure> {
+    let Some(report) = backend::last_build()? else {
+        return Err(Failure::new("nothing has been built here yet").hint("berth build PATH"));
+    };
+    print(&if is_json { as_json(&report) } else { report.text() })?;
+    if parsed.switch("timings") {
+        print(&report.timings())?;
     }
     Ok(0)
 }
@@ -164,18 +209,6 @@ fn metadata(built: &engine::build::Built) -> String {
 }
 
 fn request(parsed: &Parsed) -> Result<BuildRequest, Failure> {
-    let context = parsed.args().into_iter().next().unwrap_or_default();
-    let context = context_of(&context).map_err(|why| parsed.wrong(why))?;
-    let dockerfile = match parsed.one("file") {
-        None | Some("") => DockerfileSource::Default,
-        Some("-") if context == ContextSource::Stdin => {
-            return Err(
-                parsed.wrong("invalid argument: can't use stdin for both build context and dockerfile")
-            );
-        }
-        Some("-") => DockerfileSource::Stdin,
-        Some(path) => DockerfileSource::Path(PathBuf::from(path)),
-    };
     let pair = |text: &str| match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err(BadValue::new("not NAME=VALUE")),
@@ -189,8 +222,10 @@ fn request(parsed: &Parsed) -> Result<BuildRequest, Failure> {
     let secrets = parsed.each("secret", secret)?.into_iter().collect();
     let contexts = parsed.each("build-context", pair)?.into_iter().collect();
     Ok(BuildRequest {
-        context,
-        dockerfile,
+        context: parsed.args().into_iter().next().unwrap_or_default(),
+        file: parsed.one("file").unwrap_or_default().to_owned(),
+        text: None,
+        here: std::env::current_dir().unwrap_or_default(),
         tags,
         options: options(parsed)?,
         pull: parsed.switch("pull"),
@@ -280,21 +315,6 @@ fn options(parsed: &Parsed) -> Result<Options, Failure> {
         allows_insecure: allowed.contains(&"security.insecure"),
         allows_host_network: network == Network::Host || allowed.contains(&"network.host"),
     })
-}
-
-fn context_of(text: &str) -> Result<ContextSource, String> {
-    let is_git = ["git@", "git://", "ssh://", "github.com/"].iter().any(|start| text.starts_with(start))
-        || (text.contains("://") && text.split('#').next().is_some_and(|own| own.ends_with(".git")));
-    match text {
-        "-" => Ok(ContextSource::Stdin),
-        _ if is_git => Err(format!("a git repository as build context isn't supported by berth yet: {text}")),
-        url if url.starts_with("http://") || url.starts_with("https://") => {
-            Ok(ContextSource::Url(url.to_owned()))
-        }
-        path if Path::new(path).is_file() => Ok(ContextSource::Archive(PathBuf::from(path))),
-        path if Path::new(path).is_dir() => Ok(ContextSource::Directory(PathBuf::from(path))),
-        path => Err(format!("unable to prepare context: path {path:?} not found")),
-    }
 }
 
 /// `id=NAME,src=FILE`, `id=NAME,env=VARIABLE`, `id=NAME`: the variable of that name, if there is one, else the file.

@@ -1,14 +1,15 @@
 //! Images that stages begin with, and named contexts.
 
+use super::context::{self, Context, Named};
 use super::events::{Event, Told};
 use super::request::BuildRequest;
 use super::source::Source;
 use crate::images::{self, open_store};
 use crate::{Error, Home};
 use ::build::lower::{self, Base};
+use ::build::op::Tree;
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
 use types::image::{ImageConfig, Platform};
 use types::reference::Reference;
 
@@ -21,6 +22,8 @@ pub(super) struct Bases<'a, 't> {
     known: BTreeMap<(String, String), Base>,
     /// Hold the layers of images in their places.
     pub pins: Vec<OwnedFd>,
+    /// Hold what was unpacked.
+    pub opened: Vec<Context>,
 }
 
 impl<'a, 't> Bases<'a, 't> {
@@ -30,7 +33,7 @@ impl<'a, 't> Bases<'a, 't> {
         source: &'a Source,
         told: &'a mut Told<'t>,
     ) -> Self {
-        Bases { home, request, source, told, known: BTreeMap::new(), pins: Vec::new() }
+        Bases { home, request, source, told, known: BTreeMap::new(), pins: Vec::new(), opened: Vec::new() }
     }
 
     fn find(&mut self, name: &str, reference: &Reference, platform: &Platform) -> Result<Base, Error> {
@@ -76,9 +79,7 @@ impl lower::Bases for Bases<'_, '_> {
 
     fn context(&mut self, name: &str, platform: &Platform) -> Result<Option<Base>, Error> {
         if name == "context" {
-            let directory = self.source.directory.clone();
-            let ignored = self.source.ignored.clone();
-            return Ok(directory.map(|directory| Base::Directory { directory, ignored }));
+            return Ok(directory(&self.source.context));
         }
         // `busybox` is given for `docker.io/library/busybox:latest` as well.
         let complete = |name: &str| images::reference(name).map(|reference| reference.to_string());
@@ -92,22 +93,25 @@ impl lower::Bases for Bases<'_, '_> {
         else {
             return Ok(None);
         };
-        if let Some(image) = value.strip_prefix("docker-image://") {
-            return lower::Bases::image(self, image, platform).map(Some);
+        match context::open_named(self.home, value, &self.request.here)? {
+            Named::Image(image) => lower::Bases::image(self, &image, platform).map(Some),
+            Named::Files(files) => {
+                let base = directory(&files);
+                self.opened.push(files);
+                Ok(base)
+            }
+            Named::Layout(..) | Named::Target(_) => {
+                Err(Error::invalid("--build-context", format!("{name}={value} isn't supported by berth yet")))
+            }
         }
-        if value.contains("://") {
-            return Err(Error::invalid(
-                "--build-context",
-                format!("{name}={value} isn't supported by berth yet"),
-            ));
-        }
-        let directory = PathBuf::from(value);
-        let found = std::fs::canonicalize(&directory)
-            .map_err(|error| Error::io("find the build context", directory.display(), &error))?;
-        let ignored = match std::fs::read_to_string(found.join(".dockerignore")) {
-            Ok(text) => text.lines().map(str::to_owned).collect(),
-            Err(_) => Vec::new(),
-        };
-        Ok(Some(Base::Directory { directory: found, ignored }))
     }
+}
+
+fn directory(context: &Context) -> Option<Base> {
+    let Tree::Directory(directory) = &context.tree else { return None };
+    Some(Base::Directory {
+        directory: directory.clone(),
+        ignored: context.ignored.clone(),
+        keeps_owner: context.keeps_owner,
+    })
 }

@@ -65,7 +65,7 @@ fn look(
     let asked = &request.options;
     let argument = asked.build_args.get("BUILDKIT_DOCKERFILE_CHECK").map(String::as_str);
     let options = Options::of(file, argument).map_err(|error| Error::invalid("check", error.to_string()))?;
-    let ignored = Matcher::new(&source.ignored).ok();
+    let ignored = Matcher::new(&source.context.ignored).ok();
     let store = look_at_store(home)?;
     let base = |name: &str| {
         let image = store.as_ref()?.resolve_image(name).ok()?;

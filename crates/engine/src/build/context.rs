@@ -57,6 +57,8 @@ pub struct Asked<'a> {
     pub context: &'a str,
     /// `--file`: a path from here, or in an archive; `-` is standard input. Empty: the context's.
     pub file: &'a str,
+    /// The Dockerfile's text, if it is in no file.
+    pub text: Option<&'a str>,
     /// Where the command was called.
     pub here: &'a Path,
 }
@@ -84,6 +86,9 @@ pub fn open(home: &Home, asked: &Asked<'_>, stdin: Option<File>) -> Result<(Cont
     let mut stdin = stdin;
     let mut standard_input = || stdin.take().ok_or_else(|| invalid("standard input is closed"));
     let of_file = match asked.file {
+        _ if asked.text.is_some() => {
+            asked.text.map(|text| Dockerfile { name: "Dockerfile".to_owned(), text: text.to_owned() })
+        }
         "-" => Some(read_dockerfile("-", standard_input()?)?),
         url if is_url(url) => Some(read_dockerfile(url, fetch::fetch(url, None, &Notes::of(home)?)?.file)?),
         _ => None,

@@ -27,6 +27,7 @@ pub mod exec;
 mod failure;
 pub mod fetch;
 mod jobs;
+pub mod memory;
 pub mod notes;
 mod perform;
 pub mod request;
@@ -36,7 +37,7 @@ mod worker;
 
 pub use events::{Event, Sink};
 pub use failure::Failure;
-pub use request::{BuildRequest, ContextSource, DockerfileSource, SecretSource};
+pub use request::{BuildRequest, SecretSource};
 
 use crate::{Error, Home};
 use ::build::dockerfile;
@@ -62,6 +63,8 @@ pub struct Built {
     pub ran: usize,
     /// Steps whose result was known.
     pub cached: usize,
+    /// What each step did, and why.
+    pub report: ::build::explain::Report,
 }
 
 /// Builds an image. The caller has one thread.
@@ -94,7 +97,7 @@ fn built(
         Err(lower::Failure::Fault(fault)) => return Err(fault.into()),
         Err(lower::Failure::Base(lines, error)) => return Err(Failure::at(lines, error)),
     };
-    let pins = bases.pins;
+    let (pins, opened) = (bases.pins, bases.opened);
     checks::tell(home, request, source, &file, told)?;
     for step in &lowered.graph.steps {
         if matches!(step.what, ::build::graph::What::Image { .. }) && step.name.starts_with('[') {
@@ -105,10 +108,17 @@ fn built(
     let solved = solve::solve(&lowered.graph, &[lowered.target], AT_ONCE, &mut worker);
     worker.end();
     let solved = solved.map_err(|stopped| stopped_by(&lowered, stopped, &mut worker))?;
+    let before = memory::last(home, request);
+    let report = memory::report(home, &lowered, &solved, &worker.took_ms, before.as_ref());
+    memory::keep(home, request, &report)?;
     let counts = count(&lowered, &solved);
     let (image, config) = result::name(home, request, &lowered, &solved, told)?;
-    drop(pins);
+    drop((pins, opened));
+    if let Ok(notes) = notes::Notes::of(home) {
+        notes.trim();
+    }
     Ok(Built {
+        report,
         image,
         names: request.tags.clone(),
         config,

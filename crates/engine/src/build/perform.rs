@@ -1,5 +1,6 @@
 //! A step, done: in a child of the process that builds.
 
+use super::copy;
 use super::exec::{self, Outcome};
 use crate::cell::now_ns;
 use crate::{Error, Home};
@@ -111,8 +112,11 @@ fn alone(home: &Home, order: &Order<'_>, output: Output, tell: impl FnOnce(Answe
     }
     match order.op {
         Op::Exec(exec) => run(home, order, exec, output, tell),
-        Op::Copy(_) | Op::MakeDirectory { .. } => {
-            tell(Error::invalid(order.name.as_str(), "is not done yet").into());
+        Op::Copy(copy) => {
+            tell(of_files(copy::copied(home, copy, &order.inputs, &order.ignored, order.epoch), output))
+        }
+        Op::MakeDirectory { path, owner } => {
+            tell(of_files(copy::made_directory(home, path, owner, &order.inputs, order.epoch), output));
         }
     }
     drop(lock);
@@ -129,6 +133,20 @@ fn found(home: &Home, order: &Order<'_>) -> Result<Option<Answer>, Error> {
     Ok(record.map(|Record { made, created_ns, .. }| Answer::Made { made, created_ns, was_found: true }))
 }
 
+/// The answer of a step that only touches files; what it warns of is its output.
+fn of_files(done: Result<(Made, Vec<String>), Error>, output: Output) -> Answer {
+    match done {
+        Err(error) => error.into(),
+        Ok((made, warnings)) => {
+            let mut stderr = std::fs::File::from(output.stderr);
+            for warning in warnings {
+                let _ = writeln!(stderr, "{warning}");
+            }
+            Answer::Made { made, created_ns: now_ns(), was_found: false }
+        }
+    }
+}
+
 fn run(home: &Home, order: &Order<'_>, program: &Exec, output: Output, tell: impl FnOnce(Answer)) {
     let mut program = program.clone();
     program.env.extend(order.proxies.iter().cloned());
@@ -140,6 +158,7 @@ fn run(home: &Home, order: &Order<'_>, program: &Exec, output: Output, tell: imp
         exec: &program,
         inputs: &order.inputs,
         secrets: &secrets,
+        epoch: order.epoch,
         stdout: output.stdout,
         stderr: output.stderr,
         cancel: output.cancel.as_fd(),

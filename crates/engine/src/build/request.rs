@@ -7,10 +7,14 @@ use std::path::PathBuf;
 /// What is built, from what, as what.
 #[derive(Debug, Clone)]
 pub struct BuildRequest {
-    /// Where files come from.
-    pub context: ContextSource,
-    /// Where the Dockerfile is.
-    pub dockerfile: DockerfileSource,
+    /// Where files come from: a directory, an archive's file, a URL, or `-`.
+    pub context: String,
+    /// `--file`: a path from `here`, or in an archive; `-` is standard input. Empty: the context's `Dockerfile`.
+    pub file: String,
+    /// The Dockerfile's text, if it is in no file.
+    pub text: Option<String>,
+    /// Where the command was called.
+    pub here: PathBuf,
     /// Names of the image.
     pub tags: Vec<String>,
     /// Everything that the Dockerfile's meaning depends on.
@@ -23,33 +27,6 @@ pub struct BuildRequest {
     pub secrets: BTreeMap<String, SecretSource>,
     /// Whether the result gets an image at all.
     pub makes_image: bool,
-}
-
-/// Where files come from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ContextSource {
-    /// A directory.
-    Directory(PathBuf),
-    /// An archive, or a Dockerfile, on standard input.
-    Stdin,
-    /// An archive, as a file.
-    Archive(PathBuf),
-    /// An archive, or a Dockerfile, that is fetched.
-    Url(String),
-}
-
-/// Where the Dockerfile is.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum DockerfileSource {
-    /// In the context, by its usual name.
-    #[default]
-    Default,
-    /// A file: in a local context by its path from the working directory, in another one by its path in that.
-    Path(PathBuf),
-    /// Standard input.
-    Stdin,
-    /// This text.
-    Text(String),
 }
 
 /// Where a secret comes from.

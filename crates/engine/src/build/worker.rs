@@ -1,7 +1,9 @@
 //! Results that are kept, and steps that run, for the solver.
 
+use super::copy;
 use super::events::{Event, Told};
 use super::jobs::{Heard, Jobs};
+use super::notes::Notes;
 use super::perform::{Answer, Order};
 use super::request::BuildRequest;
 use crate::cell::now_ns;
@@ -13,6 +15,7 @@ use ::build::op::{Copy, Ignored, Made, MountKind, Op, StepId, Tree};
 use ::build::solve::{self, Job, Record};
 use std::collections::BTreeMap;
 use std::collections::VecDeque;
+use std::time::Instant;
 use store::{BuildStep, Store};
 use types::digest::{ChainId, DiffId};
 use types::kind::Kind;
@@ -34,6 +37,9 @@ pub(super) struct Worker<'a, 't> {
     jobs: Jobs,
     /// What is told of each step that began, by its number there.
     numbers: BTreeMap<StepId, usize>,
+    began: BTreeMap<StepId, Instant>,
+    /// How long each step ran, in milliseconds.
+    pub took_ms: BTreeMap<StepId, u64>,
     /// The last lines that each step wrote.
     tails: BTreeMap<StepId, VecDeque<String>>,
     inputs: BTreeMap<StepId, Vec<Tree>>,
@@ -54,7 +60,22 @@ impl<'a, 't> Worker<'a, 't> {
         let proxies = proxies.map(|(name, value)| format!("{name}={value}")).collect();
         let (numbers, tails, inputs) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         let (jobs, used) = (Jobs::new()?, Vec::new());
-        Ok(Worker { home, request, graph, told, store: None, jobs, numbers, tails, inputs, used, proxies })
+        let (began, took_ms) = (BTreeMap::new(), BTreeMap::new());
+        Ok(Worker {
+            home,
+            request,
+            graph,
+            told,
+            store: None,
+            jobs,
+            numbers,
+            began,
+            took_ms,
+            tails,
+            inputs,
+            used,
+            proxies,
+        })
     }
 
     fn store(&mut self) -> Result<&Store, Error> {
@@ -117,6 +138,8 @@ impl<'a, 't> Worker<'a, 't> {
                 kind: Kind::System,
             }),
         };
+        let took = self.began.get(&id).map_or(0, |began| began.elapsed().as_millis());
+        self.took_ms.insert(id, u64::try_from(took).unwrap_or(u64::MAX));
         if let Some(number) = self.numbers.get(&id) {
             let error = outcome.as_ref().err().map(ToString::to_string);
             self.told.tell(&Event::Done { id: *number, error });
@@ -176,14 +199,18 @@ impl solve::Worker for Worker<'_, '_> {
         Ok(())
     }
 
-    fn select(&mut self, _: StepId, _: &Copy, _: Option<(&Tree, &Ignored)>) -> Result<String, Error> {
-        Err(Error::invalid("COPY", "is not done yet"))
+    fn select(&mut self, _: StepId, copy: &Copy, from: Option<(&Tree, &Ignored)>) -> Result<String, Error> {
+        let selected = copy::selected(self.home, copy, from)?;
+        // To tell later which files changed.
+        Notes::of(self.home)?.keep_list(&selected.digest, &selected.list)?;
+        Ok(selected.digest)
     }
 
     fn begin(&mut self, job: Job<'_>) -> Result<(), Error> {
         self.store = None;
         let number = self.told.begin(&job.step.name);
         self.numbers.insert(job.id, number);
+        self.began.insert(job.id, Instant::now());
         self.inputs.insert(job.id, job.inputs.clone());
         let order = Order {
             step: job.id,
@@ -195,7 +222,7 @@ impl solve::Worker for Worker<'_, '_> {
             ignores_cache: job.step.ignores_cache,
             secrets: &self.request.secrets,
             proxies: &self.proxies,
-            epoch: self.request.options.epoch,
+            epoch: self.graph.epoch,
         };
         self.jobs.begin(self.home, &order)
     }

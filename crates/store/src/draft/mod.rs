@@ -12,6 +12,7 @@
 //! ```
 
 mod stubs;
+mod times;
 
 pub use stubs::Place;
 
@@ -183,6 +184,13 @@ impl Draft {
     /// Its directory, with `fs` and `work`.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Makes no time of its own files later than `epoch`, in seconds since the epoch. Nothing of it is mounted any more.
+    ///
+    /// Errors: [`Error::Files`].
+    pub fn cut_times(&self, epoch: i64) -> Result<(), Error> {
+        times::cut(self.upper.as_fd(), epoch).map_err(|errno| files("set times of", &self.path, errno))
     }
 
     /// The whole tree to be written to, ids as in the image: a mount that is nowhere attached and goes with its descriptors,

@@ -27,7 +27,8 @@ pub fn selected(home: &Home, copy: &op::Copy, from: Option<(&Tree, &Ignored)>) -
     super::select(copy, held.as_ref().map(|held| &held.origin), &notes)
 }
 
-/// Does a copy: the first of its inputs is the tree that it's copied to. With what to warn of.
+/// Does a copy: the first of its inputs is the tree that it's copied to. No time of a file is later than `epoch`, in seconds.
+/// With what to warn of.
 ///
 /// Errors: as [`super::copy`]; those of drafts.
 pub fn copied(
@@ -35,6 +36,7 @@ pub fn copied(
     copy: &op::Copy,
     inputs: &[Tree],
     ignored: &[&[String]],
+    epoch: Option<i64>,
 ) -> Result<(Made, Vec<String>), Error> {
     let store = open_store(home)?;
     let held = match inputs.get(1) {
@@ -57,7 +59,7 @@ pub fn copied(
         let copied = super::copy(copy, origin, &target, target.root(), &notes)?;
         (draft, copied)
     };
-    let made = Made { selected: Some(digest), ..adopted(&store, draft)? };
+    let made = Made { selected: Some(digest), ..adopted(&store, draft, epoch)? };
     Ok((made, warnings))
 }
 
@@ -69,14 +71,18 @@ pub fn made_directory(
     path: &str,
     owner: &str,
     inputs: &[Tree],
+    epoch: Option<i64>,
 ) -> Result<(Made, Vec<String>), Error> {
     let store = open_store(home)?;
     let draft = store.draft(chain_of(inputs.first())?.as_ref())?;
     let warnings = super::make_directory(path, owner, &Target::new(draft.mount()?))?;
-    Ok((adopted(&store, draft)?, warnings))
+    Ok((adopted(&store, draft, epoch)?, warnings))
 }
 
-fn adopted(store: &Store, draft: Draft) -> Result<Made, Error> {
+fn adopted(store: &Store, draft: Draft, epoch: Option<i64>) -> Result<Made, Error> {
+    if let Some(epoch) = epoch {
+        draft.cut_times(epoch)?;
+    }
     let adopted = store.adopt(draft)?;
     Ok(Made {
         tree: adopted.chain.map_or(Tree::Scratch, |chain| Tree::Layers(chain.to_string())),

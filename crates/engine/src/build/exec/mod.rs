@@ -43,6 +43,8 @@ pub struct Step<'a> {
     pub inputs: &'a [Tree],
     /// Contents of secrets, by id.
     pub secrets: &'a BTreeMap<String, Vec<u8>>,
+    /// No time of a file is later than this, in seconds since the epoch.
+    pub epoch: Option<i64>,
     /// Where its output goes.
     pub stdout: OwnedFd,
     /// Where its error output goes.
@@ -124,7 +126,7 @@ pub fn exec(home: &Home, step: Step<'_>) -> Result<Ran, Error> {
     if user_namespace == UserNamespace::Host && !linux::own_file::is_sealed().unwrap_or(false) {
         return Err(Error::invalid("--security=insecure", "berth wasn't started so that it can be allowed"));
     }
-    let reserved = network::claim(home, &sandbox.cell, &request, &BTreeSet::new())?;
+    let reserved = network::claim(home, &sandbox.cell, "", &request, &BTreeSet::new())?;
     let files = {
         let about = network::About {
             request: &request,
@@ -153,6 +155,7 @@ pub fn exec(home: &Home, step: Step<'_>) -> Result<Ran, Error> {
         identity,
         neighbours: BTreeMap::new(),
         net_files: Vec::new(),
+        link_environment: Vec::new(),
         cgroup,
         terminal_size: None,
     };
@@ -197,6 +200,9 @@ pub fn exec(home: &Home, step: Step<'_>) -> Result<Ran, Error> {
     let outcome = match exit {
         None => Outcome::Cancelled,
         Some(Exit::Code(0)) => {
+            if let Some(epoch) = step.epoch {
+                draft.cut_times(epoch)?;
+            }
             let adopted = store.adopt(draft)?;
             Outcome::Made(Made {
                 tree: adopted.chain.map_or(Tree::Scratch, |chain| Tree::Layers(chain.to_string())),
