@@ -53,8 +53,10 @@ impl Shown {
 
     /// The build is over.
     pub fn end(&mut self) {
-        if let Shown::Terminal(terminal) = self {
-            terminal.end(Instant::now());
+        match self {
+            Shown::Terminal(terminal) => terminal.end(Instant::now()),
+            Shown::Plain(plain) => plain.end(),
+            Shown::Quiet | Shown::RawJson(_) => {}
         }
     }
 }

@@ -22,12 +22,14 @@ pub struct Plain {
     /// Whose lines came last: others begin with a line of their own.
     last: Option<usize>,
     names: BTreeMap<usize, String>,
+    /// Told at the end.
+    warnings: Vec<String>,
 }
 
 impl Plain {
     /// Nothing yet.
     pub fn new() -> Plain {
-        Plain { works: BTreeMap::new(), last: None, names: BTreeMap::new() }
+        Plain { works: BTreeMap::new(), last: None, names: BTreeMap::new(), warnings: Vec::new() }
     }
 
     /// Writes an event's lines.
@@ -37,6 +39,12 @@ impl Plain {
             // A reader that went away is told nothing more.
             let _ = std::io::stderr().lock().write_all(text.as_bytes());
         }
+    }
+
+    /// What is told at the end.
+    pub fn end(&mut self) {
+        let text = warned(&self.warnings);
+        let _ = std::io::stderr().lock().write_all(text.as_bytes());
     }
 
     /// Names whose lines follow, if others came between.
@@ -90,13 +98,21 @@ impl Plain {
                     Some(error) => out.push_str(&format!("#{id} ERROR: {}\n", engine::inert(error))),
                 }
             }
-            Event::Warning { text, line } => {
-                let place = line.map(|line| format!(" (line {line})")).unwrap_or_default();
-                out.push_str(&format!("WARN: {}{place}\n", engine::inert(text)));
-            }
+            Event::Warning { text, .. } => self.warnings.push(engine::inert(text).into_owned()),
         }
         out
     }
+}
+
+/// Warnings of checks, as buildx lists them.
+pub fn warned(warnings: &[String]) -> String {
+    if warnings.is_empty() {
+        return String::new();
+    }
+    let plural = if warnings.len() == 1 { "" } else { "s" };
+    let mut text = format!("\n {} warning{plural} found (berth build --check shows more):\n", warnings.len());
+    warnings.iter().for_each(|warning| text.push_str(&format!(" - {warning}\n")));
+    text
 }
 
 fn output(out: &mut String, id: usize, bytes: &[u8], since: Instant, now: Instant) {

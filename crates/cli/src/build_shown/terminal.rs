@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use engine::build::Event;
 
+use super::plain::warned;
 use super::seconds;
 use crate::format::colour;
 
@@ -34,12 +35,13 @@ pub struct Terminal {
     works: Vec<Work>,
     drawn: usize,
     last: Option<Instant>,
+    warnings: Vec<String>,
 }
 
 impl Terminal {
     /// Nothing yet.
     pub fn new() -> Terminal {
-        Terminal { begun: Instant::now(), works: Vec::new(), drawn: 0, last: None }
+        Terminal { begun: Instant::now(), works: Vec::new(), drawn: 0, last: None, warnings: Vec::new() }
     }
 
     /// Draws what has changed, not too often.
@@ -53,6 +55,7 @@ impl Terminal {
     /// Draws the last state, and leaves it there.
     pub fn end(&mut self, now: Instant) {
         self.draw(now, true);
+        let _ = std::io::stderr().lock().write_all(warned(&self.warnings).as_bytes());
     }
 
     fn find(&mut self, id: usize) -> Option<&mut Work> {
@@ -87,7 +90,8 @@ impl Terminal {
                 work.until = Some(now);
                 work.has_failed = error.is_some();
             }
-            Event::Status { .. } | Event::Warning { .. } => {}
+            Event::Warning { text, .. } => self.warnings.push(engine::inert(text).into_owned()),
+            Event::Status { .. } => {}
         }
     }
 

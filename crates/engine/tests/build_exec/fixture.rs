@@ -80,6 +80,7 @@ impl Fixture {
                     exec,
                     inputs,
                     secrets: &self.secrets,
+                    epoch: None,
                     stdout: stdout_end,
                     stderr: stderr_end,
                     cancel: cancel_end.as_fd(),
