@@ -3,7 +3,7 @@
 use crate::confined;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, Stat, XattrFlags};
 use rustix::io::Errno;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -90,6 +90,34 @@ impl<'a> Merged<'a> {
         Ok(Opened { merged: self, directories: self.layers.iter().map(open).collect::<Result<_, _>>()? })
     }
 
+    /// What is shown by this name; `directories` are what [`Merged::open`] opens.
+    fn lookup_in(&self, directories: &[OwnedFd], name: &[u8]) -> Result<Option<Shown<'a>>, Errno> {
+        let path = match self.path.as_slice() {
+            b"" => name.to_vec(),
+            path => [path, b"/", name].concat(),
+        };
+        let mut layers = Vec::new();
+        let mut topmost = None;
+        for (layer, directory) in self.layers.iter().zip(directories) {
+            match rustix::fs::statat(directory, OsStr::from_bytes(name), AtFlags::SYMLINK_NOFOLLOW) {
+                Err(Errno::NOENT | Errno::NAMETOOLONG) => {}
+                Err(error) => return Err(error),
+                Ok(stat) if is(&stat, FileType::Directory) => {
+                    layers.push(*layer);
+                    topmost.get_or_insert(stat);
+                    if is_opaque(directory.as_fd(), name)? {
+                        break;
+                    }
+                }
+                Ok(stat) if topmost.is_none() && !is_whiteout(&stat) => {
+                    return Ok(Some(Shown::Other(Lone { layer: *layer, path, stat })));
+                }
+                Ok(_) => break,
+            }
+        }
+        Ok(topmost.map(|stat| Shown::Directory(Merged { path, layers }, stat)))
+    }
+
     /// The directory as its topmost layer has it, to read attributes from.
     pub fn open_topmost(&self) -> Result<OwnedFd, Errno> {
         confined::open_directory(*self.layers.first().ok_or(Errno::NOENT)?, &self.path)
@@ -147,6 +175,11 @@ impl<'a> Merged<'a> {
         &self.path
     }
 
+    /// A finder of what this root shows that remembers what it has seen.
+    pub fn finder(&self) -> Finder<'a> {
+        Finder { root: self.clone(), opened: HashMap::new(), seen: HashMap::new() }
+    }
+
     /// The directory at a clean `path` below this root, if it is one.
     pub fn find_directory(&self, path: &[u8]) -> Result<Option<Merged<'a>>, Errno> {
         match path {
@@ -182,6 +215,36 @@ impl Lone<'_> {
     }
 }
 
+/// Looks names up, each once.
+#[derive(Debug)]
+pub struct Finder<'a> {
+    /// Where it looks.
+    pub root: Merged<'a>,
+    /// By path: what [`Merged::open`] opens.
+    opened: HashMap<Vec<u8>, Vec<OwnedFd>>,
+    seen: HashMap<Vec<u8>, Option<Shown<'a>>>,
+}
+
+impl<'a> Finder<'a> {
+    /// What a directory shows by a name.
+    pub fn lookup(&mut self, directory: &Merged<'a>, name: &[u8]) -> Result<Option<&Shown<'a>>, Errno> {
+        let path = match directory.path.as_slice() {
+            b"" => name.to_vec(),
+            path => [path, b"/", name].concat(),
+        };
+        if !self.seen.contains_key(&path) {
+            if !self.opened.contains_key(&directory.path) {
+                let directories = directory.open()?.directories;
+                self.opened.insert(directory.path.clone(), directories);
+            }
+            let directories = self.opened.get(&directory.path).map_or(&[][..], Vec::as_slice);
+            let found = directory.lookup_in(directories, name)?;
+            self.seen.insert(path.clone(), found);
+        }
+        Ok(self.seen.get(&path).and_then(Option::as_ref))
+    }
+}
+
 /// An open [`Merged`].
 #[derive(Debug)]
 pub struct Opened<'a, 'm> {
@@ -192,30 +255,7 @@ pub struct Opened<'a, 'm> {
 impl<'a> Opened<'a, '_> {
     /// What is shown by this name.
     pub fn lookup(&self, name: &[u8]) -> Result<Option<Shown<'a>>, Errno> {
-        let path = match self.merged.path.as_slice() {
-            b"" => name.to_vec(),
-            path => [path, b"/", name].concat(),
-        };
-        let mut layers = Vec::new();
-        let mut topmost = None;
-        for (layer, directory) in self.merged.layers.iter().zip(&self.directories) {
-            match rustix::fs::statat(directory, OsStr::from_bytes(name), AtFlags::SYMLINK_NOFOLLOW) {
-                Err(Errno::NOENT | Errno::NAMETOOLONG) => {}
-                Err(error) => return Err(error),
-                Ok(stat) if is(&stat, FileType::Directory) => {
-                    layers.push(*layer);
-                    topmost.get_or_insert(stat);
-                    if is_opaque(directory.as_fd(), name)? {
-                        break;
-                    }
-                }
-                Ok(stat) if topmost.is_none() && !is_whiteout(&stat) => {
-                    return Ok(Some(Shown::Other(Lone { layer: *layer, path, stat })));
-                }
-                Ok(_) => break,
-            }
-        }
-        Ok(topmost.map(|stat| Shown::Directory(Merged { path, layers }, stat)))
+        self.merged.lookup_in(&self.directories, name)
     }
 
     /// All names that are shown, sorted.

@@ -146,9 +146,11 @@ impl Store {
         };
         let pin = place().map_err(|errno| files("make a layer of", &path, errno))?;
         self.db.write("record the layer", Durability::Unsynced, |tx| {
-            let mut parent = None;
-            // Those below are held here, but their rows may have gone with an image or a step.
-            for Layer { chain, diff, bytes, id_blocks, .. } in &base {
+            // Those below are held here, but their rows may have gone with an image or a step. A row keeps those below it.
+            let mut is_known = tx.prepare_cached("SELECT 1 FROM layers WHERE chain_id = ?1")?;
+            let is_complete = below.is_none_or(|below| is_known.exists([below.to_string()]).unwrap_or(false));
+            let mut parent = below.filter(|_| is_complete);
+            for Layer { chain, diff, bytes, id_blocks, .. } in base.iter().filter(|_| !is_complete) {
                 let (chain, diff, bytes) = (*chain, *diff, *bytes);
                 insert_layer(tx, &LayerRow { chain, diff, bytes, blob: None, id_blocks, parent }, None)?;
                 parent = Some(chain);

@@ -6,7 +6,7 @@
 
 use super::{Draft, files};
 use crate::error::Error;
-use crate::overlay::{Merged, Shown, is};
+use crate::overlay::{Finder, Merged, Shown, is};
 use crate::pack::join;
 use crate::{attributes, confined};
 use rustix::fs::{FileType, Gid, Mode, OFlags, Uid, XattrFlags};
@@ -46,21 +46,22 @@ impl Draft {
     pub fn make_places(&self, places: &[Place]) -> Result<(), Error> {
         let lowers = self.open_lowers()?;
         let lowers: Vec<BorrowedFd<'_>> = lowers.iter().map(AsFd::as_fd).collect();
-        let root = Merged::root(&lowers);
+        let mut finder = Merged::root(&lowers).finder();
         for place in places {
-            self.make_place(&root, place).map_err(|errno| files("make a place in", &self.path, errno))?;
+            self.make_place(&mut finder, place)
+                .map_err(|errno| files("make a place in", &self.path, errno))?;
         }
         Ok(())
     }
 
-    fn make_place(&self, root: &Merged<'_>, place: &Place) -> Result<(), Errno> {
-        let Found { above, missing } = find(root, place.path.as_bytes())?;
+    fn make_place(&self, finder: &mut Finder<'_>, place: &Place) -> Result<(), Errno> {
+        let Found { above, missing } = find(finder, place.path.as_bytes())?;
         let Some((last, directories)) = missing.split_last() else { return Ok(()) };
         let mut here = self.stubs()?;
         let mut path = Vec::new();
         for name in above.path().split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
             path = join(&path, name);
-            let shown = root.find_directory(&path)?.ok_or(Errno::NOENT)?;
+            let shown = finder.root.find_directory(&path)?.ok_or(Errno::NOENT)?;
             here = make_like(here.as_fd(), name, shown.open_topmost()?.as_fd())?;
         }
         for name in directories {
@@ -81,7 +82,8 @@ impl Draft {
 }
 
 /// Follows a path as far as it leads.
-fn find<'a>(root: &Merged<'a>, path: &[u8]) -> Result<Found<'a>, Errno> {
+fn find<'a>(finder: &mut Finder<'a>, path: &[u8]) -> Result<Found<'a>, Errno> {
+    let root = finder.root.clone();
     let mut todo = names(path);
     let (mut here, mut above, mut links) = (root.clone(), Vec::new(), 0);
     while let Some(name) = todo.pop() {
@@ -89,8 +91,11 @@ fn find<'a>(root: &Merged<'a>, path: &[u8]) -> Result<Found<'a>, Errno> {
             here = above.pop().unwrap_or_else(|| root.clone());
             continue;
         }
-        match here.open()?.lookup(&name)? {
-            Some(Shown::Directory(below, _)) => above.push(std::mem::replace(&mut here, below)),
+        match finder.lookup(&here, &name)? {
+            Some(Shown::Directory(below, _)) => {
+                let below = below.clone();
+                above.push(std::mem::replace(&mut here, below));
+            }
             Some(Shown::Other(link)) if is(&link.stat, FileType::Symlink) => {
                 links += 1;
                 if links > LINKS_MAX {

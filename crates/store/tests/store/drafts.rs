@@ -375,3 +375,17 @@ fn a_cache_begins_as_what_it_is_made_from() {
     let again = scratch.store.open_cache(&request).unwrap().unwrap();
     assert_eq!(fs::read(again.data.join("conf")).unwrap(), b"new");
 }
+
+#[test]
+fn a_draft_outlives_the_rows_of_its_base() {
+    let scratch = Scratch::new();
+    let base = base(&scratch);
+    let lower = made(&scratch.store, &base, "1");
+    let draft = scratch.store.draft(Some(&lower)).unwrap();
+    fill(&draft, |mount| fs::write(at(mount, "2"), "2").unwrap());
+    let database = rusqlite::Connection::open(scratch.store.paths().database()).unwrap();
+    let remove = "DELETE FROM images; DELETE FROM layers WHERE parent IS NOT NULL; DELETE FROM layers";
+    database.execute_batch(remove).unwrap();
+    let adopted = scratch.store.adopt(draft).unwrap();
+    assert_eq!(scratch.store.layers_of(&adopted.chain.unwrap()).unwrap().len(), 3);
+}
