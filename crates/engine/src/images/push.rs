@@ -178,11 +178,11 @@ fn recorded<'a>(
     Ok(None)
 }
 
-/// Whether what is kept of the layer is our own packing of an archive that came plain.
+/// Whether what is kept of the layer is our own packing of an archive that came plain, or its tree alone.
 fn came_plain(store: &Store, layer: &Layer) -> Result<bool, Error> {
     match &layer.blob {
         Some(blob) => Ok(!store.is_in_manifest(&blob.digest)?),
-        None => Ok(false),
+        None => Ok(true),
     }
 }
 
@@ -199,7 +199,11 @@ fn sources<'a>(
             image: reference.familiar(),
             why: format!("the archive of its layer {} isn't kept here", layer.diff),
         };
-        let kept = layer.blob.as_ref().ok_or_else(missing)?;
+        // Of one that a build made.
+        let Some(kept) = &layer.blob else {
+            sources.push(Source { layer, blob: None });
+            continue;
+        };
         let file = store.open_blob(&kept.digest).ok_or_else(missing)?;
         let found = compression_of(&file).map_err(|error| Error::io("read blob", &kept.digest, &error))?;
         let is_packed_otherwise = found == Compression::Zstd && compression == Compression::Gzip;
