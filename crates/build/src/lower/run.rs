@@ -44,7 +44,7 @@ impl<B: Bases> Lowerer<'_, B> {
                 let target = format!("{PIPES}/{name}");
                 let kind = MountKind::File { content, mode: 0o755 };
                 mounts.push(Mount { target: target.clone(), kind, read_only: true });
-                vec![target]
+                state.with_shell(&target)
             }
         };
         for flag in &run.mounts {

@@ -6,7 +6,7 @@ use crate::dockerfile::expand::{Lexer, Variables};
 use crate::dockerfile::source::{Lines, Word};
 use crate::dockerfile::{expose, parse_trigger, suggest};
 use crate::op::{Copy, CopySource, Op, StepId, Unpack};
-use types::image::config::Healthcheck;
+use types::image::config::{Execution, Healthcheck};
 use types::image::{ImageConfig, Platform};
 
 /// `PATH` of images that have none. Source: BuildKit's system.DefaultPathEnv.
@@ -167,6 +167,7 @@ impl<B: Bases> Lowerer<'_, B> {
                     architecture: platform.architecture.clone(),
                     os: platform.os.clone(),
                     variant: platform.variant.clone(),
+                    config: Execution { working_dir: "/".to_owned(), ..Execution::default() },
                     ..ImageConfig::default()
                 };
                 new(self.scratch(), config, platform)
@@ -450,7 +451,11 @@ impl<B: Bases> Lowerer<'_, B> {
     }
 
     fn workdir(&mut self, state: &mut State, dir: &str, instruction: &Instruction) {
-        let dir = path::join(state.working_dir(), dir);
+        let keeps_slash = dir.ends_with('/');
+        let mut dir = path::join(state.working_dir(), dir);
+        if keeps_slash && dir != "/" {
+            dir.push('/');
+        }
         state.config.config.working_dir.clone_from(&dir);
         let said = format!("WORKDIR {dir}");
         if dir == "/" {
@@ -498,10 +503,7 @@ impl<B: Bases> Lowerer<'_, B> {
                 ports.extend(expose::parse(&word).map_err(|message| fault(message, lines))?.ports);
             }
         }
-        ports.sort();
-        ports.dedup();
-        let shown: Vec<String> = ports.iter().map(|port| format!("{port}:{{}}")).collect();
-        state.commit(format!("EXPOSE map[{}]", shown.join(" ")), None);
+        state.commit(format!("EXPOSE [{}]", ports.join(" ")), None);
         let known = &mut state.config.config.exposed_ports;
         known.extend(ports);
         known.sort();

@@ -190,7 +190,7 @@ fn the_configuration_says_all_that_the_file_says() {
     assert_eq!(config.cmd.as_deref(), Some(&["/bin/bash", "-c", "x"].map(str::to_owned)[..]));
     assert_eq!(made.config.author.as_deref(), Some("me"));
     let history = history(&made);
-    assert_eq!(history[0], "EXPOSE map[53/udp:{} 80/tcp:{} 8000/tcp:{} 8001/tcp:{}]");
+    assert_eq!(history[0], "EXPOSE [53/udp 80/tcp 8000/tcp 8001/tcp]");
     assert_eq!(history[1], "VOLUME [/a /b]");
     assert_eq!(history[5], "SHELL [/bin/bash -c]");
     assert_eq!(history[6], "CMD [\"/bin/bash\" \"-c\" \"x\"]");

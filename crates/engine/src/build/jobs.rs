@@ -48,6 +48,8 @@ struct Job {
 #[derive(Debug)]
 pub(super) struct Jobs {
     jobs: Vec<Job>,
+    /// Children that have answered, and give back what they had: nobody waits for that before the end.
+    leaving: Vec<i32>,
     signals: OwnedFd,
 }
 
@@ -57,7 +59,7 @@ impl Jobs {
         let failed = |errno| Error::system("listen to", "signals", errno);
         linux::signal::set_blocked(&[SIGINT, SIGTERM]).map_err(failed)?;
         let signals = linux::signal::signalfd(&[SIGINT, SIGTERM]).map_err(failed)?;
-        Ok(Jobs { jobs: Vec::new(), signals })
+        Ok(Jobs { jobs: Vec::new(), leaving: Vec::new(), signals })
     }
 
     /// Begins a step. The caller has no connection to the store open.
@@ -144,7 +146,8 @@ impl Jobs {
                     return None;
                 }
                 let job = self.jobs.swap_remove(index);
-                let _ = process::wait_child(job.pid);
+                self.leaving.push(job.pid);
+                self.reap();
                 Some(Heard::Ended(job.step, serde_json::from_slice(&job.answer).ok()))
             }
             (_, 2) => {
@@ -155,9 +158,20 @@ impl Jobs {
         }
     }
 
+    /// Buries those that have left.
+    fn reap(&mut self) {
+        let has_left = |pid: i32| match process::pidfd_open(pid) {
+            Ok(pidfd) => crate::cell::has_ended(pidfd.as_fd()),
+            Err(_) => true,
+        };
+        for pid in self.leaving.extract_if(.., |pid| has_left(*pid)) {
+            let _ = process::wait_child(pid);
+        }
+    }
+
     /// Ends all children, and waits until they are gone: by asking, and if that takes long by force.
     pub fn cancel(&mut self) {
-        let pids: Vec<i32> = self.jobs.drain(..).map(|job| job.pid).collect();
+        let pids: Vec<i32> = self.jobs.drain(..).map(|job| job.pid).chain(self.leaving.drain(..)).collect();
         for pid in pids {
             let Ok(pidfd) = process::pidfd_open(pid) else { continue };
             let mut fds = [PollFd::new(&pidfd, PollFlags::IN)];

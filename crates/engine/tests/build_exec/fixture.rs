@@ -19,6 +19,7 @@ pub struct Fixture {
     pub home: Home,
     pub base: Tree,
     pub secrets: BTreeMap<String, Vec<u8>>,
+    pub epoch: Option<i64>,
 }
 
 /// What came of a step.
@@ -56,7 +57,7 @@ impl Fixture {
         let id = store.import(&mut tar, None, "test", &|_| {}).unwrap();
         let image = store.resolve_image(&id.to_string()).unwrap();
         let base = Tree::Layers(image.layers.last().unwrap().chain.to_string());
-        Fixture { host, home, base, secrets: BTreeMap::new() }
+        Fixture { host, home, base, secrets: BTreeMap::new(), epoch: None }
     }
 
     /// Begins a step on `inputs`.
@@ -80,9 +81,9 @@ impl Fixture {
                     exec,
                     inputs,
                     secrets: &self.secrets,
-                    epoch: None,
                     stdout: stdout_end,
                     stderr: stderr_end,
+                    epoch: self.epoch,
                     cancel: cancel_end.as_fd(),
                 };
                 let ran = exec::exec(&self.home, step);

@@ -22,6 +22,7 @@ const TESTS: &[(&str, fn())] = tests![
     runs::the_network_is_the_bridge_or_none_or_the_hosts,
     runs::a_missing_program_is_told,
     runs::ids_above_the_first_block_are_there,
+    runs::nothing_is_younger_than_the_epoch,
     runs::alone_small_steps_take_few_milliseconds,
     mounts::files_of_names_leave_no_trace,
     mounts::binds_show_a_part_and_forget_writes,

@@ -126,3 +126,18 @@ pub fn alone_small_steps_take_few_milliseconds() {
     println!("median {:?}, least {:?}, most {:?}", times[15], times[0], times[29]);
     assert!(times[15].as_millis() < 60, "{times:?}");
 }
+
+pub fn nothing_is_younger_than_the_epoch() {
+    let mut fixture = Fixture::new();
+    fixture.epoch = Some(1_000_000_000);
+    let script = "mkdir /d; echo x > /d/f; ln -s f /d/l; touch -d @5 /d/old; rm /etc/group";
+    let first = fixture.sh(script);
+    let top = fixture.top(&first.tree());
+    let time = |path: &str| std::fs::symlink_metadata(top.join(path)).unwrap().mtime();
+    assert_eq!(
+        ["d", "d/f", "d/l", "d/old", "etc"].map(time),
+        [1_000_000_000, 1_000_000_000, 1_000_000_000, 5, 1_000_000_000]
+    );
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    assert_eq!(fixture.sh(script).value, first.value);
+}

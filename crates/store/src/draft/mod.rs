@@ -12,7 +12,6 @@
 //! ```
 
 mod stubs;
-mod times;
 
 pub use stubs::Place;
 
@@ -22,14 +21,16 @@ use crate::error::Error;
 use crate::images::{LayerRow, insert_layer};
 use crate::ingest::{Meta, make_tree, write_meta};
 use crate::locked::{WorkDir, open_directory};
-use crate::pack::{Measured, measure_layer};
+use crate::pack::{Measured, join, measure_layer};
 use crate::paths::LAYER_TREE;
 use crate::remove::remove_tree;
-use crate::{Layer, Store};
+use crate::{Layer, Store, attributes, confined, overlay};
 use linux::mount::{self, FsOpenFlags, attr};
-use rustix::fs::{CWD, Gid, Mode, OFlags, Uid};
+use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
+use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use types::digest::{ChainId, DiffId, Sha256};
 
@@ -188,13 +189,6 @@ impl Draft {
         &self.path
     }
 
-    /// Makes no time of its own files later than `epoch`, in seconds since the epoch. Nothing of it is mounted any more.
-    ///
-    /// Errors: [`Error::Files`].
-    pub fn cut_times(&self, epoch: i64) -> Result<(), Error> {
-        times::cut(self.upper.as_fd(), epoch).map_err(|errno| files("set times of", &self.path, errno))
-    }
-
     /// The whole tree to be written to, ids as in the image: a mount that is nowhere attached and goes with its descriptors,
     /// or the directory itself where there is nothing below. One at a time.
     ///
@@ -230,7 +224,7 @@ impl Draft {
         // A fresh one each time: that of a mount that synced nothing can't be mounted again.
         remove_tree(self.work.fd(), Path::new(WORK))?;
         rustix::fs::mkdirat(self.work.fd(), WORK, Mode::RWXU)?;
-        overlay(ids.show(&self.path)?, lowers, ids, attributes)
+        mount_overlay(ids.show(&self.path)?, lowers, ids, attributes)
     }
 
     /// A mount of `lower` to be written to, as a container with these ids sees it; what is written goes with the draft.
@@ -257,7 +251,24 @@ impl Draft {
         let owner = (Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)));
         rustix::fs::fchown(&upper, owner.0, owner.1)?;
         rustix::fs::fchmod(&upper, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
-        overlay(own, vec![lower], ids, attr::NODEV)
+        mount_overlay(own, vec![lower], ids, attr::NODEV)
+    }
+
+    /// Gives everything in the layer that was changed later the time `seconds` after the epoch; nothing of it is mounted any
+    /// more.
+    ///
+    /// Errors: [`Error::ReadTree`].
+    pub fn clamp_times(&self, seconds: i64) -> Result<(), Error> {
+        let mut todo = vec![Vec::new()];
+        while let Some(path) = todo.pop() {
+            let clamped = clamp_in(self.upper.as_fd(), &path, seconds);
+            todo.extend(clamped.map_err(|source| Error::ReadTree {
+                entry: path.escape_ascii().to_string(),
+                call: "utimensat",
+                source: source.into(),
+            })?);
+        }
+        Ok(())
     }
 
     /// Whether what is mounted shows the base.
@@ -272,6 +283,24 @@ impl Draft {
         };
         self.base.iter().rev().map(open).collect()
     }
+}
+
+/// Clamps the times of what is in a directory; the directories among it.
+fn clamp_in(root: BorrowedFd<'_>, path: &[u8], seconds: i64) -> Result<Vec<Vec<u8>>, Errno> {
+    let directory = confined::open_directory(root, path)?;
+    let mut found = Vec::new();
+    for name in overlay::names(directory.as_fd())? {
+        let shown = OsStr::from_bytes(&name);
+        let stat = rustix::fs::statat(&directory, shown, AtFlags::SYMLINK_NOFOLLOW)?;
+        if stat.st_mtime >= seconds && (stat.st_mtime, stat.st_mtime_nsec) != (seconds, 0) {
+            let times = attributes::times((seconds, 0));
+            rustix::fs::utimensat(&directory, shown, &times, AtFlags::SYMLINK_NOFOLLOW)?;
+        }
+        if overlay::is(&stat, FileType::Directory) {
+            found.push(join(path, &name));
+        }
+    }
+    Ok(found)
 }
 
 /// The ids that a container has.
@@ -303,7 +332,12 @@ impl Ids<'_> {
 }
 
 /// Mounts an overlay over `lowers`, the topmost first, that writes to `fs` and `work` in `own`.
-fn overlay(own: OwnedFd, mut lowers: Vec<OwnedFd>, ids: &Ids<'_>, attributes: u64) -> Result<Mounted, Errno> {
+fn mount_overlay(
+    own: OwnedFd,
+    mut lowers: Vec<OwnedFd>,
+    ids: &Ids<'_>,
+    attributes: u64,
+) -> Result<Mounted, Errno> {
     if lowers.len() > LAYERS_MAX {
         return Err(Errno::NFILE);
     }

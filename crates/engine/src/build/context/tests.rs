@@ -23,7 +23,7 @@ impl Bench {
     }
 
     fn open(&self, context: &str, file: &str, stdin: Option<&[u8]>) -> Result<(Context, Dockerfile), Error> {
-        let asked = Asked { context, file, here: self.dir.path() };
+        let asked = Asked { context, file, text: None, here: self.dir.path() };
         let stdin = stdin.map(|bytes| {
             let mut file = tempfile::tempfile().unwrap();
             file.write_all(bytes).unwrap();

@@ -81,7 +81,7 @@ pub fn made_directory(
 
 fn adopted(store: &Store, draft: Draft, epoch: Option<i64>) -> Result<Made, Error> {
     if let Some(epoch) = epoch {
-        draft.cut_times(epoch)?;
+        draft.clamp_times(epoch)?;
     }
     let adopted = store.adopt(draft)?;
     Ok(Made {

@@ -43,12 +43,12 @@ pub struct Step<'a> {
     pub inputs: &'a [Tree],
     /// Contents of secrets, by id.
     pub secrets: &'a BTreeMap<String, Vec<u8>>,
-    /// No time of a file is later than this, in seconds since the epoch.
-    pub epoch: Option<i64>,
     /// Where its output goes.
     pub stdout: OwnedFd,
     /// Where its error output goes.
     pub stderr: OwnedFd,
+    /// Files that it makes or changes aren't younger than this, in seconds since the epoch (`SOURCE_DATE_EPOCH`).
+    pub epoch: Option<i64>,
     /// Once something is to be read from it, or nobody has its other end any more, the program is killed.
     pub cancel: BorrowedFd<'a>,
 }
@@ -201,7 +201,7 @@ pub fn exec(home: &Home, step: Step<'_>) -> Result<Ran, Error> {
         None => Outcome::Cancelled,
         Some(Exit::Code(0)) => {
             if let Some(epoch) = step.epoch {
-                draft.cut_times(epoch)?;
+                draft.clamp_times(epoch)?;
             }
             let adopted = store.adopt(draft)?;
             Outcome::Made(Made {
