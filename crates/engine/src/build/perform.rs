@@ -157,6 +157,7 @@ fn run(home: &Home, order: &Order<'_>, program: &Exec, output: Output, tell: imp
     let step = exec::Step {
         exec: &program,
         inputs: &order.inputs,
+        ignored: &order.ignored,
         secrets: &secrets,
         epoch: order.epoch,
         stdout: output.stdout,

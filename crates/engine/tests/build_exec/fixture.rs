@@ -20,6 +20,8 @@ pub struct Fixture {
     pub base: Tree,
     pub secrets: BTreeMap<String, Vec<u8>>,
     pub epoch: Option<i64>,
+    /// Of the second input.
+    pub ignored: Vec<String>,
 }
 
 /// What came of a step.
@@ -57,7 +59,7 @@ impl Fixture {
         let id = store.import(&mut tar, None, "test", &|_| {}).unwrap();
         let image = store.resolve_image(&id.to_string()).unwrap();
         let base = Tree::Layers(image.layers.last().unwrap().chain.to_string());
-        Fixture { host, home, base, secrets: BTreeMap::new(), epoch: None }
+        Fixture { host, home, base, secrets: BTreeMap::new(), epoch: None, ignored: Vec::new() }
     }
 
     /// Begins a step on `inputs`.
@@ -80,6 +82,7 @@ impl Fixture {
                 let step = Step {
                     exec,
                     inputs,
+                    ignored: &[&[], &self.ignored],
                     secrets: &self.secrets,
                     stdout: stdout_end,
                     stderr: stderr_end,

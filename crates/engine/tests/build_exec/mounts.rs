@@ -76,6 +76,21 @@ pub fn contexts_are_roots() {
     assert_eq!(ran.stdout, "0:0\ncontent\nx\n", "{}", ran.stderr);
     assert!(ran.is_empty());
     assert!(!context.join("new").exists());
+    // What is ignored isn't there, whether it's written to or not.
+    let mut fixture = fixture;
+    std::fs::create_dir_all(context.join("node_modules/deep")).unwrap();
+    std::fs::create_dir_all(context.join("src/sub")).unwrap();
+    for name in ["src/a.pyc", "src/a.py", "src/sub/b.pyc", "node_modules/deep/x", "node_modules/keep"] {
+        std::fs::write(context.join(name), "").unwrap();
+    }
+    fixture.ignored = ["file", "node_modules", "!node_modules/keep", "**/*.pyc"].map(str::to_owned).to_vec();
+    for read_only in [true, false] {
+        let ran = fixture
+            .run_on(&with("cd /ctx; find . | sort; stat -c %u:%g src", vec![bind(read_only)]), &inputs);
+        let seen = ".\n./node_modules\n./node_modules/keep\n./src\n./src/a.py\n./src/sub\n";
+        assert_eq!(ran.stdout, format!("{seen}0:0\n"), "{ran:?}");
+        assert!(ran.is_empty());
+    }
 }
 
 pub fn caches_are_kept() {

@@ -87,11 +87,8 @@ impl Store {
         let upper = make_tree(&work).map_err(failed)?;
         if let Some(top) = base.last() {
             // The root that the tree shows is the topmost layer's.
-            let stat = rustix::fs::stat(&top.tree).map_err(|errno| files("read", &top.tree, errno))?;
-            let owner = (Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)));
-            rustix::fs::fchown(&upper, owner.0, owner.1)
-                .and_then(|()| rustix::fs::fchmod(&upper, Mode::from_raw_mode(stat.st_mode & 0o7777)))
-                .map_err(failed)?;
+            let tree = open_directory(CWD, &top.tree).map_err(|errno| files("open", &top.tree, errno))?;
+            look_like(upper.as_fd(), tree.as_fd()).map_err(failed)?;
         }
         Ok(Draft { path, work, upper, base, _pins: pins, is_linked: false })
     }
@@ -227,15 +224,15 @@ impl Draft {
         mount_overlay(ids.show(&self.path)?, lowers, ids, attributes)
     }
 
-    /// A mount of `lower` to be written to, as a container with these ids sees it; what is written goes with the draft.
-    /// `lower` shows its ids as they are to be seen already.
+    /// A mount of `lower` to be written to, as a container with these ids sees it; what is written goes with the draft. What
+    /// is at the clean paths in `hidden` isn't shown. `lower` shows its ids as they are to be seen already.
     ///
     /// Errors: [`Error::Files`].
-    pub fn mount_spare(&self, lower: OwnedFd, ids: &Ids<'_>) -> Result<Mounted, Error> {
-        self.mount_spare_as(lower, ids).map_err(|errno| files("mount", &self.path, errno))
+    pub fn mount_spare(&self, lower: OwnedFd, ids: &Ids<'_>, hidden: &[Vec<u8>]) -> Result<Mounted, Error> {
+        self.mount_spare_as(lower, ids, hidden).map_err(|errno| files("mount", &self.path, errno))
     }
 
-    fn mount_spare_as(&self, lower: OwnedFd, ids: &Ids<'_>) -> Result<Mounted, Errno> {
+    fn mount_spare_as(&self, lower: OwnedFd, ids: &Ids<'_>, hidden: &[Vec<u8>]) -> Result<Mounted, Errno> {
         let path = self.path.join(SPARE);
         match rustix::fs::mkdir(&path, Mode::RWXU) {
             Ok(()) | Err(Errno::EXIST) => {}
@@ -247,10 +244,25 @@ impl Draft {
         }
         let own = ids.show(&path)?;
         let upper = open_directory(&own, Path::new(LAYER_TREE))?;
-        let stat = rustix::fs::fstat(&lower)?;
-        let owner = (Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)));
-        rustix::fs::fchown(&upper, owner.0, owner.1)?;
-        rustix::fs::fchmod(&upper, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
+        look_like(upper.as_fd(), lower.as_fd())?;
+        // By its own path: root is none of the ids that can make something on the other mount.
+        let plain = open_directory(CWD, &path.join(LAYER_TREE))?;
+        for path in hidden {
+            let (parent, name) = crate::unpack::split_path(path).unwrap_or((b"", path));
+            let at: Vec<usize> =
+                parent.iter().enumerate().filter(|(_, b)| **b == b'/').map(|(at, _)| at).collect();
+            for end in at.into_iter().chain([parent.len()]).filter(|end| *end > 0) {
+                let directory = OsStr::from_bytes(&parent[..end]);
+                match rustix::fs::mkdirat(&plain, directory, Mode::RWXU) {
+                    Err(Errno::EXIST) => continue,
+                    made => made?,
+                }
+                let made = confined::open_directory(upper.as_fd(), &parent[..end])?;
+                look_like(made.as_fd(), confined::open_directory(lower.as_fd(), &parent[..end])?.as_fd())?;
+            }
+            let directory = confined::open_directory(plain.as_fd(), parent)?;
+            overlay::make_whiteout(directory.as_fd(), OsStr::from_bytes(name))?;
+        }
         mount_overlay(own, vec![lower], ids, attr::NODEV)
     }
 
@@ -283,6 +295,17 @@ impl Draft {
         };
         self.base.iter().rev().map(open).collect()
     }
+}
+
+/// Gives a directory the owner and mode of another. Where that owner has no id on the directory's mount, it stays root's.
+fn look_like(directory: BorrowedFd<'_>, other: BorrowedFd<'_>) -> Result<(), Errno> {
+    let stat = rustix::fs::fstat(other)?;
+    let owner = (Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)));
+    match rustix::fs::fchown(directory, owner.0, owner.1) {
+        Ok(()) | Err(Errno::INVAL | Errno::OVERFLOW) => {}
+        Err(errno) => return Err(errno),
+    }
+    rustix::fs::fchmod(directory, Mode::from_raw_mode(stat.st_mode & 0o7777))
 }
 
 /// Clamps the times of what is in a directory; the directories among it.

@@ -305,11 +305,17 @@ fn what_is_written_to_a_spare_mount_is_thrown_away() {
     let draft = scratch.store.draft(None).unwrap();
     for _ in 0..2 {
         let lower = Ids::default().show(&layers[0].tree).unwrap();
-        let spare = draft.mount_spare(lower, &Ids::default()).unwrap().mount;
+        let spare = draft.mount_spare(lower, &Ids::default(), &[]).unwrap().mount;
         assert_eq!(fs::read(at(&spare, "etc/conf")).unwrap(), b"old");
         fs::write(at(&spare, "etc/conf"), "new").unwrap();
     }
     assert_eq!(fs::read(layers[0].tree.join("etc/conf")).unwrap(), b"old");
+    let lower = Ids::default().show(&layers[0].tree).unwrap();
+    let hidden = [b"etc/conf".to_vec(), b"gone".to_vec()];
+    let spare = draft.mount_spare(lower, &Ids::default(), &hidden).unwrap().mount;
+    assert_eq!(crate::support::names(&at(&spare, "")), ["etc"]);
+    assert_eq!(crate::support::names(&at(&spare, "etc")), ["other"]);
+    drop(spare);
     assert!(scratch.store.adopt(draft).unwrap().is_empty);
     assert_eq!(fs::read_dir(scratch.store.paths().tmp()).unwrap().count(), 0);
 }

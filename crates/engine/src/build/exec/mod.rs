@@ -12,6 +12,7 @@
 //! The tree is a draft of the store, written to by the ids of the container. What is mounted is mounted on places that are
 //! there already, or are made in a layer of their own (`store::Draft::make_places`): nothing of them is in the result.
 
+mod hidden;
 mod mounts;
 mod request;
 mod sandbox;
@@ -41,6 +42,8 @@ pub struct Step<'a> {
     pub exec: &'a Exec,
     /// The trees of the step's inputs; the first is that which it's run on.
     pub inputs: &'a [Tree],
+    /// Patterns of what isn't shown of each input that is a directory, as `.dockerignore` has them.
+    pub ignored: &'a [&'a [String]],
     /// Contents of secrets, by id.
     pub secrets: &'a BTreeMap<String, Vec<u8>>,
     /// Where its output goes.

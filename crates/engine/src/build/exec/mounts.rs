@@ -3,7 +3,7 @@
 //! Each has a descriptor from the beginning, by which the configuration names it ([`Mounts::sources`]); what it stands for
 //! takes its place once there are ids to show it with ([`Mounts::make`]).
 
-use super::Step;
+use super::{Step, hidden};
 use crate::config::UserNamespace;
 use crate::request::mount::clean_target;
 use crate::request::{MountKind as RequestKind, MountRequest, TmpfsOption};
@@ -56,7 +56,8 @@ enum Source {
     Nothing,
     /// The lowest first.
     Layers(Vec<PathBuf>),
-    Directory(PathBuf),
+    /// With paths in it that aren't shown.
+    Directory(PathBuf, Vec<Vec<u8>>),
 }
 
 /// A file in memory.
@@ -233,7 +234,10 @@ impl Source {
         match step.inputs.get(input) {
             None => Err(Error::invalid("--mount", format!("the step has no input {input}"))),
             Some(Tree::Scratch) => Ok(Source::Nothing),
-            Some(Tree::Directory(path)) => Ok(Source::Directory(path.clone())),
+            Some(Tree::Directory(path)) => {
+                let patterns = step.ignored.get(input).copied().unwrap_or_default();
+                Ok(Source::Directory(path.clone(), hidden::paths(path, patterns)?))
+            }
             Some(Tree::Layers(chain)) => {
                 let layers = store.layers_of(&parse_chain(chain)?)?;
                 Ok(Source::Layers(layers.into_iter().map(|layer| layer.tree).collect()))
@@ -274,7 +278,7 @@ fn open_content(from: &Option<(Source, String)>) -> Result<OwnedFd, store::Error
     let open = || -> Result<OwnedFd, Errno> {
         let tree = match source {
             Source::Nothing => mount::detached("tmpfs", &[("mode".to_owned(), "755".to_owned())], 0)?,
-            Source::Directory(path) => open_directory(path)?,
+            Source::Directory(path, _) => open_directory(path)?,
             Source::Layers(layers) => snapshot::view_of(layers, None).map_err(|error| match error {
                 Error::System { errno, .. } => errno,
                 _ => Errno::IO,
@@ -323,8 +327,17 @@ fn part(
             mount::detached("tmpfs", &options, attr::NODEV | attr::NOSUID).map_err(failed)?
         }
         Source::Layers(layers) => snapshot::view_of(layers, shown.ids.userns)?,
-        Source::Directory(path) => {
-            directory(path, shown).map_err(|errno| Error::system("mount", path.display(), errno))?
+        Source::Directory(path, hidden) => {
+            let tree =
+                directory(path, shown).map_err(|errno| Error::system("mount", path.display(), errno))?;
+            match hidden[..] {
+                [] => tree,
+                _ => {
+                    let mounted = draft.mount_spare(tree, &shown.ids, hidden)?;
+                    spare.extend(mounted.spare);
+                    mounted.mount
+                }
+            }
         }
     };
     let within = |tree: &OwnedFd, path: &Path| {
@@ -338,7 +351,13 @@ fn part(
         })
     };
     let at = within(&tree, Path::new(relative(path)))?;
-    let made = match held.is_writable && !matches!(source, Source::Nothing) {
+    // What is written goes with the draft already.
+    let is_spare = match source {
+        Source::Nothing => true,
+        Source::Layers(_) => false,
+        Source::Directory(_, hidden) => !hidden.is_empty(),
+    };
+    let made = match held.is_writable && !is_spare {
         false => mount::clone_tree(at.as_fd(), Path::new(""), false).map_err(failed)?,
         true => {
             // A file is written to in its directory.
@@ -351,7 +370,7 @@ fn part(
                 }
             };
             let lower = mount::clone_tree(directory.as_fd(), Path::new(""), false).map_err(failed)?;
-            let mounted = draft.mount_spare(lower, &shown.ids)?;
+            let mounted = draft.mount_spare(lower, &shown.ids, &[])?;
             spare.extend(mounted.spare);
             match name {
                 None => mounted.mount,
