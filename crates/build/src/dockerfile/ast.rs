@@ -250,7 +250,7 @@ pub enum Program {
     Shell(String),
     /// A program and its arguments.
     Exec(Vec<String>),
-    /// A file with its own `#!`, mode 0755, executed as `/dev/pipes/NAME`.
+    /// A file with its own `#!`, mode 0755 at `/dev/pipes/NAME`, which path is given to the shell (`SHELL`) as its line.
     Script {
         /// The heredoc's name.
         name: String,
