@@ -1,19 +1,22 @@
 //! Recorded answers of other engines.
 
+mod build;
 mod compose;
 
 use crate::bench::docker::Docker;
-use crate::{Result, cmd, commit, peers};
+use crate::{Result, cmd, commit, netns, peers};
 
 pub const HELP: &str = "
-usage: cargo xtask goldens [compose]
+usage: cargo xtask goldens [compose | build [NAME]]
 
 Records what docker answers, so that tests compare berth with it on machines
 that have none: the layers that `docker commit` makes of random changes
 (crates/cli/tests/commit/docker.txt), and its answers to the lines of
 crates/cli/tests/differential/commands.txt (docker.txt beside them). With
 `compose`, what docker compose's `config` prints for the cases in
-crates/compose/tests/corpus. The peers themselves: `cargo xtask peers`.
+crates/compose/tests/corpus. With `build`, what docker's BuildKit makes of the
+Dockerfiles in crates/cli/tests/build/corpus (golden/ beside it), or only of
+those whose name contains NAME. The peers themselves: `cargo xtask peers`.
 ";
 
 /// Seeds of the changes that are recorded.
@@ -22,6 +25,13 @@ const SEEDS: std::ops::RangeInclusive<u64> = 1..=24;
 pub fn main(args: &[String]) -> Result {
     if args == ["compose"] {
         return compose::record();
+    }
+    if let [first, rest @ ..] = args
+        && first == "build"
+        && rest.len() <= 1
+    {
+        let part = rest.first().map_or("", String::as_str);
+        return netns::enter(&["goldens"], args).unwrap_or_else(|| build::record(part));
     }
     if !args.is_empty() {
         return Err(format!("goldens takes no such arguments: {}", args.join(" ")));

@@ -30,6 +30,11 @@ impl Docker {
         Self::start_by(None, root, &["unshare", "--net", "sh", "-c", script, "dockerd"])
     }
 
+    /// Starts one with networks, in the network namespace of this process.
+    pub fn start_here(root: &Path) -> Result<Self> {
+        Self::start_by(None, root, &["dockerd"])
+    }
+
     /// Starts one with networks and flags of its daemon's, in the network namespace of a process.
     pub fn start_in(netns: u32, root: &Path, flags: &[&str]) -> Result<Self> {
         let words: Vec<&str> = ["dockerd"].iter().chain(flags).copied().collect();
