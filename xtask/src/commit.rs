@@ -4,7 +4,7 @@
 //! that image changes it, which is committed as well.
 
 #[path = "../../crates/cli/tests/commit/listing.rs"]
-mod listing;
+pub(crate) mod listing;
 mod random;
 
 use crate::Result;

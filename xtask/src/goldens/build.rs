@@ -2,12 +2,10 @@
 
 #[path = "../../../crates/cli/tests/build/golden.rs"]
 mod golden;
-#[path = "../../../crates/cli/tests/commit/listing.rs"]
-#[allow(dead_code, reason = "what is for commits")]
-mod listing;
 
 use crate::bench::docker::Docker;
 use crate::cmd::{self, Cmd};
+use crate::commit::listing;
 use crate::{Result, peers};
 use std::fmt::Write;
 use std::path::Path;
@@ -85,6 +83,12 @@ fn answer(base: &[String], out: &Path) -> Result<String> {
 
 /// A message without the names that BuildKit made up for trees.
 fn without_references(line: &str) -> String {
+    if let Some((before, rest)) = line.split_once("/overlay2/")
+        && let Some((_, path)) = rest.split_once("/merged/")
+    {
+        let words = before.rsplit_once(' ').map_or("", |(words, _)| words);
+        return format!("{words} /{path}");
+    }
     match line.split_once(" of ref ").and_then(|(before, rest)| Some((before, rest.split_once(": ")?.1))) {
         Some((before, after)) => format!("{before} of ref: {after}"),
         None => line.to_owned(),

@@ -51,6 +51,8 @@ pub struct ExpandError {
     pub word: String,
     /// What is wrong with it.
     pub reason: Reason,
+    /// The variables that were asked for until then and weren't set.
+    pub unset: BTreeSet<String>,
 }
 
 /// Why a word can't be expanded.
@@ -134,10 +136,10 @@ impl Lexer {
             used: BTreeSet::new(),
             unset: BTreeSet::new(),
         };
-        let (text, words) = state
-            .until(None, self.keeps_escapes)
-            .map_err(|reason| ExpandError { word: word.to_owned(), reason })?;
-        Ok(Expansion { text, words, used: state.used, unset: state.unset })
+        match state.until(None, self.keeps_escapes) {
+            Ok((text, words)) => Ok(Expansion { text, words, used: state.used, unset: state.unset }),
+            Err(reason) => Err(ExpandError { word: word.to_owned(), reason, unset: state.unset }),
+        }
     }
 
     /// Expands `word` to one word.

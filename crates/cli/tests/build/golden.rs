@@ -1,5 +1,5 @@
 //! What a build made, as text, so that engines can be compared. xtask reads this file too: it knows nothing but the standard
-//! library, and [`super::listing`].
+//! library.
 //!
 //! ```text
 //! warning TEXT          a build check

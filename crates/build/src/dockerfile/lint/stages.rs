@@ -125,14 +125,14 @@ impl Walk<'_, '_, '_> {
 
     /// Expands a word; what isn't set is warned of.
     fn expand_by(&mut self, lexer: Lexer, text: &str, span: Span) -> Option<String> {
-        let expansion = match lexer.expand(text, &self.state.variables) {
-            Ok(expansion) => expansion,
+        let (text, unset) = match lexer.expand(text, &self.state.variables) {
+            Ok(expansion) => (Some(expansion.text), expansion.unset),
             Err(error) => {
                 self.fail(error.to_string(), None, span);
-                return None;
+                (None, error.unset)
             }
         };
-        for name in &expansion.unset {
+        for name in &unset {
             let is_known = self.state.has_more
                 || self.state.declared.contains(name)
                 || NOT_VARIABLES.contains(&&name[..]);
@@ -142,7 +142,7 @@ impl Walk<'_, '_, '_> {
                 self.warn(&rules::UNDEFINED_VAR, format!("Usage of undefined variable '${name}'{near}"));
             }
         }
-        Some(expansion.text)
+        text
     }
 
     fn expand(&mut self, word: &Word) -> Option<String> {
