@@ -220,7 +220,7 @@ fn normal(mut config: Value) -> Value {
     // Docker 28 writes it beside every shell; deprecated, and without effect on Linux.
     members.remove("ArgsEscaped");
     let whole = config.as_object_mut().unwrap();
-    ["created", "history", "rootfs"].map(|name| whole.remove(name));
+    whole.retain(|name, _| !["created", "history", "rootfs"].contains(&&name[..]));
     config
 }
 
