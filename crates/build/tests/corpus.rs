@@ -24,16 +24,6 @@ const DIFFERENT: [(&str, &str); 5] = [
     ("291-error-onbuild-trigger", "we say which trigger of which image"),
 ];
 
-/// Numbers of cases of which `lower` makes another configuration or history, so far.
-const PENDING: [&str; 22] = [
-    // The working directory of a stage from scratch is `/`.
-    "001", "002", "010", "011", "012", "017", "057", "123", "141", "160", "161", "162", "164", "165", "166",
-    "167", "168", "190", // A script is given to the shell.
-    "066", // Ports are a list.
-    "223", "224", // A slash at the end stays.
-    "236",
-];
-
 /// A case, and docker's answer.
 struct Case {
     name: String,
@@ -193,7 +183,8 @@ impl Bases for Images<'_> {
     }
 
     fn context(&mut self, name: &str, platform: &Platform) -> Result<Option<Base>, String> {
-        let directory = |directory: PathBuf| Base::Directory { directory, ignored: Vec::new() };
+        let directory =
+            |directory: PathBuf| Base::Directory { directory, ignored: Vec::new(), keeps_owner: false };
         if name == "context" {
             return Ok(Some(directory(self.0.dir.clone())));
         }
@@ -259,8 +250,7 @@ fn warnings_are_buildkits() {
 #[test]
 fn configurations_and_histories_are_buildkits() {
     let mut wrong = Vec::new();
-    let is_pending = |case: &Case| PENDING.contains(&&case.name[..3]);
-    for case in cases().into_iter().filter(|case| !is_pending(case)) {
+    for case in cases() {
         let Ok(file) = parse(&case.text()) else { continue };
         let lowered = match lower::lower(&file, &case.options(), &mut Images(&case)) {
             Ok(lowered) => lowered,
