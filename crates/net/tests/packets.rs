@@ -74,7 +74,12 @@ impl Site {
             ip(&format!("addr add {LAN6}/64 dev eth0 nodad"));
             ip("link set eth0 up");
         });
-        let names = Names { table: "berth".into(), bridges: "berth".into(), ports: "bth".into() };
+        let names = Names {
+            table: "berth".into(),
+            bridges: "berth".into(),
+            ports: "bth".into(),
+            host_decides: false,
+        };
         let mut firewall = Firewall::open(&names).unwrap();
         firewall.ensure_table().unwrap();
         let links = Links::open().unwrap();

@@ -53,6 +53,72 @@ fn drop_lan() {
     Cmd::new("/usr/sbin/ip", ["link", "del", "lan0"]).run().ok();
 }
 
+/// Which of these ports of the host's, each a container's, the other machine reaches.
+fn reached(lan: &Netns, ports: &[u16]) -> Vec<u16> {
+    let mut ports = ports.to_vec();
+    ports.retain(|port| lan.run(|| get(&format!("http://192.0.2.1:{port}/"))) == "aa");
+    ports
+}
+
+#[test]
+fn the_hosts_firewall_decides_about_published_ports_if_it_is_to() {
+    let host = host();
+    let lan = lan();
+    let settings = host.path("networks.json");
+    std::fs::write(&settings, r#"{"firewall": "host"}"#).unwrap();
+    let berth = |args: &[&str]| host.berth(args).env("BERTH_NETWORKS", &settings);
+    let nft = |text: &str| Cmd::new("/usr/sbin/nft", ["-f", "-"]).stdin(text).run().ok();
+    let script = "mkdir -p /www && echo aa >/www/index.html && exec httpd -f -p 80 -h /www";
+    let start = ["run", "-d", "--name", "aa", "-p", "8080:80", "-p", "8081:80", "box", "sh", "-c", script];
+    // Nobody decides: that is said, and found.
+    berth(&start).run().ok().stderr_has(&["the host's firewall's to decide about", "no chain at forward"]);
+    berth(&["network", "doctor", "-q", "aa"]).run().code(1);
+    assert!(berth(&["network", "doctor", "-q", "aa"]).run().text().contains("published ports"));
+    nft("table inet mine { chain forward { type filter hook forward priority 0; policy drop; \
+         ct state established,related accept; \
+         iifname \"lan0\" meta l4proto tcp ct original proto-dst 8080 accept; }; }");
+    let both = [8080, 8081];
+    let is_up = || reached(&lan, &both) == [8080];
+    assert!(testkit::until(std::time::Duration::from_secs(5), is_up), "{:?}", reached(&lan, &both));
+    for port in both {
+        assert_eq!(get(&format!("http://127.0.0.1:{port}/")), "aa", "{port}");
+    }
+    // What is advised lets containers out, and nobody in.
+    let said = berth(&["network", "doctor", "-q", "aa"]).run().text();
+    let advised: Vec<&str> =
+        said.lines().filter_map(|line| line.trim().strip_prefix("-> nft insert")).collect();
+    let advised = advised.first().unwrap_or_else(|| panic!("nothing is advised: {said}"));
+    let commands = format!("nft insert{advised}");
+    Cmd::new("/bin/sh", ["-ec", &commands]).env("PATH", "/usr/sbin:/bin").run().ok();
+    let listener = lan.run(|| std::net::TcpListener::bind("192.0.2.2:7000").unwrap());
+    let accepts = std::thread::spawn(move || listener.accept().map(drop));
+    let script = "nc 192.0.2.2 7000 </dev/null";
+    host.berth(["exec", "aa", "timeout", "3", "sh", "-c", script]).run().ok();
+    accepts.join().unwrap().unwrap();
+    assert_eq!(reached(&lan, &both), [8080]);
+    nft("delete table inet mine");
+    // The same where docker's chain for such rules is.
+    nft("table ip filter { chain DOCKER-USER { }; \
+         chain FORWARD { type filter hook forward priority 0; policy drop; jump DOCKER-USER; }; }");
+    berth(&["network", "repair"]).run().ok();
+    assert_eq!(reached(&lan, &both), [0; 0]);
+    nft("insert rule ip filter DOCKER-USER meta l4proto tcp ct original proto-dst 8081 accept");
+    assert_eq!(reached(&lan, &both), [8081]);
+    std::fs::write(&settings, r#"{"firewall": "berth"}"#).unwrap();
+    berth(&["network", "repair"]).run().ok();
+    assert_eq!(reached(&lan, &both), both);
+    // A setting that isn't one.
+    std::fs::write(&settings, r#"{"firewal": "host"}"#).unwrap();
+    berth(&["run", "--rm", "box", "true"]).run().code(125).stderr_has(&["networks.json", "firewal"]);
+    std::fs::write(&settings, r#"{"firewall": "ufw"}"#).unwrap();
+    berth(&["run", "--rm", "box", "true"]).run().code(125).stderr_has(&["networks.json", "ufw"]);
+    drop_lan();
+    host.berth(["rm", "-f", "aa"]).run().ok();
+    host.berth(["network", "prune", "-f"]).run().ok();
+    nft("delete table ip filter");
+    nothing_left(&host);
+}
+
 #[test]
 fn the_source_of_a_connection_is_kept() {
     let host = host();

@@ -22,6 +22,7 @@
 //! - [`names`]: who is called what, and the server of names
 //! - [`rules`]: what the nftables table says
 //! - [`watch`]: who notices that the rules are gone
+//! - [`settings`]: what the host's administrator has set
 //! - [`show`]: lists and documents
 //! - [`doctor`]: why a packet arrives or doesn't
 
@@ -35,6 +36,7 @@ mod links;
 mod names;
 mod ports;
 mod rules;
+mod settings;
 mod show;
 mod up;
 mod watch;

@@ -1,6 +1,7 @@
 //! What berth's nftables table says about networks, containers and ports: `net::nft`, told in the engine's words.
 
 use super::endpoint::{self, Endpoint};
+use super::settings::{Policy, Settings};
 use super::{Network, PublishedPort, up};
 use crate::request::Protocol;
 use crate::{Error, Home};
@@ -67,11 +68,27 @@ fn lock(home: &Home, operation: FlockOperation) -> Result<OwnedFd, Error> {
 
 /// The table as it is.
 pub(super) fn reopen(home: &Home) -> Result<Firewall, Error> {
-    Firewall::open(&names(home)).map_err(failed)
+    Firewall::open(&names(home)?).map_err(failed)
 }
 
-pub(super) fn names(home: &Home) -> Names {
-    Names { table: home.table(), bridges: home.bridge_prefix(), ports: home.link_prefix() }
+pub(super) fn names(home: &Home) -> Result<Names, Error> {
+    Ok(Names {
+        table: home.table(),
+        bridges: home.bridge_prefix(),
+        ports: home.link_prefix(),
+        host_decides: Settings::load()?.firewall == Policy::Host,
+    })
+}
+
+/// What to say where the host's firewall is to decide about published ports, and there's none.
+pub(super) fn undecided(home: &Home) -> Result<Option<&'static str>, Error> {
+    let names = names(home)?;
+    let decides =
+        !names.host_decides || Firewall::open(&names).and_then(|mut f| f.others_decide()).map_err(failed)?;
+    Ok((!decides).then_some(
+        "published ports are the host's firewall's to decide about, and it has no chain at forward that does: all are \
+         open to other machines",
+    ))
 }
 
 /// All that the table should know: of what is written down.
@@ -131,7 +148,7 @@ pub(super) fn add_network(home: &Home, network: &Network) -> Result<Vec<String>,
         }
         let bridges: Vec<String> = up::networks(home).iter().map(|network| network.bridge(home)).collect();
         let obstacles = firewall.pass_others(&bridges).map_err(failed)?;
-        return Ok(obstacles.iter().map(obstacle).collect());
+        return Ok(obstacles.iter().map(obstacle).chain(undecided(home)?.map(str::to_owned)).collect());
     }
     Err(Error::Refused {
         what: format!("bring network {} up", network.name),

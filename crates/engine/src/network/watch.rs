@@ -67,7 +67,7 @@ fn elect(home: &Home) -> Option<Role> {
             let own = ProcessName::of(std::process::id() as i32)?;
             rustix::fs::ftruncate(&file, 0).ok()?;
             rustix::io::pwrite(&file, &serde_json::to_vec(&own).unwrap_or_default(), 0).ok()?;
-            let watch = Watch::open(&rules::names(home)).ok()?;
+            let watch = Watch::open(&rules::names(home).ok()?).ok()?;
             // What happened while nobody watched.
             let _ = rules::repair(home, false);
             return Some(Role::Elected { watch, _lock: file });

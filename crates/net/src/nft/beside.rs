@@ -3,6 +3,7 @@
 
 use super::expr::{Field, Rule};
 use super::read::{self, ReadRule};
+use super::ruleset::ESTABLISHED_OR_RELATED;
 use super::wire::{self, Msg, Table, TableFamily, Transaction, Verdict};
 use super::{Error, Firewall};
 use crate::netlink::{Attributes, DUMP, number_be, text};
@@ -35,6 +36,23 @@ pub struct Obstacle {
     pub advice: Vec<String>,
 }
 
+/// What a rule of ours in another's chain lets pass.
+struct Passage {
+    /// By which side: `wire::META_IN_NAME`, `wire::META_OUT_NAME`.
+    side: u32,
+    /// Which devices: a whole name, which ends in a null, or how names begin.
+    device: Vec<u8>,
+    /// Only what belongs to connections that there are.
+    answers: bool,
+}
+
+impl Passage {
+    fn is(&self, rule: &ReadRule) -> bool {
+        let answers = rule.sketch.split(' ').any(|word| word == "ct");
+        rule.devices == [(self.side, self.device.clone())] && answers == self.answers
+    }
+}
+
 /// A chain at the hook, of anybody.
 struct Base {
     family: TableFamily,
@@ -49,6 +67,20 @@ impl Firewall {
     /// rules say nothing: where somebody has typed what we advised, all is well, and where it's forbidden, it's meant.
     pub fn pass_others(&mut self, bridges: &[String]) -> Result<Vec<Obstacle>, Error> {
         self.others(bridges, true)
+    }
+
+    /// Whether there's a chain of another firewall that has a say in what comes to published ports.
+    pub fn others_decide(&mut self) -> Result<bool, Error> {
+        for (base, hooked) in self.chains()? {
+            if !hooked || base.table == self.names.table {
+                continue;
+            }
+            let rules = self.rules_of(Table { family: base.family, name: &base.table })?;
+            if base.drops || rules.iter().any(|rule| rule.chain == base.name) {
+                return Ok(true);
+            }
+        }
+        Ok(legacy(&["any".to_owned()], true).next().is_some())
     }
 
     /// The same without putting anything anywhere: for `doctor`.
@@ -88,11 +120,11 @@ impl Firewall {
                 obstacles.push(Obstacle {
                     chain: format!("{} {} {}", base.family.name(), base.table, base.name),
                     does,
-                    advice: advice(base, &names, &unknown),
+                    advice: advice(base, &names, &unknown, self.names.host_decides),
                 });
             }
         }
-        obstacles.extend(legacy(bridges));
+        obstacles.extend(legacy(bridges, self.names.host_decides));
         Ok(obstacles)
     }
 
@@ -135,37 +167,44 @@ impl Firewall {
         let there = self.tagged(family)?;
         let at = Table { family, name: FILTER };
         let mut transaction = Transaction::new(None);
-        for rule in there.iter().filter(|rule| !rule.devices.iter().all(|d| wanted.contains(d))) {
+        for rule in there.iter().filter(|rule| !wanted.iter().any(|passage| passage.is(rule))) {
             transaction.delete_rule(at, DOCKER_USER, rule.handle);
         }
-        for (side, device) in &wanted {
-            if there.iter().any(|rule| rule.devices == [(*side, device.clone())]) {
+        for passage in &wanted {
+            if there.iter().any(|rule| passage.is(rule)) {
                 continue;
             }
-            let field = if *side == wire::META_IN_NAME { Field::InName } else { Field::OutName };
-            let rule =
-                Rule::on(DOCKER_USER).equals(field, device).then(Verdict::Accept).comment(&self.names.table);
-            transaction.rule_first(at, &rule);
+            let field = if passage.side == wire::META_IN_NAME { Field::InName } else { Field::OutName };
+            let mut rule = Rule::on(DOCKER_USER).equals(field, &passage.device);
+            if passage.answers {
+                rule = rule.has(Field::ConnectionState, ESTABLISHED_OR_RELATED);
+            }
+            transaction.rule_first(at, &rule.then(Verdict::Accept).comment(&self.names.table));
         }
         self.commit(transaction).map_err(|r| self.refused("add our rules to DOCKER-USER", r))
     }
 
-    /// What our rules in DOCKER-USER let pass: by which side, devices called how.
-    fn passages(&self, bridges: &[String]) -> Vec<(u32, Vec<u8>)> {
+    /// What our rules in DOCKER-USER let pass.
+    fn passages(&self, bridges: &[String]) -> Vec<Passage> {
         let prefix = &self.names.bridges;
         let others = bridges.iter().filter(|bridge| !bridge.starts_with(prefix));
         let devices = others.map(|bridge| wire::name(bridge).to_vec());
         std::iter::once(prefix.clone().into_bytes())
             .chain(devices)
-            .flat_map(|device| [wire::META_OUT_NAME, wire::META_IN_NAME].map(|side| (side, device.clone())))
+            .flat_map(|device| {
+                [wire::META_OUT_NAME, wire::META_IN_NAME].map(|side| Passage {
+                    side,
+                    device: device.clone(),
+                    answers: self.names.host_decides && side == wire::META_OUT_NAME,
+                })
+            })
             .collect()
     }
 
     /// Whether all of them are there.
     fn has_passage(&mut self, family: TableFamily, bridges: &[String]) -> Result<bool, Error> {
         let there = self.tagged(family)?;
-        let has = |passage: &(u32, Vec<u8>)| there.iter().any(|rule| rule.devices == [passage.clone()]);
-        Ok(self.passages(bridges).iter().all(has))
+        Ok(self.passages(bridges).iter().all(|passage| there.iter().any(|rule| passage.is(rule))))
     }
 
     /// Our rules in DOCKER-USER.
@@ -235,7 +274,7 @@ fn read_chain(payload: &[u8]) -> Option<(Base, bool)> {
 }
 
 /// What to type, by whose chain it is.
-fn advice(base: &Base, chains: &BTreeSet<&str>, bridges: &[String]) -> Vec<String> {
+fn advice(base: &Base, chains: &BTreeSet<&str>, bridges: &[String], host_decides: bool) -> Vec<String> {
     if base.table == "firewalld" {
         let one =
             |bridge: &String| format!("firewall-cmd --permanent --zone=trusted --add-interface={bridge}");
@@ -243,22 +282,27 @@ fn advice(base: &Base, chains: &BTreeSet<&str>, bridges: &[String]) -> Vec<Strin
         return bridges.iter().map(one).chain(reload).collect();
     }
     if chains.contains("ufw-user-forward") {
+        // ufw lets answers pass by itself.
+        let sides: &[&str] = if host_decides { &["in"] } else { &["in", "out"] };
         return bridges
             .iter()
-            .flat_map(|bridge| ["in", "out"].map(|side| format!("ufw route allow {side} on {bridge}")))
+            .flat_map(|bridge| sides.iter().map(move |side| format!("ufw route allow {side} on {bridge}")))
             .collect();
     }
-    let sides = ["iifname", "oifname"];
     let place = format!("{} {} {}", base.family.name(), base.table, base.name);
     bridges
         .iter()
-        .flat_map(|bridge| sides.map(|side| format!("nft insert rule {place} {side} {bridge} accept")))
+        .flat_map(|bridge| {
+            let answers = if host_decides { " ct state established,related" } else { "" };
+            [("iifname", ""), ("oifname", answers)]
+                .map(|(side, which)| format!("nft insert rule {place} {side} {bridge}{which} accept"))
+        })
         .collect()
 }
 
 /// Tables of iptables' own that have filters. Whether they drop can't be read without iptables.
-fn legacy(bridges: &[String]) -> impl Iterator<Item = Obstacle> {
-    LEGACY.into_iter().filter_map(|(command, names)| {
+fn legacy(bridges: &[String], host_decides: bool) -> impl Iterator<Item = Obstacle> {
+    LEGACY.into_iter().filter_map(move |(command, names)| {
         let names = std::fs::read_to_string(names).ok()?;
         let there = names.lines().any(|name| name == FILTER) && !bridges.is_empty();
         there.then(|| Obstacle {
@@ -267,7 +311,11 @@ fn legacy(bridges: &[String]) -> impl Iterator<Item = Obstacle> {
             advice: bridges
                 .iter()
                 .flat_map(|bridge| {
-                    ["-i", "-o"].map(|side| format!("{command}-legacy -I FORWARD {side} {bridge} -j ACCEPT"))
+                    let answers =
+                        if host_decides { " -m conntrack --ctstate ESTABLISHED,RELATED" } else { "" };
+                    [("-i", ""), ("-o", answers)].map(|(side, which)| {
+                        format!("{command}-legacy -I FORWARD {side} {bridge}{which} -j ACCEPT")
+                    })
                 })
                 .collect(),
         })

@@ -96,6 +96,9 @@ pub struct Names {
     pub bridges: String,
     /// How names of the host's ends of veths begin. Frames at devices called so that no [`EndpointRules`] allow are dropped.
     pub ports: String,
+    /// Whether other firewalls decide about what comes from outside to published ports: then nothing is put into their chains
+    /// for it, nor advised.
+    pub host_decides: bool,
 }
 
 /// What the table knows about a network.

@@ -14,7 +14,7 @@ const OUT: Field = Field::OutName;
 /// IPS_DST_NAT.
 const DNAT: u32 = 0x20;
 const INVALID: u32 = 1;
-const ESTABLISHED_OR_RELATED: u32 = 2 | 4;
+pub(super) const ESTABLISHED_OR_RELATED: u32 = 2 | 4;
 const RTN_LOCAL: [u8; 4] = 2_u32.to_ne_bytes();
 const PACKET_HOST: [u8; 1] = [0];
 

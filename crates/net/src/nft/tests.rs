@@ -5,7 +5,7 @@ use super::*;
 use testkit::{Cmd, netns};
 
 fn names() -> Names {
-    Names { table: "berth".into(), bridges: "berth".into(), ports: "bth".into() }
+    Names { table: "berth".into(), bridges: "berth".into(), ports: "bth".into(), host_decides: false }
 }
 
 fn network(bridge: &str, subnets: &[&str]) -> NetworkRules {
@@ -412,6 +412,16 @@ fn others_tables_stay_as_they_are_but_for_the_tagged_rules() {
     assert_eq!(rules(&mut firewall, &["berth0", "mine0"]), 4);
     assert!(nft(&["list", "ruleset"]).contains("iifname \"mine0\" accept comment \"berth\""));
     assert_eq!(rules(&mut firewall, &["berth0"]), 2);
+    // If the host's own firewall is to decide: only what containers begin, and back again.
+    for host_decides in [true, true, false] {
+        let mut firewall = Firewall::open(&Names { host_decides, ..names() }).unwrap();
+        assert_eq!(rules(&mut firewall, &["berth0"]), 2);
+        let answers = if host_decides { " ct state established,related" } else { "" };
+        let chain = nft(&["list", "chain", "ip", "filter", "DOCKER-USER"]);
+        assert!(chain.contains(&format!("oifname \"berth*\"{answers} accept comment \"berth\"")), "{chain}");
+        assert!(chain.contains("iifname \"berth*\" accept comment \"berth\""), "{chain}");
+        assert!(firewall.others_decide().unwrap());
+    }
     for _ in 0..2 {
         firewall.leave_others().unwrap();
         firewall.remove_table().unwrap();

@@ -124,6 +124,15 @@ pub(super) fn rules(home: &Home) -> Vec<Finding> {
             findings.push(Finding::new(FIREWALL, name, Status::Wrong, error.to_string()));
         }
     }
+    let title = "published ports";
+    match rules::undecided(home) {
+        Ok(None) => {}
+        Ok(Some(why)) => findings.push(
+            Finding::new(FIREWALL, title, Status::Wrong, why)
+                .advise("add a chain at forward that drops what it doesn't know, as docs/firewall.md shows"),
+        ),
+        Err(error) => findings.push(Finding::new(FIREWALL, title, Status::Wrong, error.to_string())),
+    }
     findings
 }
 
