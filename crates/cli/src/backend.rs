@@ -404,6 +404,11 @@ pub fn network_doctor(given: &str) -> Result<engine::doctor::Diagnosis, Failure>
     network::doctor(&home()?, given).map_err(failure)
 }
 
+/// As [`network::take_over`].
+pub fn take_over_ports(container: &str) -> Result<(), Failure> {
+    network::take_over(&home()?, container).map_err(failure)
+}
+
 /// Makes what the kernel should have of networks; their names.
 pub fn repair_networks() -> Result<Vec<String>, Failure> {
     network::repair(&home()?).map_err(failure)

@@ -270,6 +270,7 @@ pub static ENTRIES: &[Entry] = &[
     under(NETWORKS, Object::Network, &["prune"], &network::PRUNE, network::prune),
     under(NETWORKS, Object::Network, &["connect"], &network::CONNECT, network::connect),
     under(NETWORKS, Object::Network, &["disconnect"], &network::DISCONNECT, network::disconnect),
+    under(NETWORKS, Object::Network, &["take-over"], &network::TAKE_OVER, network::take_over),
     under(NETWORKS, Object::Network, &["repair"], &network::REPAIR, network::repair),
     under(NETWORKS, Object::Network, &["doctor"], &network::DOCTOR, network::doctor),
     other(PIECES, &["unshare"], &unshare::SPEC, unshare::work),

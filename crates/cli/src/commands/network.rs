@@ -1,4 +1,4 @@
-//! `berth network create`, `ls`, `inspect`, `rm`, `prune`, `connect`, `disconnect`, `repair`, `doctor`.
+//! `berth network create`, `ls`, `inspect`, `rm`, `prune`, `connect`, `disconnect`, `take-over`, `repair`, `doctor`.
 
 use engine::request::{
     EndpointRequest, NetworkConnectRequest, NetworkCreateRequest, NetworkFilter, NetworkPruneRequest,
@@ -144,6 +144,16 @@ pub static DISCONNECT: CommandSpec = CommandSpec {
     )],
     unsupported: &[],
     args: (2, 2),
+    trailing: false,
+};
+
+/// Flags and arguments of `take-over`.
+pub static TAKE_OVER: CommandSpec = CommandSpec {
+    usage: "CONTAINER",
+    about: "Lead the published ports that a container waits for to it (run --publish-from)",
+    flags: &[],
+    unsupported: &[],
+    args: (1, 1),
     trailing: false,
 };
 
@@ -306,6 +316,12 @@ pub fn prune(parsed: &Parsed) -> Result<u8, Failure> {
         let title = if request.dry_run { "Would delete networks" } else { "Deleted Networks" };
         print(&format!("{title}:\n{}\n\n", pruned.removed.join("\n")))?;
     }
+    Ok(0)
+}
+
+/// Leads ports of another container to one that waits for them.
+pub fn take_over(parsed: &Parsed) -> Result<u8, Failure> {
+    backend::take_over_ports(&parsed.args()[0])?;
     Ok(0)
 }
 

@@ -195,9 +195,10 @@ pub fn quoted(word: &str) -> String {
 }
 
 fn net_flags(net: &NetRequest, words: &mut Words) {
-    let NetRequest { publish, publish_all, dns, dns_search, dns_options, hosts, links } = net;
+    let NetRequest { publish, publish_all, publish_from, dns, dns_search, dns_options, hosts, links } = net;
     words.many("publish", publish.iter().map(publish::word));
     words.switch("publish-all", *publish_all);
+    words.one("publish-from", publish_from.as_ref());
     words.many("dns", dns);
     words.many("dns-search", dns_search);
     words.many("dns-option", dns_options);

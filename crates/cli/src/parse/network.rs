@@ -202,6 +202,7 @@ pub fn net(parsed: &Parsed) -> Result<NetRequest, Failure> {
     Ok(NetRequest {
         publish: parsed.each("publish", publish::parse)?.into_iter().flatten().collect(),
         publish_all: parsed.switch("publish-all"),
+        publish_from: parsed.one("publish-from").map(str::to_owned),
         dns: parsed.each("dns", ip)?,
         dns_search: parsed.each("dns-search", domain)?,
         dns_options: parsed.many("dns-option").into_iter().map(str::to_owned).collect(),

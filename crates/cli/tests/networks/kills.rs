@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use testkit::{Cmd, Host, Value, until};
 
 /// The points that a command of the client's passes, with what was done before each.
-fn points(host: &Host, command: &[&str]) -> Vec<(String, String)> {
+pub(super) fn points(host: &Host, command: &[&str]) -> Vec<(String, String)> {
     let list = host.path("points");
     host.berth(command).env("BERTH_FAULT_LIST", &list).run().ok();
     let text = std::fs::read_to_string(&list).unwrap();

@@ -13,6 +13,7 @@ mod kills;
 mod names;
 mod publish;
 mod reach;
+mod take_over;
 
 use std::time::Duration;
 use testkit::image::Image;

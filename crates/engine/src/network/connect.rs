@@ -30,11 +30,13 @@ const TRIES_MAX: u32 = 100;
 
 /// What `claiming` says.
 #[derive(Debug, Serialize, Deserialize)]
-struct Changing {
-    /// The network's id.
-    network: String,
-    /// Whether the container joins it.
-    joins: bool,
+pub(super) enum Changing {
+    /// The container joins a network, named by its id.
+    Joins(String),
+    /// It leaves one.
+    Leaves(String),
+    /// It takes over published ports: see [`super::take_over`].
+    TakesOver,
 }
 
 /// Puts a container on a network.
@@ -151,7 +153,9 @@ fn change_now(
     refuse_same(old, network, if joins.is_some() { is_on } else { is_on || was_on }, joins.is_some())?;
     let mut new = new.clone();
     let begin = || {
-        cell.write(CLAIMING, &Some(Changing { network: network.id.clone(), joins: joins.is_some() }))?;
+        let id = network.id.clone();
+        let changing = if joins.is_some() { Changing::Joins(id) } else { Changing::Leaves(id) };
+        cell.write(CLAIMING, &Some(changing))?;
         fault::point("change of networks intended");
         Ok::<_, Error>(())
     };
@@ -183,7 +187,11 @@ fn change_now(
 
 /// Keeps whoever buries the container from beginning; `None` if it has ended, or if somebody else changes it and isn't
 /// waited for.
-fn lock_running(cell: &Cell, running: &Running, wait: bool) -> Result<Option<std::os::fd::OwnedFd>, Error> {
+pub(super) fn lock_running(
+    cell: &Cell,
+    running: &Running,
+    wait: bool,
+) -> Result<Option<std::os::fd::OwnedFd>, Error> {
     match cell.lock_groups(wait) {
         Ok(lock) => Ok(lock.filter(|_| running.init.open().is_some())),
         // Its directory is gone.
@@ -192,7 +200,8 @@ fn lock_running(cell: &Cell, running: &Running, wait: bool) -> Result<Option<std
     }
 }
 
-fn done(cell: &Cell) {
+/// Says that the change is over.
+pub(super) fn done(cell: &Cell) {
     let _ = std::fs::remove_file(cell.path.join(CLAIMING));
     fault::point("change of networks done");
 }
@@ -340,6 +349,10 @@ fn move_ports(home: &Home, attached: &mut Attached) -> Result<(), Error> {
         std::mem::take(&mut attached.ports).into_iter().partition(|port| goes_to(port).is_some());
     attached.ports = stay;
     rules::remove(home, &[], &gone);
+    attached.waiting.retain(|port| goes_to(port).is_some());
+    for port in &mut attached.waiting {
+        port.to = goes_to(port).unwrap_or(port.to);
+    }
     let mut moved = Vec::new();
     for port in &mut attached.ports {
         if let Some(to) = goes_to(port).filter(|to| *to != port.to) {
@@ -367,13 +380,20 @@ pub(crate) fn put_right(home: &Home, cell: &Cell) {
 fn complete(home: &Home, cell: &Cell) -> Result<(), Error> {
     let changing = std::fs::read(cell.path.join(CLAIMING)).unwrap_or_default();
     let changing: Option<Changing> = serde_json::from_slice(&changing).unwrap_or_default();
-    let (Some(Changing { network, joins }), Some(mut config), Some(running)) =
-        (changing, cell.config(), cell.running())
-    else {
+    let (Some(changing), Some(mut config), Some(running)) = (changing, cell.config(), cell.running()) else {
         return Ok(());
     };
     let Some(_alone) = lock_running(cell, &running, false)? else { return Ok(()) };
     let mut attached = endpoint::attached(cell).unwrap_or_default();
+    let (network, joins) = match changing {
+        Changing::Joins(network) => (network, true),
+        Changing::Leaves(network) => (network, false),
+        Changing::TakesOver => {
+            super::take_over::complete(home, cell, &mut attached, config)?;
+            done(cell);
+            return Ok(());
+        }
+    };
     let mut wanted = config.request.network.endpoints();
     let own = attached.endpoints.iter().find(|own| own.network_id == network).cloned();
     let is_it = |known: &EndpointRequest| match &own {
@@ -450,7 +470,7 @@ fn rewrite(home: &Home, cell: &Cell, config: &Config, attached: &Attached) -> Re
 }
 
 /// Writes the networks down for the next start, and for who looks: the row first.
-fn record(home: &Home, cell: &Cell, config: &Config) -> Result<(), Error> {
+pub(super) fn record(home: &Home, cell: &Cell, config: &Config) -> Result<(), Error> {
     if config.recorded()
         && let Some(id) = types::id::ContainerId::parse(&config.id)
     {

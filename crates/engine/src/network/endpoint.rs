@@ -41,6 +41,9 @@ pub struct Attached {
     pub endpoints: Vec<Endpoint>,
     /// Its published ports.
     pub ports: Vec<PublishedPort>,
+    /// Ports that lead to another container until this one takes them over.
+    #[serde(default)]
+    pub waiting: Vec<PublishedPort>,
     /// What it calls other containers of the default network: names, and addresses.
     #[serde(default)]
     pub links: Vec<(Vec<String>, IpAddr)>,
@@ -187,9 +190,9 @@ fn claim_into(
     (attached.links, attached.aliases) = (links.hosts, links.aliases);
     reserved.link_environment = links.environment;
     let attached = &mut reserved.attached;
-    let (published, sockets) = ports::reserve(home, request, exposed, attached, &networks)?;
-    attached.ports = published;
-    reserved.sockets = sockets;
+    let taken = ports::reserve(home, request, exposed, attached, &networks)?;
+    (attached.ports, attached.waiting) = (taken.published, taken.waiting);
+    reserved.sockets = taken.sockets;
     cell.write(FILE, &reserved.attached)?;
     if is_again {
         let _ = unlinkat(CWD, cell.path.join(CLAIMING), AtFlags::empty());

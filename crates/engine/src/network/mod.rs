@@ -18,6 +18,7 @@
 //! - [`endpoint`]: a container's part
 //! - [`ports`]: published ports
 //! - [`links`]: what containers call each other
+//! - [`take_over`]: a port passes from one container to another
 //! - [`files`]: `/etc/hosts` and its like
 //! - [`names`]: who is called what, and the server of names
 //! - [`rules`]: what the nftables table says
@@ -38,6 +39,7 @@ mod ports;
 mod rules;
 mod settings;
 mod show;
+mod take_over;
 mod up;
 mod watch;
 
@@ -56,6 +58,7 @@ pub(crate) use names::{FILE as NAMES_FILE, rename};
 pub(crate) use ports::reserve_again;
 pub use show::{Listed, ShownPort, inspect, list, published};
 pub(crate) use show::{ports as shown_ports, settings};
+pub use take_over::take_over;
 pub use up::repair;
 pub(crate) use watch::Watcher;
 

@@ -2,6 +2,7 @@
 //! taken; packets never reach it, for the table of rules sends them to the container first.
 
 use super::endpoint::Attached;
+use super::take_over::Giver;
 use super::{endpoint, option, up};
 use crate::cell::Cell;
 use crate::request::{Protocol, PublishRequest, RunRequest};
@@ -31,6 +32,17 @@ pub struct PublishedPort {
     pub to: IpAddr,
 }
 
+/// What was taken of ports.
+#[derive(Debug, Default)]
+pub(super) struct Taken {
+    /// Those that lead to the container from its start on.
+    pub published: Vec<PublishedPort>,
+    /// Those that lead to another one until this one takes them over.
+    pub waiting: Vec<PublishedPort>,
+    /// What keeps all of them from others.
+    pub sockets: Vec<OwnedFd>,
+}
+
 /// Takes the ports that a request asks for.
 pub(super) fn reserve(
     home: &Home,
@@ -38,8 +50,15 @@ pub(super) fn reserve(
     exposed: &BTreeSet<String>,
     attached: &Attached,
     networks: &[up::Up],
-) -> Result<(Vec<PublishedPort>, Vec<OwnedFd>), Error> {
+) -> Result<Taken, Error> {
     let mut wanted = request.net.publish.clone();
+    let mut giver = match &request.net.publish_from {
+        Some(other) => Giver::find(home, other)?,
+        None => Giver::default(),
+    };
+    if wanted.is_empty() && !request.net.publish_all {
+        wanted = giver.wanted();
+    }
     if request.net.publish_all {
         for port in exposed {
             let (port, protocol) = port.split_once('/').unwrap_or((port, "tcp"));
@@ -50,7 +69,7 @@ pub(super) fn reserve(
         }
     }
     if wanted.is_empty() {
-        return Ok((Vec::new(), Vec::new()));
+        return Ok(Taken::default());
     }
     if wanted.len() > PORTS_MAX {
         return Err(Error::invalid("--publish", format!("a container can publish {PORTS_MAX} ports")));
@@ -67,7 +86,7 @@ pub(super) fn reserve(
     let endpoint = &attached.endpoints[index];
     let binding =
         networks[index].network.options.get(option::HOST_BINDING).and_then(|text| text.parse().ok());
-    let (mut published, mut sockets) = (Vec::new(), Vec::new());
+    let mut taken = Taken::default();
     for wanted in &wanted {
         let v4 = endpoint.ipv4.map(|address| address.address());
         let v6 = endpoint.ipv6.map(|address| address.address());
@@ -92,9 +111,30 @@ pub(super) fn reserve(
                 vec![(host, to)]
             }
         };
-        let (port, held) = take(home, wanted, &hosts)?;
-        sockets.extend(held);
-        published.extend(hosts.into_iter().map(|(host, to)| PublishedPort {
+        let addresses: Vec<IpAddr> = hosts.iter().map(|(host, _)| *host).collect();
+        let (port, waits) = match giver.give(wanted, &addresses) {
+            Some(given) => {
+                for ((host, to), socket) in hosts.iter().zip(given.sockets) {
+                    match socket {
+                        Some(socket) => taken.sockets.push(socket),
+                        // The other container has it at fewer addresses.
+                        None => {
+                            let host_ports = Some((given.host_port, given.host_port));
+                            let exactly = PublishRequest { host_ports, ..wanted.clone() };
+                            taken.sockets.extend(take(home, &exactly, &[(*host, *to)])?.1);
+                        }
+                    }
+                }
+                (given.host_port, given.waits)
+            }
+            None => {
+                let (port, held) = take(home, wanted, &hosts)?;
+                taken.sockets.extend(held);
+                (port, false)
+            }
+        };
+        let list = if waits { &mut taken.waiting } else { &mut taken.published };
+        list.extend(hosts.into_iter().map(|(host, to)| PublishedPort {
             port: wanted.port,
             protocol: wanted.protocol,
             host,
@@ -102,7 +142,7 @@ pub(super) fn reserve(
             to,
         }));
     }
-    Ok((published, sockets))
+    Ok(taken)
 }
 
 /// Takes the ports again that a running container has, as far as nobody else has them by now.
@@ -187,7 +227,8 @@ fn holder(home: &Home, protocol: Protocol, host: IpAddr, port: u16) -> Option<St
             && known.host_port == port
             && (known.host == host || known.host.is_unspecified() || host.is_unspecified())
     };
-    let (id, _) = endpoint::all(home).into_iter().find(|(_, attached)| attached.ports.iter().any(same))?;
+    let has = |attached: &Attached| attached.ports.iter().chain(&attached.waiting).any(same);
+    let (id, _) = endpoint::all(home).into_iter().find(|(_, attached)| has(attached))?;
     let name = Cell::of(home, &id).config().map(|config| config.name);
     Some(format!("container {}", name.unwrap_or(id)))
 }

@@ -68,7 +68,8 @@ pub(crate) fn ports<S>(home: &Home, container: &Container<S>) -> Vec<ShownPort> 
     if !matches!(container.state, State::Running(_)) || !is_on_network {
         return Vec::new();
     }
-    let published = match request.net.publish.is_empty() && !request.net.publish_all {
+    let net = &request.net;
+    let published = match net.publish.is_empty() && !net.publish_all && net.publish_from.is_none() {
         true => Vec::new(),
         false => endpoint::attached(&container.cell(home)).map(|attached| attached.ports).unwrap_or_default(),
     };

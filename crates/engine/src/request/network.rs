@@ -75,6 +75,9 @@ pub struct NetRequest {
     pub publish: Vec<PublishRequest>,
     /// Whether all exposed ports are published at free ones.
     pub publish_all: bool,
+    /// A container that has ports which this one is to take over later.
+    #[serde(default)]
+    pub publish_from: Option<String>,
     /// Name servers instead of the host's.
     pub dns: Vec<IpAddr>,
     /// Domains that names without a dot are looked for in; one that is a dot is none.

@@ -8,6 +8,8 @@ use crate::parse::sysctl::{Scope, scope};
 pub fn check(request: &RunRequest) -> Result<(), String> {
     let foreign_network = matches!(request.network, NetworkMode::Container(_) | NetworkMode::Path(_));
     let own_uts = matches!(request.uts, NamespaceMode::Unset | NamespaceMode::Private);
+    let net = &request.net;
+    let publishes = !net.publish.is_empty() || net.publish_all || net.publish_from.is_some();
     let named = request.hostname.is_some() || request.domainname.is_some();
     let resources = &request.resources;
     let clashes = [
@@ -16,8 +18,7 @@ pub fn check(request: &RunRequest) -> Result<(), String> {
             "conflicting options: hostname and the network mode",
         ),
         (
-            matches!(request.network, NetworkMode::Container(_))
-                && !(request.net.publish.is_empty() && request.expose.is_empty() && !request.net.publish_all),
+            matches!(request.network, NetworkMode::Container(_)) && (publishes || !request.expose.is_empty()),
             "conflicting options: port publishing and the container type network mode",
         ),
         (named && !own_uts, "conflicting options: hostname and the UTS mode"),

@@ -73,6 +73,11 @@ const NAMESPACES: &[Flag] = &[
 const NETWORK: &[Flag] = &[
     Flag::many("publish", "list", "Publish a port: [[IP:][HOSTPORT]:]PORT[/udp], ranges too").short('p'),
     Flag::switch("publish-all", "Publish all exposed ports at free ones").short('P'),
+    Flag::one(
+        "publish-from",
+        "name",
+        "Wait for the ports of a container, until `network take-over` gives them",
+    ),
     Flag::one("ip", "ip", "Address of IPv4 on the first network"),
     Flag::one("ip6", "ip", "Address of IPv6 on the first network"),
     Flag::many("link-local-ip", "list", "Link-local address on the first network"),
