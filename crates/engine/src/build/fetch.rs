@@ -220,6 +220,100 @@ mod tests {
         }
     }
 
+    /// Answers requests of one connection each with what `answer` makes of them, and says what it was asked.
+    fn serve<T>(
+        answers: usize,
+        answer: impl Fn(&str) -> String + Sync,
+        ask: impl FnOnce(&str) -> T,
+    ) -> (T, Vec<String>) {
+        use std::io::BufRead;
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        std::thread::scope(|scope| {
+            let server = scope.spawn(|| {
+                let serve_one = |_| {
+                    let (mut stream, _) = listener.accept().unwrap();
+                    let lines = std::io::BufReader::new(stream.try_clone().unwrap()).lines();
+                    let head: Vec<String> =
+                        lines.map(Result::unwrap).take_while(|line| !line.is_empty()).collect();
+                    let head = head.join("\n");
+                    stream.write_all(answer(&head).as_bytes()).unwrap();
+                    head
+                };
+                (0..answers).map(serve_one).collect::<Vec<_>>()
+            });
+            let asked = ask(&url);
+            (asked, server.join().unwrap())
+        })
+    }
+
+    fn ok(body: &str, headers: &str) -> String {
+        let length = body.len();
+        format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n{body}")
+    }
+
+    const TIME: &str = "Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\n";
+
+    #[test]
+    fn what_is_unchanged_is_not_fetched_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let notes = Notes::at(dir.path().join("build")).unwrap();
+        let answer = |head: &str| match head.to_ascii_lowercase().contains("if-none-match: \"v1\"") {
+            true => "HTTP/1.1 304 Not Modified\r\nConnection: close\r\n\r\n".to_owned(),
+            false => ok("hello", &format!("ETag: \"v1\"\r\n{TIME}")),
+        };
+        let read = |mut fetched: Fetched| {
+            let mut text = String::new();
+            fetched.file.read_to_string(&mut text).unwrap();
+            assert_eq!(fetched.last_modified, Some(784_111_777));
+            (text, fetched.sum)
+        };
+        let (_, asked) = serve(2, answer, |url| {
+            let url = format!("{url}/f?token=canary");
+            let first = read(fetch(&url, None, &notes).unwrap());
+            assert_eq!(first.0, "hello");
+            assert_eq!(read(fetch(&url, None, &notes).unwrap()), first);
+            // Whose digest is known isn't asked for at all.
+            assert_eq!(read(fetch(&url, Some(&first.1), &notes).unwrap()), first);
+        });
+        assert!(!asked[0].to_ascii_lowercase().contains("if-none-match"));
+        for entry in std::fs::read_dir(dir.path().join("build/fetched")).unwrap() {
+            let entry = entry.unwrap();
+            assert!(!std::fs::read_to_string(entry.path()).unwrap().contains("canary"));
+            assert!(!entry.file_name().to_string_lossy().ends_with(".tmp"));
+        }
+    }
+
+    #[test]
+    fn what_has_changed_is_fetched_and_another_digest_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let notes = Notes::at(dir.path().join("build")).unwrap();
+        let count = std::sync::atomic::AtomicUsize::new(0);
+        let answer = |_: &str| {
+            let number = count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            ok(&number.to_string(), &format!("ETag: \"{number}\"\r\n"))
+        };
+        serve(3, answer, |url| {
+            let first = fetch(url, None, &notes).unwrap().sum;
+            assert_ne!(fetch(url, None, &notes).unwrap().sum, first);
+            let error = fetch(url, Some(&first), &notes).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("digest mismatch for {url}: sha256:")), "{error}");
+        });
+    }
+
+    #[test]
+    fn refusals_name_the_url_without_its_secrets() {
+        let dir = tempfile::tempdir().unwrap();
+        let notes = Notes::at(dir.path().join("build")).unwrap();
+        let answer =
+            |_: &str| "HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".to_owned();
+        let (error, _) = serve(1, answer, |url| {
+            fetch(&format!("{url}/a?token=canary"), None, &notes).unwrap_err().to_string()
+        });
+        assert!(error.contains("404") && error.contains("/a") && !error.contains("canary"), "{error}");
+        assert_eq!(std::fs::read_dir(dir.path().join("build/fetched")).unwrap().count(), 0);
+    }
+
     #[test]
     fn checksums_are_sha256() {
         let digits = "0f".repeat(32);

@@ -172,8 +172,10 @@ pub fn make_directory(path: &str, owner: &str, target: &Target) -> Result<Vec<St
     Ok(warning.into_iter().collect())
 }
 
-#[expect(clippy::type_complexity, reason = "ids and a sentence, used right here")]
-fn owner_of(text: &str, accounts: BorrowedFd<'_>) -> Result<(Option<(u32, u32)>, Option<String>), Error> {
+/// Whose files become, if anybody's, and what to warn of.
+type Owner = (Option<(u32, u32)>, Option<String>);
+
+fn owner_of(text: &str, accounts: BorrowedFd<'_>) -> Result<Owner, Error> {
     if text.is_empty() {
         return Ok((None, None));
     }

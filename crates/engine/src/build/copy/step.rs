@@ -152,3 +152,154 @@ fn view(store: &Store, chain: Option<&ChainId>) -> Result<Option<OwnedFd>, Error
         layers => snapshot::view_of(layers, None).map(Some),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use build::op::{CopySource, Unpack};
+    use std::os::unix::fs::{MetadataExt, symlink};
+    use std::path::Path;
+
+    struct Bench {
+        dir: tempfile::TempDir,
+        home: Home,
+    }
+
+    impl Bench {
+        fn new(files: &[&str]) -> Bench {
+            let dir = tempfile::tempdir().unwrap();
+            let home =
+                Home { root: dir.path().join("root/berth"), run: dir.path().join("run"), ..Home::default() };
+            std::fs::create_dir(dir.path().join("root")).unwrap();
+            let bench = Bench { dir, home };
+            files.iter().for_each(|file| bench.write(file, file));
+            bench
+        }
+
+        fn write(&self, path: &str, content: &str) {
+            let path = self.dir.path().join("context").join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, content).unwrap();
+        }
+
+        fn context(&self) -> Tree {
+            Tree::Directory(self.dir.path().join("context"))
+        }
+
+        fn copy(&self, copy: &op::Copy, base: &Tree, from: &Tree) -> Made {
+            let made = copied(&self.home, copy, &[base.clone(), from.clone()], &[&[], &[]]).unwrap().0;
+            let selected = selected(&self.home, copy, Some((from, &Vec::new()))).unwrap();
+            assert_eq!(made.selected.as_ref(), Some(&selected.digest));
+            made
+        }
+
+        /// Where the topmost layer of a tree lies.
+        fn layer(&self, tree: &Tree) -> PathBuf {
+            let Tree::Layers(chain) = tree else { panic!("{tree:?}") };
+            let store = Store::open(&self.home.root).unwrap();
+            store.layers_of(&ChainId::parse(chain).unwrap()).unwrap().pop().unwrap().tree
+        }
+    }
+
+    fn op(pattern: &str, to: &str) -> op::Copy {
+        op::Copy {
+            sources: vec![CopySource::Input { pattern: pattern.to_owned() }],
+            to: to.to_owned(),
+            chown: String::new(),
+            chmod: String::new(),
+            keeps_owner: false,
+            excludes: Vec::new(),
+            has_parents: false,
+            is_linked: false,
+            unpack: Unpack::Never,
+            mtime: None,
+        }
+    }
+
+    fn text(path: &Path) -> String {
+        std::fs::read_to_string(path).unwrap()
+    }
+
+    #[test]
+    fn a_copy_is_a_layer_and_equal_ones_are_one() {
+        let bench = Bench::new(&["a", "d/b"]);
+        let first = bench.copy(&op(".", "/app/"), &Tree::Scratch, &bench.context());
+        let layer = bench.layer(&first.tree);
+        assert_eq!((text(&layer.join("app/a")), text(&layer.join("app/d/b"))), ("a".into(), "d/b".into()));
+        assert!(!first.is_empty && first.size == 4);
+        let again = bench.copy(&op(".", "/app/"), &Tree::Scratch, &bench.context());
+        assert_eq!((&again.content, &again.selected), (&first.content, &first.selected));
+        bench.write("a", "other");
+        let changed = bench.copy(&op(".", "/app/"), &Tree::Scratch, &bench.context());
+        assert_ne!(changed.content, first.content);
+        // A file over the same one.
+        let over = bench.copy(&op("a", "/app/"), &changed.tree, &bench.context());
+        assert_eq!(text(&bench.layer(&over.tree).join("app/a")), "other");
+    }
+
+    #[test]
+    fn layers_are_copied_from_with_their_owners() {
+        let bench = Bench::new(&["a", "d/b"]);
+        let owned = op::Copy { chown: "3:4".to_owned(), ..op(".", "/x/") };
+        let stage = bench.copy(&owned, &Tree::Scratch, &bench.context());
+        bench.write("a", "upper");
+        // Two layers, the upper one of which hides a file of the lower.
+        let stage = bench.copy(&op("a", "/x/"), &stage.tree, &bench.context());
+        let from = op::Copy { keeps_owner: true, ..op("/x", "/y") };
+        let made = bench.copy(&from, &Tree::Scratch, &stage.tree);
+        let layer = bench.layer(&made.tree);
+        let owner = |path: &str| {
+            let stat = std::fs::metadata(layer.join(path)).unwrap();
+            (stat.uid(), stat.gid())
+        };
+        assert_eq!((owner("y/a"), owner("y/d"), owner("y/d/b")), ((0, 0), (3, 4), (3, 4)));
+        assert_eq!(text(&layer.join("y/a")), "upper");
+        let one =
+            bench.copy(&op::Copy { keeps_owner: true, ..op("x/d/*", "/z/") }, &Tree::Scratch, &stage.tree);
+        assert_eq!(text(&bench.layer(&one.tree).join("z/b")), "d/b");
+        let missing = selected(&bench.home, &op("/x/nope", "/y"), Some((&stage.tree, &Vec::new())));
+        let message = missing.unwrap_err().to_string();
+        assert_eq!(message, "\"/x/nope\" not found in the image or stage that it copies from");
+    }
+
+    #[test]
+    fn a_linked_copy_is_the_same_over_any_base() {
+        let bench = Bench::new(&["a", "real/x"]);
+        symlink("real", bench.dir.path().join("context/link")).unwrap();
+        let base = bench.copy(&op(".", "/"), &Tree::Scratch, &bench.context());
+        let plain = bench.copy(&op("a", "/link/"), &base.tree, &bench.context());
+        assert_eq!(text(&bench.layer(&plain.tree).join("real/a")), "a");
+        let linked = op::Copy { is_linked: true, ..op("a", "/link/") };
+        let over_base = bench.copy(&linked, &base.tree, &bench.context());
+        assert_eq!(text(&bench.layer(&over_base.tree).join("link/a")), "a");
+        let over_nothing = bench.copy(&linked, &Tree::Scratch, &bench.context());
+        assert_eq!(over_base.content, over_nothing.content);
+    }
+
+    #[test]
+    fn a_directory_that_is_there_makes_no_layer() {
+        let bench = Bench::new(&["d/b"]);
+        let base = bench.copy(&op(".", "/"), &Tree::Scratch, &bench.context()).tree;
+        let made = made_directory(&bench.home, "/d", "", std::slice::from_ref(&base)).unwrap().0;
+        assert!(made.is_empty && made.tree == base && made.diff_id.is_none());
+        let made = made_directory(&bench.home, "/d/e/f", "5:6", std::slice::from_ref(&base)).unwrap().0;
+        let stat = std::fs::metadata(bench.layer(&made.tree).join("d/e/f")).unwrap();
+        assert_eq!((stat.uid(), stat.gid(), stat.mode() & 0o7777), (5, 6, 0o755));
+        let nothing = bench.copy(&op("none*", "/x/"), &base, &bench.context());
+        assert!(nothing.is_empty && nothing.tree == base);
+    }
+
+    #[test]
+    fn what_is_ignored_is_no_part_of_a_key() {
+        let bench = Bench::new(&["a", "log/x"]);
+        let ignored = vec!["log".to_owned()];
+        let digest = || selected(&bench.home, &op(".", "/"), Some((&bench.context(), &ignored))).unwrap();
+        let before = digest();
+        bench.write("log/x", "2");
+        assert_eq!(digest(), before);
+        bench.write("a", "2");
+        let after = digest();
+        let (found, _) = before.list.differences(&after.list, 9);
+        assert_eq!(found.iter().map(|d| d.path.as_slice()).collect::<Vec<_>>(), [b"a"]);
+    }
+}
