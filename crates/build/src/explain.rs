@@ -163,8 +163,8 @@ fn cause(
 fn changes(what: &What, old: &Value, new: &Value) -> Vec<String> {
     let mut said = Vec::new();
     let (Value::Object(old), Value::Object(new)) = (old, new) else { return said };
-    if let What::Op(Op::Exec(_)) = what {
-        said.extend(variables(&old["env"], &new["env"]));
+    if let (What::Op(Op::Exec(_)), Some(old), Some(new)) = (what, old.get("env"), new.get("env")) {
+        said.extend(variables(old, new));
     }
     for (key, value) in new {
         let was = old.get(key);
@@ -358,6 +358,19 @@ mod tests {
             causes(&two("first", &["B=2"]), &solved)[1],
             "the variable B=\"2\" is new; the variable A is gone"
         );
+    }
+
+    #[test]
+    fn another_instruction_in_its_place_is_told() {
+        let mut graph = Graph::default();
+        let op = Op::MakeDirectory { path: "/a".to_owned(), owner: String::new() };
+        let (what, name, slot) = (What::Op(op), "WORKDIR /a".to_owned(), "s/1".to_owned());
+        graph.add(Step { what, inputs: Vec::new(), name, slot, lines: None, ignores_cache: false });
+        let before = told(&graph, &[ran("1")], None);
+        let now = told(&two("first", &[]), &[ran("1"), ran("2")], Some(&before));
+        let said = now.steps[0].cause.as_ref().unwrap().lines().join("; ");
+        assert!(said.contains("it was another instruction: \"make-directory\""), "{said}");
+        assert_eq!(now.steps[1].cause, Some(Cause::New));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Absolute times move from run to run and from machine to machine; a ratio to something measured in the same minute
 //! doesn't. So every round runs each side once, in alternating order, and results are ratios of medians and minima.
 
+mod build;
 mod bundle;
 pub mod docker;
 pub mod images;
@@ -83,10 +84,11 @@ pub fn main(args: &[String]) -> Result {
     };
     match name.as_str() {
         "start" => start::main(rest),
+        "build" => build::main(rest),
         "images" => images::main(rest),
         "lifecycle" => lifecycle::main(rest),
         "net" => net::main(rest),
-        _ => Err(format!("no benchmark {name}; there are: start, images, lifecycle, net")),
+        _ => Err(format!("no benchmark {name}; there are: start, build, images, lifecycle, net")),
     }
 }
 

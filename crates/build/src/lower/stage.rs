@@ -80,7 +80,11 @@ impl State {
 impl<B: Bases> Lowerer<'_, B> {
     pub(super) fn lower_stage(&mut self, index: usize, stage: &Stage) -> Result<State, Failure<B::Error>> {
         let lines = stage.place.lines;
-        let mut state = self.begin(index, stage)?;
+        let (mut state, is_given) = self.begin(index, stage)?;
+        if is_given {
+            // A context of that name takes its place.
+            return Ok(state);
+        }
         let triggers = std::mem::take(&mut state.triggers);
         let mut inherited = Vec::new();
         for trigger in &triggers {
@@ -109,8 +113,8 @@ impl<B: Bases> Lowerer<'_, B> {
         self.lexer.word(word, &self.globals).map_err(|error| fault(error.to_string(), lines))
     }
 
-    /// The state before the first instruction.
-    fn begin(&mut self, index: usize, stage: &Stage) -> Result<State, Failure<B::Error>> {
+    /// The state before the first instruction, and whether a context that was given takes the place of the stage.
+    fn begin(&mut self, index: usize, stage: &Stage) -> Result<(State, bool), Failure<B::Error>> {
         let lines = stage.place.lines;
         let name = self.expanded(&stage.base, lines)?;
         if name.is_empty() {
@@ -144,6 +148,7 @@ impl<B: Bases> Lowerer<'_, B> {
             "" | "scratch" | "context" => None,
             own => self.bases.context(own, &platform).map_err(|error| Failure::Base(lines, error))?,
         };
+        let is_given = given.is_some();
         let below = self.file.stages[..index]
             .iter()
             .rposition(|earlier| !earlier.name.is_empty() && earlier.name.eq_ignore_ascii_case(&name));
@@ -195,7 +200,7 @@ impl<B: Bases> Lowerer<'_, B> {
         if !state.config.config.working_dir.is_empty() {
             state.config.config.working_dir = path::join("/", &state.config.config.working_dir);
         }
-        Ok(state)
+        Ok((state, is_given))
     }
 
     fn platform(&self, word: &Word, lines: Lines) -> Result<Platform, Fault> {

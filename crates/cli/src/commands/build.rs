@@ -9,8 +9,9 @@ use build::op::Network;
 use engine::build::{BuildRequest, SecretSource};
 
 use types::image::Platform;
+use types::image::media::Compression;
 
-use super::print;
+use super::{print, push};
 use crate::build_shown::{self, Shown};
 use crate::failure::{BadValue, Failure};
 use crate::flags::{CommandSpec, Flag, Parsed};
@@ -132,6 +133,13 @@ pub fn work(parsed: &Parsed) -> Result<u8, Failure> {
         Ok(built) => built,
         Err(failure) => return Err(build_shown::failed(&failure)),
     };
+    if parsed.switch("push") {
+        for name in &built.names {
+            let reference =
+                engine::images::reference(name).map_err(|error| Failure::new(error.to_string()))?;
+            push::push(&reference, Compression::Gzip, true)?;
+        }
+    }
     if !built.unused_args.is_empty() {
         let names = built.unused_args.join(" ");
         backend::warn(&format!("one or more build-args [{names}] were not consumed: no ARG declares them"));
@@ -219,6 +227,11 @@ fn request(parsed: &Parsed) -> Result<BuildRequest, Failure> {
             .map_err(|error| BadValue::new(error.to_string()))
     })?;
     tags.dedup();
+    if tags.is_empty() && parsed.switch("push") {
+        return Err(parsed
+            .wrong("tag is needed when pushing to registry")
+            .hint("give the image a name with -t"));
+    }
     let secrets = parsed.each("secret", secret)?.into_iter().collect();
     let contexts = parsed.each("build-context", pair)?.into_iter().collect();
     Ok(BuildRequest {

@@ -58,7 +58,8 @@ fn compression(text: &str) -> Result<Compression, BadValue> {
     }
 }
 
-fn push(reference: &Reference, compression: Compression, quiet: bool) -> Result<(), Failure> {
+/// Pushes one image.
+pub(super) fn push(reference: &Reference, compression: Compression, quiet: bool) -> Result<(), Failure> {
     let say = |text: String| match quiet {
         true => Ok(()),
         false => print(&text),

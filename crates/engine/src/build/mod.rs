@@ -75,6 +75,10 @@ pub fn build(home: &Home, request: &BuildRequest, sink: Sink<'_>) -> Result<Buil
     if !rustix::process::geteuid().is_root() {
         return Err(Box::new(Error::NotRoot.into()));
     }
+    if request.options.allows_insecure {
+        // The program may start again from its beginning.
+        exec::prepare_for_privileged().map_err(Box::<Failure>::from)?;
+    }
     let source = source::Source::open(home, request, &mut told)?;
     let with_source = |mut failure: Failure| {
         failure.dockerfile = Some((source.shown.clone(), source.text.clone()));

@@ -132,11 +132,15 @@ impl<'a, 't> Worker<'a, 't> {
         let outcome = match answer {
             Some(Answer::Made { made, created_ns, .. }) => Ok((made, created_ns)),
             Some(Answer::Failed { message, hint, kind }) => Err(Error::Reported { message, hint, kind }),
-            None => Err(Error::Reported {
-                message: format!("{}: the process that did it was killed", self.graph.step(id).name),
-                hint: None,
-                kind: Kind::System,
-            }),
+            None => {
+                // What it had is taken down by whoever looks.
+                let _ = crate::find::present(self.home);
+                Err(Error::Reported {
+                    message: format!("{}: the process that did it was killed", self.graph.step(id).name),
+                    hint: None,
+                    kind: Kind::System,
+                })
+            }
         };
         let took = self.began.get(&id).map_or(0, |began| began.elapsed().as_millis());
         self.took_ms.insert(id, u64::try_from(took).unwrap_or(u64::MAX));
