@@ -9,6 +9,7 @@ use crate::images::UNUSED_LAYER;
 use crate::locked::{Wait, lock, open_directory};
 use rusqlite::{OptionalExtension, Row, params};
 use rustix::fs::CWD;
+use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 use std::path::Path;
 use types::digest::{ChainId, DiffId};
@@ -51,6 +52,17 @@ pub struct RemovedSteps {
     pub layers: Vec<ChainId>,
     /// Bytes of content in those, and in caches.
     pub bytes: u64,
+}
+
+/// A layer among the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LayerNode {
+    /// The one below.
+    pub parent: Option<ChainId>,
+    /// Bytes of content.
+    pub bytes: u64,
+    /// Whether it's one of an image's.
+    pub is_in_image: bool,
 }
 
 const COLUMNS: &str =
@@ -196,6 +208,37 @@ impl Store {
                 .transpose()?;
         }
         Ok(())
+    }
+
+    /// All layers, by chain id.
+    pub fn layer_nodes(&self) -> Result<BTreeMap<ChainId, LayerNode>, Error> {
+        let rows = self.db.read("list the layers", |tx| {
+            let mut query = tx.prepare(
+                "SELECT chain_id, parent, size,
+                        EXISTS (SELECT 1 FROM image_layers AS own WHERE own.chain_id = layers.chain_id)
+                 FROM layers",
+            )?;
+            let row = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
+            let rows = query.query_map([], row)?;
+            Ok(rows.collect::<Result<Vec<(String, Option<String>, i64, bool)>, _>>()?)
+        })?;
+        let parse = |text: String| ChainId::parse(&text).ok_or_else(|| self.db.damaged("chain id", &text));
+        let node = |(chain, parent, bytes, is_in_image): (String, Option<String>, i64, bool)| {
+            let bytes = u64::try_from(bytes).unwrap_or_default();
+            Ok((parse(chain)?, LayerNode { parent: parent.map(parse).transpose()?, bytes, is_in_image }))
+        };
+        rows.into_iter().map(node).collect()
+    }
+
+    /// Whether somebody works with what a step made: its layer or its cache is held.
+    pub fn is_step_in_use(&self, step: &BuildStep) -> Result<bool, Error> {
+        let path = match (&step.chain, self.cache_directory(&step.key)) {
+            (Some(chain), _) => self.paths().layer(chain),
+            (None, Some(own)) => own,
+            (None, None) => return Ok(false),
+        };
+        let held = lock(CWD.as_fd(), &path, Wait::No).map_err(|errno| files("lock", &path, errno))?;
+        Ok(held.is_none() && path.exists())
     }
 
     /// Removes layers that builds have made and nothing names: who made them was killed.

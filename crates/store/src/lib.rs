@@ -80,7 +80,7 @@ mod usage;
 mod volumes;
 
 pub use archive::{Archives, LayerArchive};
-pub use build_steps::{BuildStep, RemovedSteps};
+pub use build_steps::{BuildStep, LayerNode, RemovedSteps};
 pub use caches::{CACHE_KIND, Cache, CacheRequest, CacheUse};
 pub use check::check_tree;
 pub use compressed::{is_archive, plain};

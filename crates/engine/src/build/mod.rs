@@ -13,15 +13,18 @@
 //! - [`request`]: what is asked for; [`events`]: what is told meanwhile
 //! - [`checks`]: what is likely not meant
 //! - [`bases`]: images and contexts; [`result`]: the image at the end
-//! - [`worker`]: results that are kept; [`jobs`]: children
+//! - [`worker`]: results that are kept; [`jobs`]: children; [`cache`]: what is kept, listed and removed
 //! - [`context`]: where files come from; [`fetch`]: what is at URLs
 //! - [`copy`]: `COPY`, `ADD` and `WORKDIR`
 //! - [`notes`]: what is remembered from build to build beside the store's rows
+//! - [`emulation`]: programs for other machines
 
 pub mod bases;
+pub mod cache;
 pub mod checks;
 pub mod context;
 pub mod copy;
+pub mod emulation;
 pub mod events;
 pub mod exec;
 mod failure;

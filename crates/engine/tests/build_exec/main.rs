@@ -5,6 +5,7 @@
 mod faults;
 mod fixture;
 mod mounts;
+mod records;
 mod runs;
 
 /// The tests: `module::name`.
@@ -32,6 +33,7 @@ const TESTS: &[(&str, fn())] = tests![
     mounts::secrets_are_in_memory_only,
     mounts::files_and_memory_are_mounted,
     mounts::what_is_missing_is_told,
+    records::records_are_listed_and_the_oldest_leaves_go_first,
     faults::a_cancelled_program_ends_at_once,
     faults::a_killed_build_leaves_nothing,
     faults::a_killed_step_leaves_what_the_next_command_removes,
