@@ -86,8 +86,8 @@ pub fn measure_layer(upper: BorrowedFd<'_>, lowers: &[BorrowedFd<'_>]) -> Result
     let packer = Packer::new(upper, true, &mut diff);
     let packer = Packer { contents: Some(&mut contents), ..packer };
     let written = packer.run(Some(Merged::root(lowers)))?;
-    let Contents { hash, id_blocks } = contents;
-    Ok(Measured { written, diff: DiffId(diff.0.finish()), content: hash.0.finish(), id_blocks })
+    let (content, id_blocks) = contents.finish();
+    Ok(Measured { written, diff: DiffId(diff.0.finish()), content, id_blocks })
 }
 
 /// Archives the tree below `root`, without what other file systems are mounted on in it. Sockets are left out.
