@@ -97,6 +97,13 @@ pub fn write_tree(root: BorrowedFd<'_>, out: impl Write) -> Result<Written, Erro
     Packer::new(root, false, out).run(None)
 }
 
+/// [`write_tree`], with all times the same: seconds since the epoch.
+///
+/// Errors: as [`write_tree`].
+pub fn write_tree_at(root: BorrowedFd<'_>, mtime: i64, out: impl Write) -> Result<Written, Error> {
+    Packer { mtime: Some(mtime), ..Packer::new(root, false, out) }.run(None)
+}
+
 /// One file or directory to be archived, with what is mounted in it.
 #[derive(Debug, Clone, Copy)]
 pub struct Resource<'a> {
@@ -164,6 +171,8 @@ struct Packer<'a, W> {
     links: HashMap<(u64, u64), Vec<u8>>,
     written: Written,
     contents: Option<&'a mut Contents>,
+    /// The time of all entries, instead of their own.
+    mtime: Option<i64>,
 }
 
 /// What the layers below have in a directory's place.
@@ -230,6 +239,7 @@ impl<'r, W: Write> Packer<'r, W> {
             links: HashMap::new(),
             written: Written::default(),
             contents: None,
+            mtime: None,
         }
     }
 
@@ -481,6 +491,9 @@ impl<'r, W: Write> Packer<'r, W> {
 
     /// Adds an entry, of which name and owner are those of the tree.
     fn append(&mut self, mut entry: Entry, content: &mut dyn io::Read) -> Result<(), Fault> {
+        if let Some(seconds) = self.mtime {
+            entry.mtime = (seconds, 0);
+        }
         if let Some((users, groups)) = self.ids {
             (entry.uid, entry.gid) = (inside(users, entry.uid), inside(groups, entry.gid));
             inside::map_xattrs(&mut entry.xattrs, users, groups);

@@ -15,7 +15,7 @@
 //! - [`bases`]: images and contexts; [`result`]: the image at the end
 //! - [`worker`]: results that are kept; [`jobs`]: children; [`cache`]: what is kept, listed and removed
 //! - [`context`]: where files come from; [`fetch`]: what is at URLs
-//! - [`copy`]: `COPY`, `ADD` and `WORKDIR`
+//! - [`copy`]: `COPY`, `ADD` and `WORKDIR`; [`output`]: results as files and archives
 //! - [`notes`]: what is remembered from build to build beside the store's rows
 //! - [`emulation`]: programs for other machines
 
@@ -32,6 +32,7 @@ pub mod fetch;
 mod jobs;
 pub mod memory;
 pub mod notes;
+pub mod output;
 mod perform;
 pub mod request;
 mod result;

@@ -38,6 +38,22 @@ pub(super) struct DockerImage {
     pub names: Vec<Reference>,
 }
 
+impl DockerImage {
+    /// Its manifest, once for each name, which is an annotation there.
+    pub fn manifests(&self) -> Vec<Descriptor> {
+        let named = |name: &Reference| {
+            let mut descriptor = self.manifest.clone();
+            descriptor.annotations.insert(FULL_NAME.into(), name.to_string());
+            descriptor.annotations.insert(REF_NAME.into(), name.tag().unwrap_or_default().to_owned());
+            descriptor
+        };
+        match self.names.is_empty() {
+            true => vec![self.manifest.clone()],
+            false => self.names.iter().map(named).collect(),
+        }
+    }
+}
+
 impl<W: Write> LayoutWriter<W> {
     /// Begins with the directories.
     pub fn new(out: W) -> Result<LayoutWriter<W>, Error> {
@@ -94,18 +110,10 @@ impl<W: Write> LayoutWriter<W> {
         let mut manifests = Vec::new();
         let mut items = Vec::new();
         let mut repositories: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
-        for DockerImage { manifest, config, layers, names } in images {
+        for image in images {
+            manifests.extend(image.manifests());
+            let DockerImage { config, layers, names, .. } = image;
             let tag = |name: &Reference| name.tag().unwrap_or_default().to_owned();
-            let named = |name: &Reference| {
-                let mut descriptor = manifest.clone();
-                descriptor.annotations.insert(FULL_NAME.into(), name.to_string());
-                descriptor.annotations.insert(REF_NAME.into(), tag(name));
-                descriptor
-            };
-            match names.is_empty() {
-                true => manifests.push(manifest.clone()),
-                false => manifests.extend(names.iter().map(named)),
-            }
             let tags: Vec<String> = names.iter().map(Reference::familiar).collect();
             items.push(json!({
                 "Config": blob_name(config),

@@ -16,16 +16,42 @@ pub fn save(home: &Home, given: &[String], out: &mut dyn Write) -> Result<(), Er
     let no_image = || store::Error::NoImage { given: given.first().cloned().unwrap_or_default() };
     let store = look_at_store(home)?.ok_or_else(no_image)?;
     let wanted = wanted(&store, given)?;
-    let mut saver = Saver { store: &store, out: LayoutWriter::new(out)? };
-    let mut images = Vec::new();
-    let mut ids = Vec::new();
-    for (image, names) in wanted {
-        ids.push(image.id.to_string());
-        images.push(saver.image(&image, names)?);
-    }
-    saver.out.finish_docker(&images)?;
+    let ids: Vec<String> = wanted.iter().map(|(image, _)| image.id.to_string()).collect();
+    write(&store, wanted, Format::Docker, out)?;
     events::images(home, "save", ids.iter().map(|id| (id.as_str(), id.as_str())));
     Ok(())
+}
+
+/// What an archive of images has beside their blobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// An index only.
+    Oci,
+    /// Docker's files as well.
+    Docker,
+}
+
+/// Writes images under these names.
+///
+/// Errors: as [`save`].
+pub(crate) fn write(
+    store: &Store,
+    images: Vec<(Image, Vec<Reference>)>,
+    format: Format,
+    out: &mut dyn Write,
+) -> Result<(), Error> {
+    let mut saver = Saver { store, out: LayoutWriter::new(out)? };
+    let mut written = Vec::new();
+    for (image, names) in images {
+        written.push(saver.image(&image, names)?);
+    }
+    match format {
+        Format::Docker => saver.out.finish_docker(&written),
+        Format::Oci => {
+            let manifests: Vec<_> = written.iter().flat_map(DockerImage::manifests).collect();
+            saver.out.finish(&manifests)
+        }
+    }
 }
 
 /// The images in the order given, each once, with the names that it is saved under.

@@ -63,6 +63,8 @@ pub fn everything(_: &[u8], _: bool) -> Take {
 pub struct Reading {
     /// Whether owners count.
     pub owners: bool,
+    /// Whether files are read: without that digests mean nothing, and only what is there is listed.
+    pub contents: bool,
     /// How many threads read files, this one included; they are gone when the scan is done.
     pub threads: usize,
 }
@@ -148,6 +150,7 @@ impl Tree {
             now_ns: seen::now_ns(),
             listing: Listing::default(),
             first_names: HashMap::new(),
+            reads: reading.contents,
             unread: Vec::new(),
             trusted: (0, false),
         };
@@ -188,6 +191,7 @@ struct Scan<'a> {
     now_ns: i128,
     listing: Listing,
     first_names: HashMap<(u64, u64), u32>,
+    reads: bool,
     /// Files whose digests aren't known, and whether they can be remembered.
     unread: Vec<(u32, bool)>,
     /// A device, and whether its times of change are trusted.
@@ -305,6 +309,7 @@ impl Scan<'_> {
             node.first_name = (first != index).then_some(first);
         }
         match kind {
+            NodeKind::File if !self.reads => node.is_racy = false,
             NodeKind::File if node.first_name.is_none() => {
                 let is_trusted = self.is_trusted(stat);
                 match self.seen.get(&node.key).filter(|_| is_trusted) {

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use store::listing::scan::everything;
 use store::listing::{How, List, Listing, Reading, Seen, Sum, Take, Tree};
 
-const READING: Reading = Reading { owners: false, threads: 1 };
+const READING: Reading = Reading { owners: false, contents: true, threads: 1 };
 
 fn scan(root: &Path, at: &str) -> Listing {
     let tree = Tree::of_host(root).unwrap();
@@ -86,7 +86,7 @@ fn owners_count_where_they_are_asked_for() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "f", "1");
     let with = || {
-        let reading = Reading { owners: true, threads: 1 };
+        let reading = Reading { owners: true, contents: true, threads: 1 };
         Tree::of_host(dir.path())
             .unwrap()
             .scan(b"", &everything, &reading, &mut Seen::nothing())
@@ -195,7 +195,7 @@ fn several_threads_find_the_same() {
     for number in 0..200 {
         write(dir.path(), &format!("d{}/f{number}", number % 7), &"x".repeat(number * 100));
     }
-    let reading = Reading { owners: false, threads: 4 };
+    let reading = Reading { owners: false, contents: true, threads: 4 };
     let tree = Tree::of_host(dir.path()).unwrap();
     let by_four = tree.scan(b"", &everything, &reading, &mut Seen::nothing()).unwrap();
     assert_eq!(by_four.sum(), sum(dir.path()));

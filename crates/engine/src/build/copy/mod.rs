@@ -16,7 +16,7 @@ mod owner;
 mod sources;
 mod step;
 
-pub use step::{copied, made_directory, selected};
+pub use step::{Held, copied, made_directory, selected, tree_of};
 
 use super::context::Ignore;
 use super::fault;
@@ -262,7 +262,7 @@ fn files(
     parts: &mut Vec<Part>,
 ) -> Result<(), Error> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
-    let reading = Reading { owners: counts_owners(copy), threads };
+    let reading = Reading { owners: counts_owners(copy), contents: true, threads };
     let excludes = Ignore::new(&copy.excludes, "--exclude")?;
     // With `--parents` a pattern selects below a pivot, by default the root.
     let (root, within) = match copy.has_parents {

@@ -13,9 +13,24 @@ use store::{Draft, Store};
 use types::digest::ChainId;
 
 /// A tree that is copied from, and what holds it in its place meanwhile.
-struct Held {
+#[derive(Debug)]
+pub struct Held {
     origin: Origin,
     _pins: Vec<OwnedFd>,
+}
+
+impl Held {
+    /// The tree.
+    pub fn tree(&self) -> &store::listing::Tree {
+        &self.origin.tree
+    }
+}
+
+/// A tree, to be read as it is; `None` for nothing.
+///
+/// Errors: [`Error::Store`].
+pub fn tree_of(home: &Home, tree: &Tree) -> Result<Option<Held>, Error> {
+    open(home, tree, &[])
 }
 
 /// What a copy takes of its second input, for its key.
