@@ -46,11 +46,9 @@ impl Work<'_> {
                         node.value = Value::Map(Map::from([("service".to_owned(), service)]));
                     }
                 }
-                "gpus" => {
-                    if node.as_text().is_some() {
-                        let all = Map::from([("count".to_owned(), Node::text("all", node))]);
-                        node.value = Value::List(vec![node.with(Value::Map(all))]);
-                    }
+                "gpus" if node.as_text().is_some() => {
+                    let all = Map::from([("count".to_owned(), Node::text("all", node))]);
+                    node.value = Value::List(vec![node.with(Value::Map(all))]);
                 }
                 "networks" | "models" => names(node),
                 "volumes" => self.each(name, key, node, short::volume),
@@ -95,26 +93,24 @@ impl Work<'_> {
         }
     }
 
+    /// Ports together, since one may become several. With `lenient`, all stay as they are if one does.
     fn ports(&mut self, name: &str, node: &mut Node) {
         let Some(list) = node.as_list_mut() else { return };
         let mut ports = Vec::new();
-        for port in std::mem::take(list) {
-            let spec = match &port.value {
-                Value::Map(_) => {
-                    ports.push(port);
-                    continue;
-                }
-                _ => port.plain(),
-            };
-            match short::ports(&spec, &port) {
-                Ok(read) => ports.extend(read),
-                Err(message) => {
-                    self.fault(name, "ports", &port, message);
-                    ports.push(port);
-                }
+        let mut wrong = Vec::new();
+        for port in list.iter() {
+            match port.as_map() {
+                Some(_) => ports.push(port.clone()),
+                None => match short::ports(&port.plain(), port) {
+                    Ok(read) => ports.extend(read),
+                    Err(message) => wrong.push((port.clone(), message)),
+                },
             }
         }
-        *list = ports;
+        if wrong.is_empty() {
+            *list = ports;
+        }
+        wrong.into_iter().for_each(|(port, message)| self.fault(name, "ports", &port, message));
     }
 
     fn build(&mut self, name: &str, build: &mut Node) {
@@ -148,13 +144,13 @@ impl Work<'_> {
                 "ssh" => {
                     let Some(list) = node.as_list() else { continue };
                     let mut map = Map::new();
-                    for item in list.to_vec() {
+                    for item in list {
                         let text = item.plain();
                         match text.split_once('=') {
-                            Some((id, path)) => _ = map.insert(id.to_owned(), Node::text(path, &item)),
+                            Some((id, path)) => _ = map.insert(id.to_owned(), Node::text(path, item)),
                             None if text == "default" => _ = map.insert(text, item.with(Value::Null)),
                             None => {
-                                self.fault(name, "build.ssh", &item, format!("invalid ssh key \"{text}\""))
+                                self.fault(name, "build.ssh", item, format!("invalid ssh key \"{text}\""))
                             }
                         }
                     }

@@ -86,7 +86,12 @@ impl Config {
             return Ok(Printed { text, warnings: loaded.warnings });
         }
         let whole = matches!(self.show, Show::Model | Show::Environment);
-        let request = Request { resolve_environment: whole, ..self.request.clone() };
+        let mut request = Request { resolve_environment: whole, ..self.request.clone() };
+        // These don't look at the services that are named.
+        if matches!(self.show, Show::Hash(_) | Show::Services | Show::Volumes | Show::Networks | Show::Models)
+        {
+            request.services.clear();
+        }
         let loaded = request.load(files)?;
         let mut project = loaded.project;
         let text = match &self.show {
@@ -253,7 +258,8 @@ fn variables_text(tree: &Node, format: Option<Form>) -> String {
     let out = Out::sorted(entries, form);
     match form {
         Form::Json => out.json(false) + "\n",
-        Form::Yaml => out.yaml(),
+        // compose indents these by four.
+        Form::Yaml => out.yaml().replace("\n  ", "\n    "),
     }
 }
 

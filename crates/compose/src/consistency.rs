@@ -20,7 +20,7 @@ pub fn check(project: &mut Project, tree: &Node, faults: &mut Vec<Fault>) {
     for (name, secret) in &project.secrets {
         let secret = &secret.0;
         let has_none = secret.file.is_empty() && secret.environment.is_empty();
-        if has_none && !secret.external && secret.driver.is_empty() {
+        if has_none && !secret.external {
             let message = format!("secret \"{name}\" must declare either `file` or `environment`");
             checker.fault(&["secrets", name], message);
         }

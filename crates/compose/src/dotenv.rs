@@ -160,22 +160,17 @@ fn unescape(text: &str) -> String {
                 after(1)
             }
             Some('0') => {
-                let digits: String =
-                    after(1).chars().take(3).take_while(|c| ('0'..='7').contains(c)).collect();
-                match u32::from_str_radix(&digits, 8)
-                    .ok()
-                    .filter(|_| digits.len() == 3)
-                    .and_then(char::from_u32)
-                {
-                    Some(c) => {
-                        out.push(c);
-                        after(4)
-                    }
+                let digits: String = after(1).chars().take(3).take_while(char::is_ascii_digit).collect();
+                let code = u8::from_str_radix(&digits, 8).ok().filter(|_| digits.len() == 3);
+                match code {
+                    Some(code) => out.push(char::from(code)),
+                    // What is no code loses its 0, as in compose.
                     None => {
-                        out.push_str("\\0");
-                        after(1)
+                        out.push('\\');
+                        out.push_str(&digits);
                     }
                 }
+                after(1 + digits.len())
             }
             _ => {
                 out.push('\\');

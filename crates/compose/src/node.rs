@@ -184,7 +184,7 @@ impl Node {
     }
 }
 
-/// A float in the shortest decimal form that reads back as itself; an exponent below 1e-4 and from 1e21 on, as Go's
+/// A float in the shortest decimal form that reads back as itself; with an exponent below 1e-4 and from 1e6 on, as Go's
 /// `%v`, which is what compose prints.
 pub fn float_text(value: f64) -> String {
     if value.is_nan() {
@@ -194,7 +194,7 @@ pub fn float_text(value: f64) -> String {
         return if value > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
     }
     let size = value.abs();
-    if size == 0.0 || (1e-4..1e21).contains(&size) {
+    if size == 0.0 || (1e-4..1e6).contains(&size) {
         format!("{value}")
     } else {
         exponent(&format!("{value:e}"))
@@ -207,7 +207,7 @@ pub fn float32_text(value: f32) -> String {
     if !value.is_finite() || size == 0.0 {
         return float_text(f64::from(value));
     }
-    if (1e-4..1e21).contains(&size) { format!("{value}") } else { exponent(&format!("{value:e}")) }
+    if (1e-4..1e6).contains(&size) { format!("{value}") } else { exponent(&format!("{value:e}")) }
 }
 
 /// Rust's `1e-7` as Go's `1e-07`.
@@ -227,6 +227,7 @@ mod tests {
     #[test]
     fn floats_print_as_go_prints_them() {
         for (value, text) in [
+            (123456789.5, "1.234567895e+08"),
             (1.5, "1.5"),
             (1000.0, "1000"),
             (1e21, "1e+21"),

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::node::{Node, Value, float_text, float32_text};
+use crate::node::{Node, Value, exponent, float_text, float32_text};
 use crate::yaml::plain;
 
 /// Which of the two forms a value is written for. They differ in more than syntax.
@@ -89,8 +89,16 @@ impl Out {
             Out::Null => text.push_str("null"),
             Out::Bool(value) => _ = write!(text, "{value}"),
             Out::Int(value) => _ = write!(text, "{value}"),
-            Out::Float(value) if value.is_finite() => text.push_str(&float_text(*value)),
-            Out::Float32(value) if value.is_finite() => text.push_str(&float32_text(*value)),
+            Out::Float(value) if value.is_finite() => {
+                let size = value.abs();
+                let is_plain = size == 0.0 || (1e-6..1e21).contains(&size);
+                text.push_str(&if is_plain { value.to_string() } else { exponent(&format!("{value:e}")) });
+            }
+            Out::Float32(value) if value.is_finite() => {
+                let size = value.abs();
+                let is_plain = size == 0.0 || (1e-6..1e21).contains(&size);
+                text.push_str(&if is_plain { value.to_string() } else { exponent(&format!("{value:e}")) });
+            }
             Out::Float(_) | Out::Float32(_) => text.push_str("null"),
             Out::Text(value) => json_string(text, value),
             Out::List(list) if list.is_empty() => text.push_str("[]"),
@@ -161,10 +169,8 @@ fn yaml_value(text: &mut String, value: &Out, indent: usize) {
         Out::Null => text.push_str(" null\n"),
         Out::Bool(value) => _ = writeln!(text, " {value}"),
         Out::Int(value) => _ = writeln!(text, " {value}"),
-        Out::Float(value) => _ = writeln!(text, " {}", yaml_float(&float_text(*value), *value)),
-        Out::Float32(value) => {
-            _ = writeln!(text, " {}", yaml_float(&float32_text(*value), f64::from(*value)))
-        }
+        Out::Float(value) => _ = writeln!(text, " {}", yaml_float(float_text(*value), *value)),
+        Out::Float32(value) => _ = writeln!(text, " {}", yaml_float(float32_text(*value), f64::from(*value))),
         Out::Text(value) => yaml_text(text, value, indent),
         Out::List(list) if list.is_empty() => text.push_str(" []\n"),
         Out::Map(entries) if entries.is_empty() => text.push_str(" {}\n"),
@@ -252,7 +258,8 @@ enum Style {
 /// How go-yaml writes a string. Source: its encode.go and emitterc.go (analysis of scalars).
 fn style(value: &str, is_key: bool) -> Style {
     let resolves = !matches!(plain(value), Value::Text(_))
-        || value == "<<"
+        // go-yaml writes this key plainly, and then reads a merge key.
+        || is_key && value == "<<"
         || is_old_boolean(value)
         || is_sexagesimal(value)
         || is_timestamp(value);
@@ -317,7 +324,8 @@ impl Traits {
 }
 
 fn is_printable(c: char) -> bool {
-    matches!(c, '\n' | ' '..='~' | '\u{85}' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
+    // go-yaml takes none beyond U+FFFF.
+    matches!(c, '\n' | ' '..='~' | '\u{85}' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}')
         && c != '\u{feff}'
 }
 
@@ -419,14 +427,13 @@ fn double_quoted(text: &mut String, value: &str) {
     text.push('"');
 }
 
-/// A float as Go's `%g`: with an exponent from 1e6 on.
-fn yaml_float(text: &str, value: f64) -> String {
+/// A float's text, but for those that have names in YAML.
+fn yaml_float(text: String, value: f64) -> String {
     match value {
         value if value.is_nan() => ".nan".to_owned(),
         f64::INFINITY => ".inf".to_owned(),
         f64::NEG_INFINITY => "-.inf".to_owned(),
-        value if value.abs() < 1e6 => text.to_owned(),
-        value => crate::node::exponent(&format!("{value:e}")),
+        _ => text,
     }
 }
 

@@ -194,7 +194,9 @@ impl Request {
                 let name = Node::new(crate::node::Value::Text(name.clone()));
                 map.insert("name".to_owned(), name);
             }
-            resolve::normalize(&mut tree, &name, &|name| environment.get(name).cloned());
+            // Where variables stay, so do those that have no value yet.
+            let lookup = |name: &str| environment.get(name).filter(|_| self.interpolate).cloned();
+            resolve::normalize(&mut tree, &name, &lookup);
         }
         Ok((tree, name, environment))
     }
@@ -281,8 +283,8 @@ impl Request {
         let mut in_files = None;
         for path in &found.files {
             let Ok(documents) = loader.parse_ahead(path, &found.dir) else { return Err(loader.error()) };
-            let names = documents.iter().filter_map(|document| document.get("name"));
-            in_files = names.filter(|name| !name.plain().is_empty()).last().cloned().or(in_files);
+            let mut names = documents.iter().filter_map(|document| document.get("name"));
+            in_files = names.rfind(|name| !name.plain().is_empty()).cloned().or(in_files);
         }
         if let Some(name) = set {
             return checked_name(name);

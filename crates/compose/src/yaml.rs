@@ -263,7 +263,8 @@ pub fn plain(text: &str) -> Value {
         return Value::Int(value);
     }
     if is_float(&digits)
-        && let Ok(value) = digits.parse()
+        && let Ok(value) = digits.parse::<f64>()
+        && value.is_finite()
     {
         return Value::Float(value);
     }

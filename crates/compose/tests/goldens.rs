@@ -61,14 +61,13 @@ fn cases(text: &str) -> Vec<Case> {
 /// The command that a case's words ask for, as the command line of `compose` would read them.
 fn command(case: &Case, format: &str) -> Config {
     let mut environment = case.environment.clone();
-    environment.insert("HOME".to_owned(), "/root".to_owned());
+    for (name, value) in [("HOME", "/root"), ("PATH", "/usr/bin:/bin")] {
+        environment.insert(name.to_owned(), value.to_owned());
+    }
     let request = Request { environment, current_dir: case.dir.clone(), ..Request::default() };
     let mut config = Config { request, format: Some(Form::Json), ..Config::default() };
     if format == "yaml" {
         config.format = Some(Form::Yaml);
-    }
-    if format == "hash" {
-        config.show = Show::Hash(Vec::new());
     }
     let mut words = case.arguments.iter();
     while let Some(word) = words.next() {
@@ -97,6 +96,11 @@ fn command(case: &Case, format: &str) -> Config {
             service => request.services.push(service.to_owned()),
         }
     }
+    if format == "hash" {
+        config.show = Show::Hash(Vec::new());
+        // docker compose forgets that this was asked for.
+        config.request.interpolate = true;
+    }
     config
 }
 
@@ -112,9 +116,9 @@ fn answer(case: &Case) -> Json {
         _ => serde_json::json!({ "text": sorted(&text) }),
     };
     if answer.get("model").is_some() {
-        for (key, form) in [("yaml", "yaml"), ("hash", "hash")] {
-            let printed = command(case, form).print(&case.files, None);
-            let text = printed.map_or_else(|error| error.to_string(), |printed| printed.text);
+        for key in ["yaml", "hash"] {
+            let printed = command(case, key).print(&case.files, None);
+            let text = printed.map_or_else(|_| String::new(), |printed| printed.text);
             let digest = Sha256::digest(&text).iter().take(8).fold(String::new(), |mut hex, byte| {
                 write!(hex, "{byte:02x}").unwrap();
                 hex

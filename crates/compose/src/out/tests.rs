@@ -29,7 +29,8 @@ fn strings_are_quoted_as_in_go_yaml() {
         ("- x", "'- x'"),
         ("-x", "-x"),
         ("null", "\"null\""),
-        ("<<", "\"<<\""),
+        ("<<", "<<"),
+        ("\u{1f600}", "\"\\U0001F600\""),
         ("\u{e9}", "\u{e9}"),
         ("127.0.0.1", "127.0.0.1"),
         ("*", "'*'"),
@@ -50,7 +51,7 @@ fn keys_are_sorted_as_in_go_yaml() {
     let sorted = Out::sorted(keys.iter().map(|key| (key.to_string(), Out::Null)), Form::Yaml);
     let Out::Map(entries) = sorted else { panic!("no mapping") };
     let keys: Vec<_> = entries.into_iter().map(|(key, _)| key).collect();
-    assert_eq!(keys, ["1", "2", "10", "_x", "B", "a", "b9", "b10"]);
+    assert_eq!(keys, ["_x", "1", "2", "10", "B", "a", "b9", "b10"]);
 }
 
 #[test]
