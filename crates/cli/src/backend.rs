@@ -193,6 +193,35 @@ pub fn create(request: &RunRequest, plan: &PullPlan) -> Result<u8, Failure> {
     Ok(0)
 }
 
+/// Makes a container, and starts it unless `only_made`; its id. Its image must be here.
+pub fn make(request: &RunRequest, only_made: bool) -> Result<String, Failure> {
+    let request = verified(request).map_err(|failure| failure.code(1))?;
+    let home = home()?;
+    let made = match only_made {
+        true => engine::start::create(&home, request),
+        false => run_warned(&home, request),
+    };
+    made.map(|ran| ran.id).map_err(failure)
+}
+
+/// Containers that have a label with this value, running or not, with all that is known of them.
+pub fn labelled(label: &str, value: &str) -> Result<Vec<engine::find::Container>, Failure> {
+    let mut containers = engine::find::all(&home()?).map_err(failure)?;
+    containers.retain(|container| container.config.labels().get(label) == Some(&value));
+    Ok(containers)
+}
+
+/// One container with all that is known of it.
+pub fn container(given: &str) -> Result<engine::find::Container, Failure> {
+    engine::find::container(&home()?, given).map_err(failure)
+}
+
+/// Where this berth keeps what outlives a reboot, and what doesn't.
+pub fn directories() -> Result<(std::path::PathBuf, std::path::PathBuf), Failure> {
+    let home = home()?;
+    Ok((home.root.clone(), home.run.clone()))
+}
+
 /// Starts containers.
 pub fn start(requests: &[StartRequest]) -> Result<Vec<Outcome>, Failure> {
     let home = home()?;
@@ -612,6 +641,11 @@ pub fn tags(repository: &str) -> Result<Vec<String>, Failure> {
 /// Copies an image between registries and archives; its digest. Who may read and write there needs no other rights.
 pub fn copy_image(request: &images::copy::CopyRequest, progress: &Shown) -> Result<Digest, Failure> {
     images::copy::copy(request, progress).map_err(failure)
+}
+
+/// The digest that a registry has for an image now.
+pub fn digest_of(image: &str) -> Result<Digest, Failure> {
+    images::manifest::digest(image).map_err(failure)
 }
 
 /// What a registry has under a name.

@@ -15,6 +15,7 @@ mod build;
 mod clone;
 mod commit;
 mod completion;
+pub mod compose;
 mod copy;
 mod cp;
 mod debug;
@@ -369,7 +370,8 @@ fn find(words: &[OsString]) -> Result<(&'static Entry, String, &[OsString]), Fai
     }
     let found = ENTRIES.iter().find(|entry| entry.names.contains(&&*first));
     let known = || {
-        ENTRIES.iter().flat_map(|entry| entry.names).copied().chain(Object::ALL.map(Object::word)).collect()
+        let objects = Object::ALL.map(Object::word);
+        ENTRIES.iter().flat_map(|entry| entry.names).copied().chain(objects).chain(["compose"]).collect()
     };
     let entry = found.ok_or_else(|| unknown("", &first, known()))?;
     Ok((entry, format!("berth {first}"), &words[1..]))
@@ -387,6 +389,7 @@ pub fn dispatch(words: &[OsString]) -> Result<u8, Failure> {
         (object, "--help") | ("help", object) if word(2).is_empty() && Object::of(object).is_some() => {
             return print(&help::root(Object::of(object))).map(|()| 0);
         }
+        ("compose", _) => return compose::dispatch("berth compose", &words[1..]),
         // What the scripts of `completion` ask; no command of a user's.
         ("__complete", _) => return completion::complete(&words[1..]),
         ("--version" | "-v", _) => return print(&version::line()).map(|()| 0),

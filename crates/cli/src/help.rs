@@ -21,6 +21,9 @@ pub fn root(object: Option<Object>) -> String {
         }
         text += &format!("  {name:<10}{}\n", entry.spec.about);
     }
+    if object.is_none() {
+        text += "\nProjects:\n  compose   Define and run applications of several containers\n";
+    }
     text += &format!("\nRun 'berth{path} COMMAND --help' for the flags of a command.\n");
     if object.is_none() {
         text += "Try: berth run -it --rm @host bash\n";

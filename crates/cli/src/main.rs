@@ -1,6 +1,7 @@
 //! berth: containers without a daemon.
 //!
-//! One executable under two names: `berth` is the command line, `berth-runtime` the OCI runtime. This crate parses,
+//! One executable under several names: `berth` is the command line, `berth-runtime` the OCI runtime, `docker-compose` is
+//! `berth compose`. This crate parses,
 //! makes one call of the engine, and prints; it knows no system call.
 //!
 //! - [`commands`]: the commands, their flags and requests; [`help`] prints the same tables
@@ -42,7 +43,11 @@ fn main() -> ExitCode {
     if called("berth-init") {
         return runtime::init::main(&words).into();
     }
-    match commands::dispatch(&words) {
+    let done = match called("docker-compose") {
+        true => commands::compose::dispatch("docker-compose", &words),
+        false => commands::dispatch(&words),
+    };
+    match done {
         Ok(status) => status.into(),
         Err(failure) => {
             failure::report(&failure);

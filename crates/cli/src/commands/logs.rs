@@ -39,6 +39,11 @@ fn tail(text: &str) -> Option<u64> {
 
 /// Copies the log.
 pub fn work(parsed: &Parsed) -> Result<u8, Failure> {
+    backend::logs(&request(parsed)?).map(|()| 0)
+}
+
+/// What the flags ask for.
+pub fn request(parsed: &Parsed) -> Result<LogsRequest, Failure> {
     // As docker, for whom a wrong moment is no wrong use of the command.
     let ordinary = |failure: Failure| failure.code(1);
     let now = SystemTime::now();
@@ -46,7 +51,7 @@ pub fn work(parsed: &Parsed) -> Result<u8, Failure> {
     if parsed.switch("invert-match") && parsed.one("grep").is_none() {
         return Err(parsed.wrong("--invert-match needs --grep"));
     }
-    let request = LogsRequest {
+    Ok(LogsRequest {
         containers: parsed.args(),
         grep: parsed.one("grep").map(str::to_owned),
         invert_match: parsed.switch("invert-match"),
@@ -57,6 +62,5 @@ pub fn work(parsed: &Parsed) -> Result<u8, Failure> {
         tail: parsed.one("tail").and_then(tail),
         since: parsed.parsed("since", |text| moment::parse(text, now)).map_err(ordinary)?,
         until: parsed.parsed("until", |text| moment::parse(text, now)).map_err(ordinary)?,
-    };
-    backend::logs(&request).map(|()| 0)
+    })
 }

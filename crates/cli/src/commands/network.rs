@@ -188,6 +188,12 @@ pub const LIST_KEYS: [&str; 7] = ["dangling", "driver", "id", "label", "name", "
 
 /// Makes a network and prints its id.
 pub fn create(parsed: &Parsed) -> Result<u8, Failure> {
+    print(&format!("{}\n", backend::create_network(&create_request(parsed)?)?))?;
+    Ok(0)
+}
+
+/// What the flags of `create` ask for.
+pub fn create_request(parsed: &Parsed) -> Result<NetworkCreateRequest, Failure> {
     for (flag, only) in [("ipam-driver", "default"), ("scope", "local")] {
         if let Some(other) = parsed.one(flag).filter(|text| !text.is_empty() && *text != only) {
             return Err(parsed.bad(flag, other, BadValue::new(format!("{only} is the only one"))));
@@ -196,7 +202,7 @@ pub fn create(parsed: &Parsed) -> Result<u8, Failure> {
     let ipv6 = parsed.switch("ipv6");
     // What is wrong with them, docker's daemon says: an ordinary failure.
     let subnets: Vec<Subnet> = parsed.each("subnet", subnet).map_err(|failure| failure.code(1))?;
-    let request = NetworkCreateRequest {
+    Ok(NetworkCreateRequest {
         name: parsed.args().pop().unwrap_or_default(),
         driver: parsed.one("driver").map(str::to_owned),
         options: parsed.each("opt", env::label)?.into_iter().collect(),
@@ -207,9 +213,7 @@ pub fn create(parsed: &Parsed) -> Result<u8, Failure> {
         ipv4: parsed.switch_or("ipv4", true),
         // A subnet of IPv6 asks for it, as with docker.
         ipv6: ipv6 || subnets.iter().any(|subnet| subnet.is_v6()) && parsed.one("ipv6").is_none(),
-    };
-    print(&format!("{}\n", backend::create_network(&request)?))?;
-    Ok(0)
+    })
 }
 
 fn subnet(text: &str) -> Result<Subnet, BadValue> {

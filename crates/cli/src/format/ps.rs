@@ -20,7 +20,8 @@ pub const WITH_SIZES: &str =
 pub const DEFAULT: &str =
     "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}";
 
-const HEADER: [(&str, &str); 15] = [
+/// Titles of the columns.
+pub const HEADER: [(&str, &str); 15] = [
     ("ID", "CONTAINER ID"),
     ("Image", "IMAGE"),
     ("Command", "COMMAND"),

@@ -94,6 +94,20 @@ pub fn inspect(request: &ManifestRequest) -> Result<ManifestText, Error> {
     }
 }
 
+/// The digest that the registry has for a reference now.
+///
+/// Errors: as [`inspect`].
+pub fn digest(image: &str) -> Result<types::digest::Digest, Error> {
+    let reference = super::reference(image)?;
+    match super::pull::client()?.document(&reference) {
+        Ok(found) => Ok(found.descriptor.digest),
+        Err(registry::Error::ManifestUnknown { .. } | registry::Error::RepositoryUnknown { .. }) => {
+            Err(Error::NoManifest { reference: reference.familiar() })
+        }
+        Err(error) => Err(Error::Registry(error)),
+    }
+}
+
 fn text(document: &impl Serialize) -> String {
     serde_json::to_string(document).expect("strings and numbers always serialize")
 }
