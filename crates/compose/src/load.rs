@@ -184,7 +184,7 @@ impl<'a> Loader<'a> {
             self.extend_services(&mut document, path, place, &resets)?;
             apply_resets(&mut file, &resets);
             self.include(&mut document, path, place, included)?;
-            file = merge::merge(file, &document, Path::root(), &mut self.faults);
+            file = merge::merge(file, document, Path::root(), &mut self.faults);
             merge::remove_replaced(&mut file, Path::root());
             schema::validate(&file, &mut self.faults);
             self.go_on()?;

@@ -55,11 +55,11 @@ fn rule_of(path: &Path) -> Option<Rule> {
 /// Lays `over` onto `base`: two whole files, or two values at `path`.
 ///
 /// Faults: a value of another kind than the earlier one's.
-pub fn merge(base: Node, over: &Node, path: Path, faults: &mut Vec<Fault>) -> Node {
+pub fn merge(base: Node, over: Node, path: Path, faults: &mut Vec<Fault>) -> Node {
     match rule_of(&path) {
-        Some(Rule::Replace) => return over.clone(),
-        Some(Rule::Sequence) => return join_sequences(base, over, false),
-        Some(Rule::Hosts) => return join_sequences(base, over, true),
+        Some(Rule::Replace) => return over,
+        Some(Rule::Sequence) => return join_sequences(&base, &over, false),
+        Some(Rule::Hosts) => return join_sequences(&base, &over, true),
         Some(Rule::Build) => return merge_as(base, over, path, faults, context_of),
         Some(Rule::Dependencies) => return merge_as(base, over, path, faults, dependencies_of),
         Some(Rule::Names) => return merge_as(base, over, path, faults, names_of),
@@ -67,7 +67,7 @@ pub fn merge(base: Node, over: &Node, path: Path, faults: &mut Vec<Fault>) -> No
             if let (Some(old), Some(new)) = (base.get("driver"), over.get("driver"))
                 && old != new
             {
-                return over.clone();
+                return over;
             }
         }
         Some(Rule::Pools) => return merge_pools(base, over, path, faults),
@@ -77,40 +77,49 @@ pub fn merge(base: Node, over: &Node, path: Path, faults: &mut Vec<Fault>) -> No
         return base;
     }
     let at = (over.at, over.key);
-    let mut merged = match (base.value, &over.value) {
+    let mut merged = match (base.value, over.value) {
         (Value::Map(map), Value::Map(other)) => Node::new(Value::Map(merge_maps(map, other, path, faults))),
         (Value::List(mut list), Value::List(other)) => {
-            list.extend(other.iter().cloned());
+            list.extend(other);
             Node::new(Value::List(list))
         }
-        (Value::Map(_), _) | (Value::List(_), _) => {
-            faults.push(Fault::of(over, format!("cannot override {}", path)));
-            return over.clone();
+        (Value::Map(_) | Value::List(_), other) => {
+            let over = Node { value: other, at: at.0, key: at.1, ..Node::default() };
+            faults.push(Fault::of(&over, format!("cannot override {path}")));
+            over
         }
-        _ => over.clone(),
+        (_, other) => Node::new(other),
     };
     (merged.at, merged.key) = at;
     merged
 }
 
-fn merge_maps(mut map: Map, other: &Map, path: Path, faults: &mut Vec<Fault>) -> Map {
+fn merge_maps(mut map: Map, other: Map, path: Path, faults: &mut Vec<Fault>) -> Map {
+    if map.is_empty() {
+        return other;
+    }
     for (key, over) in other {
-        let merged = match map.remove(key) {
-            Some(base) => merge(base, over, path.next(key), faults),
-            None => over.clone(),
+        let merged = match map.remove(&key) {
+            Some(base) => merge(base, over, path.next(&key), faults),
+            None => over,
         };
-        map.insert(key.clone(), merged);
+        map.insert(key, merged);
     }
     map
 }
 
 /// Merges both as the mappings that `form` makes of them.
-fn merge_as(base: Node, over: &Node, path: Path, faults: &mut Vec<Fault>, form: fn(&Node) -> Map) -> Node {
-    let merged = match &over.value {
-        Value::Map(other) => merge_maps(form(&base), other, path, faults),
-        _ => merge_maps(form(&base), &form(over), path, faults),
+fn merge_as(base: Node, over: Node, path: Path, faults: &mut Vec<Fault>, form: fn(&Node) -> Map) -> Node {
+    let (at, key) = (over.at, over.key);
+    let other = match over.value {
+        Value::Map(other) => other,
+        _ => form(&over),
     };
-    Node { value: Value::Map(merged), at: over.at, key: over.key, ..Node::default() }
+    let map = match base.value {
+        Value::Map(map) => map,
+        _ => form(&base),
+    };
+    Node { value: Value::Map(merge_maps(map, other, path, faults)), at, key, ..Node::default() }
 }
 
 fn context_of(node: &Node) -> Map {
@@ -175,8 +184,8 @@ fn sequence_of(node: &Node) -> Vec<Node> {
     }
 }
 
-fn join_sequences(base: Node, over: &Node, once: bool) -> Node {
-    let mut list = sequence_of(&base);
+fn join_sequences(base: &Node, over: &Node, once: bool) -> Node {
+    let mut list = sequence_of(base);
     for item in sequence_of(over) {
         if !once || !list.contains(&item) {
             list.push(item);
@@ -186,22 +195,22 @@ fn join_sequences(base: Node, over: &Node, once: bool) -> Node {
 }
 
 /// Pools of addresses: one with the subnet of an earlier one is merged with it.
-fn merge_pools(base: Node, over: &Node, path: Path, faults: &mut Vec<Fault>) -> Node {
-    let (Value::List(old), Value::List(new)) = (base.value, &over.value) else {
-        faults.push(Fault::of(over, format!("cannot override {}", path)));
-        return over.clone();
+fn merge_pools(base: Node, over: Node, path: Path, faults: &mut Vec<Fault>) -> Node {
+    let (Value::List(old), Value::List(new)) = (&base.value, &over.value) else {
+        faults.push(Fault::of(&over, format!("cannot override {path}")));
+        return over;
     };
     let mut pools: Vec<Node> = Vec::new();
     let place =
         |pools: &[Node], subnet: Option<&Node>| pools.iter().position(|pool| pool.get("subnet") == subnet);
-    for original in &old {
+    for original in old {
         for pool in new {
             if pool.get("subnet") != original.get("subnet") && place(&pools, pool.get("subnet")).is_none() {
                 pools.push(pool.clone());
                 continue;
             }
             let (Some(left), Some(right)) = (original.as_map(), pool.as_map()) else { continue };
-            let merged = pool.with(Value::Map(merge_maps(left.clone(), right, path, faults)));
+            let merged = pool.with(Value::Map(merge_maps(left.clone(), right.clone(), path, faults)));
             match place(&pools, merged.get("subnet")) {
                 Some(index) => pools[index] = merged,
                 None => pools.push(merged),
@@ -326,7 +335,7 @@ mod tests {
     fn merged(base: &str, over: &str) -> Node {
         let over = tree(over);
         let mut faults = Vec::new();
-        let mut node = merge(tree(base), &over, Path::root(), &mut faults);
+        let mut node = merge(tree(base), over, Path::root(), &mut faults);
         assert_eq!(faults, []);
         remove_replaced(&mut node, Path::root());
         node
@@ -378,7 +387,7 @@ mod tests {
     fn values_of_another_kind_are_a_fault() {
         let over = tree("services: {a: {ports: 5}}");
         let mut faults = Vec::new();
-        merge(tree("services: {a: {ports: [1]}}"), &over, Path::root(), &mut faults);
+        merge(tree("services: {a: {ports: [1]}}"), over, Path::root(), &mut faults);
         assert_eq!(faults[0].message, "cannot override services.a.ports");
     }
 
@@ -404,14 +413,14 @@ mod tests {
         #[test]
         fn merging_is_associative(a in attribute(), b in attribute(), c in attribute()) {
             let file = |text: &str| tree(&format!("services: {{s: {{{text}}}}}"));
-            let lay = |base: Node, over: &Node| {
+            let lay = |base: Node, over: Node| {
                 let mut faults = Vec::new();
                 let mut node = merge(base, over, Path::root(), &mut faults);
                 remove_replaced(&mut node, Path::root());
                 node
             };
-            let left = lay(lay(file(&a), &file(&b)), &file(&c));
-            let right = lay(file(&a), &lay(file(&b), &file(&c)));
+            let left = lay(lay(file(&a), file(&b)), file(&c));
+            let right = lay(file(&a), lay(file(&b), file(&c)));
             prop_assert_eq!(left, right);
         }
 
@@ -419,7 +428,7 @@ mod tests {
         fn a_file_over_itself_changes_nothing_but_forms(a in attribute()) {
             let file = tree(&format!("services: {{s: {{{a}}}}}"));
             let lay = |base: Node| {
-                let mut node = merge(base, &file, Path::root(), &mut Vec::new());
+                let mut node = merge(base, file.clone(), Path::root(), &mut Vec::new());
                 remove_replaced(&mut node, Path::root());
                 node
             };

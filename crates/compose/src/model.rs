@@ -60,8 +60,8 @@ impl Project {
     /// Reads a normalized file.
     pub fn decode(file: &Node, decoder: &mut Decoder) -> Project {
         fn section<T: Field>(file: &Node, key: &str, decoder: &mut Decoder) -> BTreeMap<String, T> {
-            let node = file.get(key).cloned().unwrap_or_default();
-            decoder.at(key, |decoder| Field::decode(&node, decoder))
+            let Some(node) = file.get(key) else { return BTreeMap::new() };
+            decoder.at(key, |decoder| Field::decode(node, decoder))
         }
         Project {
             services: section(file, "services", decoder),

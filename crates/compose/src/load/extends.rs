@@ -102,7 +102,7 @@ impl Loader<'_> {
         let Some(base) = base else { return Ok(Some(service)) };
         let base = reset_base(base, name, resets);
         let path = Path::root().next("services").next("x");
-        let mut merged = merge::merge(base, &service, path, &mut self.faults);
+        let mut merged = merge::merge(base, service, path, &mut self.faults);
         if let Some(map) = merged.as_map_mut() {
             map.remove("extends");
         }
@@ -132,7 +132,7 @@ impl Loader<'_> {
             resets = self.prepare(&mut document, place.environment)?;
             self.go_on()?;
             apply_resets(&mut file, &resets);
-            file = merge::merge(file, &document, Path::root(), &mut self.faults);
+            file = merge::merge(file, document, Path::root(), &mut self.faults);
             merge::remove_replaced(&mut file, Path::root());
             canonical::canonical(&mut file, !self.steps.interpolate, &mut self.faults);
             merge::remove_replaced(&mut file, Path::root());
