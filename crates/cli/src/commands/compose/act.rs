@@ -10,8 +10,8 @@ use compose::{ContainerFile, Form};
 use engine::find;
 use engine::health::HealthStatus;
 use engine::request::{
-    EnvChange, ExecRequest, LogsRequest, RmRequest, RunRequest, StartRequest, StopRequest,
-    VolumeCreateRequest,
+    CopyEnd, CopyRequest, EnvChange, ExecRequest, LogsRequest, RmRequest, RunRequest, StartRequest,
+    StopRequest, VolumeCreateRequest,
 };
 
 use super::state::{self, Found};
@@ -117,12 +117,12 @@ impl<'a> Act<'a> {
             Action::CreateVolume { key, name } => self.create_volume(key, name),
             Action::Create { service, number, name } => {
                 let request = self.request(service, *number, &[])?;
-                self.make(name, request, only_made)
+                self.make(service, name, request, only_made)
             }
             Action::Recreate { service, number, name, old, keep_anonymous_volumes } => {
                 let kept = if *keep_anonymous_volumes { self.found.anonymous.get(old) } else { None };
                 let request = self.request(service, *number, kept.map_or(&[][..], Vec::as_slice))?;
-                self.recreate(service, name, old, request, only_made)
+                self.recreate(service, name, old, request)
             }
             Action::Start { service, name } => self.start(service, name),
             Action::Restart { service, name, .. } => {
@@ -229,15 +229,23 @@ impl<'a> Act<'a> {
         };
         let run = self.project.run_words(name, service, number, self.separator, &self.names);
         let mut words = run.flags;
-        let is_taken = |target: &str| {
+        // What takes over a volume without a name says so instead of asking for a new one.
+        let is_named = |target: &str| {
             service.volumes.iter().any(|mount| mount.target == target && !mount.source.is_empty())
         };
-        for (target, volume) in kept.iter().filter(|(target, _)| !is_taken(target)) {
+        for (target, volume) in kept.iter().filter(|(target, _)| !is_named(target)) {
+            let anew = format!("--mount=type=volume,target={target}");
+            words.retain(|word| *word != anew && !word.starts_with(&format!("{anew},")));
             words.push(format!("--mount=type=volume,source={volume},target={target}"));
         }
         for (index, file) in self.project.container_files(service).into_iter().enumerate() {
-            let source = self.file(name, index, &file)?;
-            words.push(format!("--mount=type=bind,\"source={source}\",\"target={}\",readonly", file.target));
+            if !is_owned(&file) {
+                let source = self.file(name, index, &file)?;
+                words.push(format!(
+                    "--mount=type=bind,\"source={source}\",\"target={}\",readonly",
+                    file.target
+                ));
+            }
         }
         if let Some(id) = self.images.get(&run.image) {
             words.push(format!("--label={}={id}", labels::IMAGE));
@@ -258,8 +266,7 @@ impl<'a> Act<'a> {
 
     /// The file on the host that a secret or config is, made if it isn't one, or isn't owned as it should be.
     fn file(&self, service: &str, index: usize, file: &ContainerFile) -> Result<String, Failure> {
-        let is_plain = file.uid.is_none() && file.gid.is_none() && file.mode.is_none();
-        if let (Some(source), true) = (&file.source, is_plain) {
+        if let (Some(source), false) = (&file.source, is_owned(file)) {
             return Ok(source.clone());
         }
         let fault = |what: &str, error: std::io::Error| {
@@ -286,34 +293,55 @@ impl<'a> Act<'a> {
             .map_err(|path| Failure::new(format!("{path:?} isn't valid UTF-8")))
     }
 
-    fn make(&mut self, name: &str, request: RunRequest, only_made: bool) -> Result<(), Failure> {
-        if !only_made {
+    /// Makes a container; one that is started next, and needs nothing in between, only then.
+    fn make(
+        &mut self,
+        service: &str,
+        name: &str,
+        request: RunRequest,
+        only_made: bool,
+    ) -> Result<(), Failure> {
+        let needs_files = self
+            .project
+            .services
+            .get(service)
+            .is_some_and(|service| self.project.container_files(service).iter().any(is_owned));
+        if !only_made && !needs_files {
             self.waiting.insert(name.to_owned(), request);
             return Ok(());
         }
         self.say("Container", name, "Creating");
         backend::make(&request, true)?;
+        self.copy_files(service, name)?;
         self.say("Container", name, "Created");
         Ok(())
     }
 
+    /// Copies secrets and configs into a container that have an owner or permissions of their own. Where a file is bound,
+    /// its owner is shown as whoever the container's process is.
+    fn copy_files(&self, service: &str, container: &str) -> Result<(), Failure> {
+        let Some(model) = self.project.services.get(service) else { return Ok(()) };
+        for (index, file) in self.project.container_files(model).into_iter().enumerate() {
+            if is_owned(&file) {
+                let source = self.file(service, index, &file)?;
+                let copied = copy_with_parents(&source, container, &file.target);
+                let _ = std::fs::remove_file(&source);
+                copied?;
+            }
+        }
+        Ok(())
+    }
+
     /// Puts a new container in the place of an old one, which is there until the new one could be made.
-    fn recreate(
-        &mut self,
-        service: &str,
-        name: &str,
-        old: &str,
-        request: RunRequest,
-        only_made: bool,
-    ) -> Result<(), Failure> {
+    fn recreate(&self, service: &str, name: &str, old: &str, request: RunRequest) -> Result<(), Failure> {
         self.say("Container", name, "Recreate");
         let aside = format!("{}_{name}", old.get(..12).unwrap_or(old));
         backend::rename(old, &aside)?;
-        let made = backend::make(&request, true);
-        if let Err(failure) = made {
+        if let Err(failure) = backend::make(&request, true) {
             backend::rename(old, name)?;
             return Err(failure);
         }
+        self.copy_files(service, name)?;
         if backend::container(old)
             .is_ok_and(|it| matches!(it.state, find::State::Running(_) | find::State::Restarting(_)))
         {
@@ -322,9 +350,6 @@ impl<'a> Act<'a> {
         }
         self.remove(old, false)?;
         self.say("Container", name, "Recreated");
-        if !only_made {
-            self.waiting.remove(name);
-        }
         Ok(())
     }
 
@@ -388,6 +413,34 @@ impl<'a> Act<'a> {
         }
         Ok(())
     }
+}
+
+/// Whether a file has an owner or permissions of its own.
+fn is_owned(file: &ContainerFile) -> bool {
+    file.uid.is_some() || file.gid.is_some() || file.mode.is_some()
+}
+
+/// Copies a file of the host's into a container with its owner and permissions; directories that lack are made.
+fn copy_with_parents(source: &str, container: &str, target: &str) -> Result<(), Failure> {
+    let copy = |source: String, path: &str| {
+        let destination = CopyEnd::Of { name: container.to_owned(), path: path.to_owned() };
+        let request =
+            CopyRequest { source: CopyEnd::Local(source), destination, archive: true, follow_link: false };
+        backend::copy(&request, &|_| {}).map(drop)
+    };
+    let Err(failure) = copy(source.to_owned(), target) else { return Ok(()) };
+    // What lacks is made from an empty directory; where there is one already, nothing is added to it.
+    let empty = format!("{source}.empty");
+    let made = || -> std::io::Result<()> {
+        use std::os::unix::fs::DirBuilderExt;
+        std::fs::DirBuilder::new().recursive(true).mode(0o755).create(&empty)
+    };
+    made().map_err(|error| Failure::new(format!("cannot make {empty}: {error}")))?;
+    let parents: Vec<&str> = target.match_indices('/').skip(1).map(|(at, _)| &target[..at]).collect();
+    let all = parents.iter().try_for_each(|parent| copy(format!("{empty}/."), parent));
+    let _ = std::fs::remove_dir(&empty);
+    all.map_err(|_| failure)?;
+    copy(source.to_owned(), target)
 }
 
 /// Where the files are that secrets and configs of a project are made into.

@@ -204,20 +204,27 @@ pub fn kill(compose: &Compose, parsed: &Parsed) -> Result<u8, Failure> {
     done(backend::kill(&KillRequest { containers, signal })?)
 }
 
-/// Of these containers, those that run.
+/// Of these containers, those that run, paused or not.
 fn running(names: Vec<String>) -> Result<Vec<String>, Failure> {
     let rows = backend::ps(&PsRequest::default())?;
     Ok(names.into_iter().filter(|name| rows.iter().any(|row| row.name == *name)).collect())
 }
 
-/// Freezes containers.
-pub fn pause(compose: &Compose, parsed: &Parsed) -> Result<u8, Failure> {
-    done(backend::pause(&names(compose, &parsed.args())?)?)
+/// Of these containers, those that are in a state.
+fn in_state(names: Vec<String>, state: &str) -> Result<Vec<String>, Failure> {
+    let filters = vec![PsFilter::Status(state.to_owned())];
+    let rows = backend::ps(&PsRequest { filters, ..PsRequest::default() })?;
+    Ok(names.into_iter().filter(|name| rows.iter().any(|row| row.name == *name)).collect())
 }
 
-/// Lets them go on.
+/// Freezes containers that run.
+pub fn pause(compose: &Compose, parsed: &Parsed) -> Result<u8, Failure> {
+    done(backend::pause(&in_state(names(compose, &parsed.args())?, "running")?)?)
+}
+
+/// Lets frozen ones go on.
 pub fn unpause(compose: &Compose, parsed: &Parsed) -> Result<u8, Failure> {
-    done(backend::unpause(&names(compose, &parsed.args())?)?)
+    done(backend::unpause(&in_state(names(compose, &parsed.args())?, "paused")?)?)
 }
 
 /// Removes containers that don't run.
