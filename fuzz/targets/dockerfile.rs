@@ -2,7 +2,7 @@
 #![no_main]
 
 use build::dockerfile::ast::Kind;
-use build::dockerfile::lint::{self, Base, Options, Subject};
+use build::dockerfile::lint::{self, Base, Options, Subject, Target};
 use build::dockerfile::{directive, excerpt, parse, parse_trigger};
 use libfuzzer_sys::fuzz_target;
 use std::collections::BTreeMap;
@@ -41,7 +41,7 @@ fuzz_target!(|text: &str| {
         options: &options,
         build_args: &build_args,
         predefined: &predefined,
-        target: None,
+        target: Target::All,
         ignored: None,
         base: &base,
     });

@@ -115,8 +115,7 @@ impl Case {
 
     fn lint(&self, file: &Dockerfile) -> Vec<String> {
         let options = lint::Options::of(file, None).unwrap_or_default();
-        let stage = file.stages.last().map(|stage| stage.name.clone()).filter(|name| !name.is_empty());
-        let target = self.flag("--target").next().map(str::to_owned).or(stage);
+        let target = self.flag("--target").next().map_or(lint::Target::All, lint::Target::Named);
         let platforms =
             ["TARGETPLATFORM", "BUILDPLATFORM"].map(|name| (name.to_owned(), "linux/amd64".to_owned()));
         let parts = [
@@ -131,13 +130,12 @@ impl Case {
         let parts = parts.map(|name| (name.to_owned(), String::new()));
         let ignored = std::fs::read_to_string(self.dir.join(".dockerignore")).unwrap_or_default();
         let ignored = Matcher::new(&ignore::patterns(&ignored)).unwrap_or_default();
-        // The last stage without a name can't be named: then all that it doesn't need must be without warnings.
         let report = lint::check(&lint::Subject {
             file,
             options: &options,
             build_args: &self.pairs("--build-arg"),
             predefined: &platforms.into_iter().chain(parts).collect(),
-            target: target.as_deref(),
+            target,
             ignored: Some(&ignored),
             base: &|name: &str| Some(lint::Base { env: image(name).config.env, has_shell: false }),
         });

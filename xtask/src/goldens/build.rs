@@ -47,9 +47,10 @@ pub fn record(part: &str) -> Result {
 fn answer(base: &[String], out: &Path) -> Result<String> {
     let log = String::from_utf8_lossy(&read(&out.join("log"))?).into_owned();
     let mut text = String::new();
-    for warning in log.lines().filter_map(|line| line.strip_prefix('#')?.split_once(" WARN: ")) {
-        let _ = writeln!(text, "warning {}", warning.1);
-    }
+    let check = String::from_utf8_lossy(&read(&out.join("check"))?).into_owned();
+    warnings(&check).iter().for_each(|warning| {
+        let _ = writeln!(text, "warning {warning}");
+    });
     if read(&out.join("status"))? != b"0\n" {
         let at = log.rfind("\nERROR: ").map(|at| at + 1).or_else(|| log.starts_with("ERROR: ").then_some(0));
         let at = at.ok_or_else(|| format!("it failed without saying why: {log}"))?;
@@ -79,6 +80,19 @@ fn answer(base: &[String], out: &Path) -> Result<String> {
         let _ = writeln!(text, "{line}");
     });
     Ok(text)
+}
+
+/// What a check warns of: `RULE: DETAIL (line LINE)`. Each begins with `WARNING: RULE`, the detail, and `FILE:LINE`.
+fn warnings(check: &str) -> Vec<String> {
+    let blocks = check.split("\nWARNING: ").skip(1);
+    let warning = |block: &str| {
+        let (head, rest) = block.split_once('\n')?;
+        let rule = head.split(" - ").next().unwrap_or_default();
+        let (detail, rest) = rest.split_once('\n')?;
+        let (_, line) = rest.lines().next()?.rsplit_once(':')?;
+        Some(format!("{rule}: {detail} (line {line})"))
+    };
+    blocks.filter_map(warning).collect()
 }
 
 /// A message without the names that BuildKit made up for trees.

@@ -353,7 +353,7 @@ impl State<'_> {
             ':' => {
                 let after = self.next();
                 match after {
-                    Some(operator @ ('+' | '-' | '?' | '#' | '%')) => self.modified(&name, operator, true),
+                    Some(operator @ ('+' | '-' | '?')) => self.modified(&name, operator, true),
                     _ => {
                         self.inner('}', false)?;
                         let after = after.unwrap_or('\u{fffd}');

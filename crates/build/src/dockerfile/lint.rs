@@ -38,12 +38,23 @@ pub struct Subject<'a> {
     pub build_args: &'a BTreeMap<String, String>,
     /// The arguments that are there without being declared: `TARGETPLATFORM` and its like.
     pub predefined: &'a BTreeMap<String, String>,
-    /// The stage that is built; all stages are checked if there is none. A build checks only those that it needs.
-    pub target: Option<&'a str>,
+    /// Whose stages are checked.
+    pub target: Target<'a>,
     /// What of the context is left out.
     pub ignored: Option<&'a Matcher>,
     /// Tells of an image by its name; `None` if it isn't known, then no variable is said to be undefined.
     pub base: &'a dyn Fn(&str) -> Option<Base>,
+}
+
+/// Which stages are checked, by what is to be made of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target<'a> {
+    /// All: a check without a target.
+    All,
+    /// What the last stage needs: a build without a target.
+    Last,
+    /// What the stage of that name needs.
+    Named(&'a str),
 }
 
 /// Names that no stage should have.

@@ -8,7 +8,7 @@ use crate::images::look_at_store;
 use crate::{Error, Home};
 use ::build::dockerfile::ast::Dockerfile;
 use ::build::dockerfile::ignore::Matcher;
-use ::build::dockerfile::lint::{self, Options, Report, Subject};
+use ::build::dockerfile::lint::{self, Options, Report, Subject, Target};
 use ::build::{dockerfile, lower};
 use types::image::ImageConfig;
 
@@ -32,7 +32,7 @@ pub fn check(home: &Home, request: &BuildRequest) -> Result<Checked, Box<Failure
     let mut sink = |_: &Event| {};
     let source = source::Source::open(home, request, &mut Told::new(&mut sink))?;
     let (report, is_error) = match dockerfile::parse(&source.text) {
-        Ok(file) => look(home, request, &source, &file)?,
+        Ok(file) => look(home, request, &source, &file, Target::All)?,
         Err(errors) => (Report { errors: errors.errors, ..Report::default() }, true),
     };
     Ok(Checked { report, name: source.shown, text: source.text, is_error })
@@ -46,7 +46,7 @@ pub(super) fn tell(
     file: &Dockerfile,
     told: &mut Told<'_>,
 ) -> Result<(), Error> {
-    let (report, is_error) = look(home, request, source, file)?;
+    let (report, is_error) = look(home, request, source, file, Target::Last)?;
     for warning in &report.warnings {
         told.tell(&Event::Warning { text: warning.short(), line: Some(warning.place.lines.first) });
     }
@@ -61,6 +61,7 @@ fn look(
     request: &BuildRequest,
     source: &Source,
     file: &Dockerfile,
+    without_target: Target<'_>,
 ) -> Result<(Report, bool), Error> {
     let asked = &request.options;
     let argument = asked.build_args.get("BUILDKIT_DOCKERFILE_CHECK").map(String::as_str);
@@ -77,7 +78,7 @@ fn look(
         options: &options,
         build_args: &asked.build_args,
         predefined: &lower::predefined(file, asked),
-        target: asked.target.as_deref(),
+        target: asked.target.as_deref().map_or(without_target, Target::Named),
         ignored: ignored.as_ref(),
         base: &base,
     });

@@ -1,7 +1,7 @@
 //! Checks that need to know what a stage's variables are when an instruction is reached.
 
 use super::rules;
-use super::{Base, Checker};
+use super::{Base, Checker, Target};
 use crate::dockerfile::ast::{ArgPair, Command, Copy, Instruction, Kind, Stage};
 use crate::dockerfile::error::SyntaxError;
 use crate::dockerfile::expand::Lexer;
@@ -81,9 +81,13 @@ fn base_state(
 /// The stages that the target needs.
 fn needed(checker: &Checker<'_>, globals: &BTreeMap<String, String>) -> BTreeSet<usize> {
     let stages = &checker.subject.file.stages;
-    let Some(target) = checker.subject.target else { return (0..stages.len()).collect() };
     let by_name = |name: &str| stage_named(stages, &name.to_lowercase(), stages.len());
-    let mut open: Vec<usize> = by_name(target).into_iter().collect();
+    let target = match checker.subject.target {
+        Target::All => return (0..stages.len()).collect(),
+        Target::Last => stages.len().checked_sub(1),
+        Target::Named(name) => by_name(name),
+    };
+    let mut open: Vec<usize> = target.into_iter().collect();
     let mut needed = BTreeSet::new();
     while let Some(index) = open.pop() {
         if !needed.insert(index) {

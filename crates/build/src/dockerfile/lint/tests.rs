@@ -10,7 +10,7 @@ fn predefined() -> BTreeMap<String, String> {
     pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
 }
 
-fn report(text: &str, build_args: &[(&str, &str)], target: Option<&str>, ignored: &[&str]) -> Report {
+fn report(text: &str, build_args: &[(&str, &str)], target: Target<'_>, ignored: &[&str]) -> Report {
     let file = parse(text).unwrap_or_else(|errors| panic!("{text}\n{errors}"));
     let options = Options::of(&file, None).expect("options");
     let build_args =
@@ -37,7 +37,7 @@ fn shown(report: &Report) -> Vec<String> {
 
 /// The warnings of a file.
 fn check_file(text: &str, expected: &[&str]) {
-    assert_eq!(shown(&report(text, &[], None, &[])), expected, "{text}");
+    assert_eq!(shown(&report(text, &[], Target::All, &[])), expected, "{text}");
 }
 
 /// The warnings of what follows `FROM busybox`.
@@ -48,7 +48,7 @@ fn check_stage(text: &str, expected: &[&str]) {
 #[test]
 fn everything_at_once_is_in_buildkits_order() {
     let text = "# check=experimental=all\nFROM busybox as Base\nCOPY foo \\\n\n /\n# some comment\n\nARG PASSWORD=1 x\nENV a b\nCMD echo $a\nCMD echo\nMAINTAINER me\nWORKDIR foo\nEXPOSE 127.0.0.1:80:80/TCP\nENV z=$nothing y=$nothing\ncopy foo foo\nFROM --platform=$TARGETPLATFORM busybox$x AS scratch\nFROM --platform=linux/amd64 busybox AS scratch\nENTRYPOINT foo\n";
-    let found = shown(&report(text, &[], None, &["foo"]));
+    let found = shown(&report(text, &[], Target::All, &["foo"]));
     assert_eq!(
         found,
         [
@@ -80,8 +80,9 @@ fn everything_at_once_is_in_buildkits_order() {
         ]
     );
     // A build checks only the stages that it needs.
-    let found = shown(&report(text, &[], Some("scratch"), &["foo"]));
+    let found = shown(&report(text, &[], Target::Named("scratch"), &["foo"]));
     assert_eq!(found.len(), 13, "{found:?}");
+    assert_eq!(shown(&report(text, &[], Target::Last, &["foo"])), found);
 }
 
 #[test]
@@ -164,7 +165,7 @@ fn bases_use_declared_arguments() {
             "FromPlatformFlagConstDisallowed: FROM --platform flag should not use constant value \"linux/arm64\" (line 1)",
         ],
     );
-    let given = report("ARG V\nFROM busybox:$V", &[("V", "1")], None, &[]);
+    let given = report("ARG V\nFROM busybox:$V", &[("V", "1")], Target::All, &[]);
     assert_eq!(shown(&given).len(), 1, "without the argument it fails: {given:?}");
 }
 
@@ -214,7 +215,7 @@ fn checks_are_skipped_where_that_is_said() {
 fn ignored_files_are_told_if_asked_for() {
     let text = |copy: &str| format!("# check=experimental=CopyIgnoredFile\nFROM busybox\n{copy}");
     let check = |copy: &str, ignored: &[&str], expected: &[&str]| {
-        assert_eq!(shown(&report(&text(copy), &[], None, ignored)), expected, "{copy}");
+        assert_eq!(shown(&report(&text(copy), &[], Target::All, ignored)), expected, "{copy}");
     };
     check(
         "COPY a /",
@@ -240,7 +241,7 @@ fn ignored_files_are_told_if_asked_for() {
 #[test]
 fn faults_that_only_show_with_variables_are_errors() {
     let text = "FROM busybox\nENV a=${b\nRUN --mount=type=bnd x\nEXPOSE x\nENV c=${d:?needed}\n";
-    let report = report(text, &[], None, &[]);
+    let report = report(text, &[], Target::All, &[]);
     let found: Vec<String> = report.errors.iter().map(ToString::to_string).collect();
     assert_eq!(
         found,
@@ -256,7 +257,7 @@ fn faults_that_only_show_with_variables_are_errors() {
 #[test]
 fn reports_are_printed_as_buildx_does() {
     let text = "FROM busybox\nCMD x\nMAINTAINER y\n";
-    let found = report(text, &[], None, &[]);
+    let found = report(text, &[], Target::All, &[]);
     assert_eq!(found.summary(), "Check complete, 2 warnings have been found!");
     assert_eq!(
         found.text("Dockerfile", text),
