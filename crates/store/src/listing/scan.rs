@@ -94,6 +94,8 @@ pub struct Node {
     /// Whether a change after it was read could go unnoticed.
     is_racy: bool,
     is_taken: bool,
+    /// Whether it's there only as the way to something.
+    is_way: bool,
 }
 
 /// What was selected of a tree, with digests.
@@ -302,6 +304,7 @@ impl Scan<'_> {
             key: self.tree.key(stat),
             is_racy: true,
             is_taken: take == Take::Yes,
+            is_way: take == Take::IfBelow,
         };
         let index = self.listing.nodes.len() as u32;
         if !is_directory && stat.st_nlink > 1 {
@@ -492,6 +495,11 @@ impl Node {
     /// The digest of all that it is, but for its name; of a directory, with what is in it.
     pub fn sum(&self) -> Sum {
         self.sum
+    }
+
+    /// Whether it's taken only because something below it is.
+    pub(crate) fn is_way(&self) -> bool {
+        self.is_way
     }
 
     /// Whether the file at hand is still the one whose digest this is, as far as its times can tell.

@@ -208,7 +208,8 @@ impl Target {
     }
 
     /// Copies what was listed at `at` of `tree` to the clean path `to`: if it's a directory, what is in it into the directory
-    /// that is there; `is_new` says that that was just made for this copy, and so gets its time.
+    /// that is there, which gets its time unless it's the tree's root. Directories that are only the way to something get no
+    /// time either.
     ///
     /// Errors: [`Error::Changing`] if something isn't what was listed any more; [`Error::Occupied`], [`Error::Uncopyable`],
     /// [`Error::ReadTree`], [`Error::WriteTree`].
@@ -216,13 +217,13 @@ impl Target {
         &self,
         (tree, at): (&Tree, &[u8]),
         listing: &Listing,
-        (to, is_new): (&[u8], bool),
+        to: &[u8],
         attributes: &Attributes<'_>,
     ) -> Result<(), Error> {
         let copier = Copier::default();
         let mut copy =
             Copy { target: self, tree, at, listing, to, attributes, first_names: HashMap::new(), copier };
-        copy.run(is_new)
+        copy.run()
     }
 }
 
@@ -250,7 +251,7 @@ enum Step {
 }
 
 impl Copy<'_> {
-    fn run(&mut self, is_new: bool) -> Result<(), Error> {
+    fn run(&mut self) -> Result<(), Error> {
         if self.listing.node(0).kind != NodeKind::Directory {
             let (source, name) = split(self.at);
             let opened = confined::open_directory_in(self.tree.root(), source, confined::Mounts::Show);
@@ -261,7 +262,6 @@ impl Copy<'_> {
                 .file(0, (source.as_fd(), name), (dir.as_fd(), to_name), &to)
                 .map_err(|f| f.of(self.at, &to));
         }
-        let before = self.target.stat(self.to)?;
         let mut todo = vec![Step::Enter(0, Vec::new())];
         while let Some(step) = todo.pop() {
             match step {
@@ -278,18 +278,18 @@ impl Copy<'_> {
                 }
             }
         }
-        self.root_time(is_new, before).map_err(|fault| fault.of(self.at, self.to))
+        self.root_time().map_err(|fault| fault.of(self.at, self.to))
     }
 
-    /// What is copied into keeps its time, but gets the source's if it's new.
-    fn root_time(&self, is_new: bool, before: Option<Stat>) -> Result<(), Fault> {
-        let time = match (is_new, before) {
-            (true, _) => {
-                let source = call("openat2", self.tree.open(self.at))?;
-                self.time(&call("fstat", rustix::fs::fstat(&source))?)
+    /// What is copied into gets the source's time. As with docker, of which a context's root has none.
+    fn root_time(&self) -> Result<(), Fault> {
+        let time = match self.attributes.mtime {
+            Some(seconds) => (seconds, 0),
+            None if self.at.is_empty() => return Ok(()),
+            None => {
+                let source = self.tree.open(self.at).map_err(|errno| Fault::Read("openat2", errno))?;
+                time_of(&rustix::fs::fstat(&source).map_err(|errno| Fault::Read("fstat", errno))?)
             }
-            (false, Some(before)) => time_of(&before),
-            (false, None) => return Ok(()),
         };
         let dir = call("openat2", confined::open_directory(self.target.root(), self.to))?;
         call("futimens", rustix::fs::futimens(&dir, &attributes::times(time)))
@@ -327,6 +327,9 @@ impl Copy<'_> {
         let dir = call("openat2", confined::open_directory(self.target.root(), to))?;
         let node = self.listing.node(index);
         set(dir.as_fd(), self.owner(node.uid, node.gid), self.mode(node.mode, true), &xattrs)?;
+        if node.is_way() && self.attributes.mtime.is_none() {
+            return Ok(());
+        }
         call("futimens", rustix::fs::futimens(&dir, &attributes::times(self.time(&stat))))
     }
 

@@ -375,10 +375,11 @@ impl Landing<'_> {
                     Ok(file)
                 });
                 let mut file = clone.map_err(|error| Error::io("read", url, &error))?;
-                if self.copy.unpack == Unpack::Always && store::is_archive(&mut file) {
+                let is_archive = self.copy.unpack == Unpack::Always && store::is_archive(&mut file);
+                std::io::Seek::rewind(&mut file).map_err(|error| Error::io("read", url, &error))?;
+                if is_archive {
                     return self.unpack(file);
                 }
-                std::io::Seek::rewind(&mut file).map_err(|error| Error::io("read", url, &error))?;
                 let to = self.place(fetch::name_of(url).as_bytes())?;
                 let mtime = self.copy.mtime.or(fetched.last_modified).unwrap_or(0);
                 let written = self.target.write_file(&to, &mut file, 0o600, &self.attributes(Some(mtime)))?;
@@ -400,15 +401,14 @@ impl Landing<'_> {
         Attributes { owner: self.owner, mode: None, mtime: self.copy.mtime }
     }
 
-    fn make(&self, path: &[u8]) -> Result<bool, Error> {
+    fn make(&self, path: &[u8]) -> Result<(), Error> {
         let made = self.target.make_directories(path, self.parents_mode, &self.of_parents())?;
-        let any = !made.is_empty();
         self.made.borrow_mut().extend(made);
-        Ok(any)
+        Ok(())
     }
 
-    /// The target, resolved, with what is to be there before anything is copied; and whether it was made just now.
-    fn ensured(&self) -> Result<(Vec<u8>, bool), Error> {
+    /// The target, resolved, with what is to be there before anything is copied.
+    fn ensured(&self) -> Result<Vec<u8>, Error> {
         let to = self.copy.to.as_bytes();
         let is_directory = to.ends_with(b"/") || to.ends_with(b"/.");
         let parent = match to.iter().rposition(|byte| *byte == b'/') {
@@ -416,13 +416,13 @@ impl Landing<'_> {
             Some(slash) => &to[..slash],
             None => b"",
         };
-        let is_new = self.make(&self.target.resolve(parent)?)?;
-        Ok((self.target.resolve(to)?, is_directory && is_new))
+        self.make(&self.target.resolve(parent)?)?;
+        Ok(self.target.resolve(to)?)
     }
 
     /// Where a file called `name` goes.
     fn place(&self, name: &[u8]) -> Result<Vec<u8>, Error> {
-        let (to, _) = self.ensured()?;
+        let to = self.ensured()?;
         let to = match self.is_directory(&to)? {
             Some(true) if to.is_empty() => name.to_vec(),
             Some(true) => [&to, &b"/"[..], name].concat(),
@@ -444,18 +444,18 @@ impl Landing<'_> {
         let from = (&origin.tree, found.at.as_slice());
         if listing.node(0).kind != NodeKind::Directory {
             let to = self.place(&found.name)?;
-            return Ok(self.target.copy(from, listing, (&to, false), &attributes)?);
+            return Ok(self.target.copy(from, listing, &to, &attributes)?);
         }
-        let (to, mut is_new) = self.ensured()?;
+        let to = self.ensured()?;
         match self.is_directory(&to)? {
             Some(true) => {}
             Some(false) => {
                 let message = format!("cannot copy to non-directory: /{}", to.escape_ascii());
                 return Err(fault(Kind::Invalid, message, None));
             }
-            None => is_new = self.make(&to)?,
+            None => self.make(&to)?,
         }
-        Ok(self.target.copy(from, listing, (&to, is_new), &attributes)?)
+        Ok(self.target.copy(from, listing, &to, &attributes)?)
     }
 
     fn unpack(&self, archive: File) -> Result<(), Error> {

@@ -202,7 +202,7 @@ mod tests {
         }
 
         fn copy(&self, copy: &op::Copy, base: &Tree, from: &Tree) -> Made {
-            let made = copied(&self.home, copy, &[base.clone(), from.clone()], &[&[], &[]]).unwrap().0;
+            let made = copied(&self.home, copy, &[base.clone(), from.clone()], &[&[], &[]], None).unwrap().0;
             let selected = selected(&self.home, copy, Some((from, &Vec::new()))).unwrap();
             assert_eq!(made.selected.as_ref(), Some(&selected.digest));
             made
@@ -295,9 +295,9 @@ mod tests {
     fn a_directory_that_is_there_makes_no_layer() {
         let bench = Bench::new(&["d/b"]);
         let base = bench.copy(&op(".", "/"), &Tree::Scratch, &bench.context()).tree;
-        let made = made_directory(&bench.home, "/d", "", std::slice::from_ref(&base)).unwrap().0;
+        let made = made_directory(&bench.home, "/d", "", std::slice::from_ref(&base), None).unwrap().0;
         assert!(made.is_empty && made.tree == base && made.diff_id.is_none());
-        let made = made_directory(&bench.home, "/d/e/f", "5:6", std::slice::from_ref(&base)).unwrap().0;
+        let made = made_directory(&bench.home, "/d/e/f", "5:6", std::slice::from_ref(&base), None).unwrap().0;
         let stat = std::fs::metadata(bench.layer(&made.tree).join("d/e/f")).unwrap();
         assert_eq!((stat.uid(), stat.gid(), stat.mode() & 0o7777), (5, 6, 0o755));
         let nothing = bench.copy(&op("none*", "/x/"), &base, &bench.context());

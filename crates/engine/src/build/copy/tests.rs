@@ -426,10 +426,16 @@ fn times_and_hard_links_and_attributes_come_along() {
     for path in ["to/m", "to/m/k", "to/m/k/x", "to/m/k/sub"] {
         assert_eq!((stat(path).mtime(), stat(path).mtime_nsec()), (7, 0), "{path}");
     }
-    // What was there keeps its time.
-    std::fs::File::open(bench.path("to/m")).unwrap().set_modified(old).unwrap();
+    // What is copied into gets the source's time, but that of a context's root means nothing.
+    std::fs::File::open(bench.path("from/e")).unwrap().set_modified(old).unwrap();
     bench.run(&op(&["e"], "/m")).unwrap();
     assert_eq!(stat("to/m").modified().unwrap(), old);
+    std::fs::File::open(bench.path("from")).unwrap().set_modified(old).unwrap();
+    bench.run(&op(&["."], "/r")).unwrap();
+    assert!(stat("to/r").mtime() > 1_500_000_000);
+    let bench = bench.ignoring(&["*", "!d/sub/y"]);
+    bench.run(&op(&["."], "/s")).unwrap();
+    assert!(std::fs::metadata(bench.path("to/s/d")).unwrap().mtime() > 1_500_000_000);
 }
 
 #[test]
