@@ -105,13 +105,10 @@ pub static NETWORK_CREATE: &[Unsupported] = &[
 pub static BUILD: &[Unsupported] = &[
     flag("annotation", ""),
     flag("attest", "attestations come later"),
-    flag("cache-from", ""),
-    flag("cache-to", ""),
     flag("compress", "layers are kept as they are, and packed when they're pushed"),
     short('c', flag("cpu-shares", "")),
     flag("isolation", WINDOWS),
     flag("memory", ""),
-    short('o', flag("output", "")),
     flag("policy", ""),
     flag("provenance", "attestations come later"),
     flag("sbom", "attestations come later"),

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use build::explain::Report;
 use build::lower::Options;
 use build::op::Network;
+use engine::build::output::Output;
+use engine::build::portable::{CacheFrom, CacheTo};
 use engine::build::{BuildRequest, SecretSource};
 
 use types::image::Platform;
@@ -49,6 +51,12 @@ pub static SPEC: CommandSpec = CommandSpec {
             &[
                 Flag::many("tag", "stringArray", "Name of the image").short('t'),
                 Flag::many("label", "stringArray", "Label of the image, KEY=VALUE"),
+                Flag::many(
+                    "output",
+                    "stringArray",
+                    "What becomes of it: a directory, - for an archive, type=local|tar|oci|docker|image,dest=PATH",
+                )
+                .short('o'),
                 Flag::one("iidfile", "string", "File that gets the image's id"),
                 Flag::one("metadata-file", "string", "File that gets what is known of the result, as JSON"),
                 Flag::switch("load", "Has no effect: images are here anyway"),
@@ -59,6 +67,12 @@ pub static SPEC: CommandSpec = CommandSpec {
             "How it's built",
             &[
                 Flag::switch("no-cache", "Run every step"),
+                Flag::many("cache-from", "stringArray", "Cache to use as well, type=local,src=DIRECTORY"),
+                Flag::many(
+                    "cache-to",
+                    "stringArray",
+                    "Directory to keep the cache in, type=local,dest=DIRECTORY[,mode=max]",
+                ),
                 Flag::many("no-cache-filter", "stringArray", "Run every step of these stages"),
                 Flag::switch("pull", "Ask registries for newer base images"),
                 Flag::many("add-host", "strings", "Name in /etc/hosts of RUN, NAME:IP"),
@@ -149,7 +163,9 @@ pub fn work(parsed: &Parsed) -> Result<u8, Failure> {
             .map_err(|error| Failure::new(format!("cannot write {path}: {}", env::error_text(&error)))),
         None => Ok(()),
     };
-    written("iidfile", &built.image)?;
+    if !built.image.is_empty() {
+        written("iidfile", &built.image)?;
+    }
     written("metadata-file", &metadata(&built))?;
     let report = &built.report;
     match explain {
@@ -160,7 +176,7 @@ pub fn work(parsed: &Parsed) -> Result<u8, Failure> {
     if parsed.switch("timings") {
         print(&report.timings())?;
     }
-    if is_quiet {
+    if is_quiet && !built.image.is_empty() {
         print(&format!("{}\n", built.image))?;
     }
     Ok(0)
@@ -244,7 +260,14 @@ fn request(parsed: &Parsed) -> Result<BuildRequest, Failure> {
         pull: parsed.switch("pull"),
         contexts,
         secrets,
-        makes_image: true,
+        cache_from: parsed.each("cache-from", |text| {
+            CacheFrom::parse(text).map_err(|error| BadValue::new(error.to_string()))
+        })?,
+        cache_to: parsed.each("cache-to", |text| {
+            CacheTo::parse(text).map_err(|error| BadValue::new(error.to_string()))
+        })?,
+        outputs: parsed
+            .each("output", |text| Output::parse(text).map_err(|error| BadValue::new(error.to_string())))?,
     })
 }
 

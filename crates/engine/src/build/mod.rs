@@ -34,6 +34,7 @@ pub mod memory;
 pub mod notes;
 pub mod output;
 mod perform;
+pub mod portable;
 pub mod request;
 mod result;
 mod source;
@@ -46,8 +47,11 @@ pub use request::{BuildRequest, SecretSource};
 use crate::{Error, Home};
 use ::build::dockerfile;
 use ::build::lower::{self, Lowered};
+use ::build::op::Tree;
 use ::build::solve::{self, Solved, Stopped};
 use events::Told;
+use output::Output;
+use std::collections::BTreeSet;
 
 /// Steps that run at once: more than there are processors, since steps wait for the network and for disks.
 const AT_ONCE: usize = 8;
@@ -112,7 +116,8 @@ fn built(
             told.cached(&step.name);
         }
     }
-    let mut worker = worker::Worker::new(home, request, &lowered.graph, told)?;
+    let imported = portable::Imported::open(&request.cache_from, &request.here, told);
+    let mut worker = worker::Worker::new(home, request, &lowered.graph, imported, told)?;
     let solved = solve::solve(&lowered.graph, &[lowered.target], AT_ONCE, &mut worker);
     worker.end();
     let solved = solved.map_err(|stopped| stopped_by(&lowered, stopped, &mut worker))?;
@@ -120,7 +125,9 @@ fn built(
     let report = memory::report(home, &lowered, &solved, &worker.took_ms, before.as_ref());
     memory::keep(home, request, &report)?;
     let counts = count(&lowered, &solved);
-    let (image, config) = result::name(home, request, &lowered, &solved, told)?;
+    let keys = std::mem::take(&mut worker.keys);
+    let (image, config) = outputs(home, request, &lowered, &solved, told)?;
+    carry(home, request, &result::tree(&lowered, &solved), &keys, told)?;
     drop((pins, opened));
     if let Ok(notes) = notes::Notes::of(home) {
         notes.trim();
@@ -128,12 +135,76 @@ fn built(
     Ok(Built {
         report,
         image,
-        names: request.tags.clone(),
+        names: request.names(),
         config,
         unused_args: lowered.unused_args,
         ran: counts.0,
         cached: counts.1,
     })
+}
+
+/// Writes what was asked for: the image's id, if one stays, and its configuration.
+fn outputs(
+    home: &Home,
+    request: &BuildRequest,
+    lowered: &Lowered,
+    solved: &[Option<Solved>],
+    told: &mut Told<'_>,
+) -> Result<(String, Vec<u8>), Error> {
+    let tree = result::tree(lowered, solved);
+    let config = result::configuration(home, request, lowered, solved)?;
+    let mut image = String::new();
+    if request.makes_image() {
+        image = result::name(home, &request.names(), &tree, &config, told)?;
+    }
+    for output in &request.outputs {
+        match output {
+            Output::Image { .. } | Output::Nothing => {}
+            Output::Local { dest } => told.work("exporting to client directory", |_, _| {
+                output::local(home, &tree, &request.here.join(dest), request.options.epoch)
+            })?,
+            Output::Tar { dest } => told.work("exporting to client tarball", |_, _| {
+                let mut out = output::open_dest(dest, "tar", &request.here)?;
+                output::tar(home, &tree, &mut out, request.options.epoch)
+            })?,
+            Output::Archive { format, names, dest, is_directory } => {
+                let names = if names.is_empty() { &request.tags } else { names };
+                let kind = format.name();
+                let unnamed = result::Unnamed::make(home, &tree, &config)?;
+                told.work(&format!("exporting to {kind} image format"), |_, _| match (is_directory, dest) {
+                    (true, output::Dest::Path(dest)) => {
+                        output::layout(home, &unnamed.id, names, *format, &request.here.join(dest))
+                    }
+                    _ => {
+                        let mut out = output::open_dest(dest, kind, &request.here)?;
+                        output::archive(home, &unnamed.id, names, *format, &mut out)
+                    }
+                })?;
+                unnamed.forget(home)?;
+            }
+        }
+    }
+    Ok((image, config.bytes))
+}
+
+/// Writes caches that are to be carried elsewhere.
+fn carry(
+    home: &Home,
+    request: &BuildRequest,
+    tree: &Tree,
+    keys: &BTreeSet<String>,
+    told: &mut Told<'_>,
+) -> Result<(), Error> {
+    for to in &request.cache_to {
+        let to = portable::CacheTo { dest: request.here.join(&to.dest), ..to.clone() };
+        let written = told.work("exporting cache to client directory", |_, _| {
+            portable::export(&crate::images::open_store(home)?, &to, keys, tree)
+        });
+        if !to.ignores_errors {
+            written?;
+        }
+    }
+    Ok(())
 }
 
 fn count(lowered: &Lowered, solved: &[Option<Solved>]) -> (usize, usize) {

@@ -177,7 +177,7 @@ pub fn local(home: &Home, tree: &op::Tree, dest: &Path, epoch: Option<i64>) -> R
     let listing = held.tree().scan(b"", &everything, &reading, &mut Seen::nothing())?;
     let owner = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     let attributes = Attributes { owner: Some(owner), mode: None, mtime: epoch };
-    Ok(Target::new(root).copy((held.tree(), b""), &listing, (b"", false), &attributes)?)
+    Ok(Target::new(root).copy((held.tree(), b""), &listing, b"", &attributes)?)
 }
 
 /// Writes the archive of a result's files, with `epoch` as their time if there is one.
@@ -243,10 +243,10 @@ pub fn layout(
     Ok(())
 }
 
-/// Opens what an archive is written to.
+/// Opens what an archive is written to, a path being one from `here`.
 ///
 /// Errors: [`Error::Invalid`] for a terminal, in buildx's words; [`Error::System`].
-pub fn open_dest(dest: &Dest, kind: &str) -> Result<Box<dyn Write>, Error> {
+pub fn open_dest(dest: &Dest, kind: &str, here: &Path) -> Result<Box<dyn Write>, Error> {
     match dest {
         Dest::Stdout => {
             let out = std::io::stdout();
@@ -257,7 +257,8 @@ pub fn open_dest(dest: &Dest, kind: &str) -> Result<Box<dyn Write>, Error> {
             Ok(Box::new(BufWriter::with_capacity(256 << 10, out)))
         }
         Dest::Path(path) => {
-            let file = File::create(path).map_err(|error| Error::io("write", path.display(), &error))?;
+            let path = here.join(path);
+            let file = File::create(&path).map_err(|error| Error::io("write", path.display(), &error))?;
             Ok(Box::new(BufWriter::with_capacity(256 << 10, file)))
         }
     }

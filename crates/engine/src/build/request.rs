@@ -1,5 +1,7 @@
 //! What is asked of a build.
 
+use super::output::Output;
+use super::portable::{CacheFrom, CacheTo};
 use ::build::lower::Options;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -25,8 +27,37 @@ pub struct BuildRequest {
     pub contexts: BTreeMap<String, String>,
     /// Secrets, by their ids.
     pub secrets: BTreeMap<String, SecretSource>,
-    /// Whether the result gets an image at all.
-    pub makes_image: bool,
+    /// What becomes of the result; nothing means an image.
+    pub outputs: Vec<Output>,
+    /// Caches that are read.
+    pub cache_from: Vec<CacheFrom>,
+    /// Caches that are written.
+    pub cache_to: Vec<CacheTo>,
+}
+
+impl BuildRequest {
+    /// Whether there is to be an image in the store.
+    pub fn makes_image(&self) -> bool {
+        self.outputs.is_empty() || self.outputs.iter().any(|output| matches!(output, Output::Image { .. }))
+    }
+
+    /// Whether the image is pushed.
+    pub fn pushes(&self) -> bool {
+        self.outputs.iter().any(|output| matches!(output, Output::Image { pushes: true, .. }))
+    }
+
+    /// All names of the image: tags, and those that outputs give it.
+    pub fn names(&self) -> Vec<String> {
+        let mut names = self.tags.clone();
+        for output in &self.outputs {
+            if let Output::Image { names: more, .. } = output {
+                names.extend(more.iter().cloned());
+            }
+        }
+        let mut seen = std::collections::BTreeSet::new();
+        names.retain(|name| seen.insert(name.clone()));
+        names
+    }
 }
 
 /// Where a secret comes from.

@@ -16,28 +16,66 @@ use types::moment::{parse_rfc3339, rfc3339};
 /// What histories say of lines that a build made. Source: BuildKit.
 const COMMENT: &str = "buildkit.dockerfile.v0";
 
-/// Names the result: the image's id, and its configuration.
-pub(super) fn name(
+/// The tree of the result.
+pub(super) fn tree(lowered: &Lowered, solved: &[Option<Solved>]) -> Tree {
+    solved[lowered.target.0].as_ref().map_or(Tree::Scratch, |own| own.tree.clone())
+}
+
+/// The result's configuration, as an image's.
+pub(super) fn configuration(
     home: &Home,
     request: &BuildRequest,
     lowered: &Lowered,
     solved: &[Option<Solved>],
+) -> Result<Configuration, Error> {
+    let chain = chain_of(&tree(lowered, solved));
+    configuration_of(&open_store(home)?, request, lowered, solved, chain.as_ref())
+}
+
+/// An image that stays only if it was there before.
+#[derive(Debug)]
+pub(super) struct Unnamed {
+    /// Its id.
+    pub id: String,
+    was_there: bool,
+}
+
+impl Unnamed {
+    pub fn make(home: &Home, tree: &Tree, config: &Configuration) -> Result<Unnamed, Error> {
+        let store = open_store(home)?;
+        let id = format!("sha256:{}", types::digest::Sha256::of(&config.bytes).hex());
+        let was_there = store.resolve_image(&id).is_ok();
+        store.name_image(chain_of(tree).as_ref(), config, &[])?;
+        Ok(Unnamed { id, was_there })
+    }
+
+    pub fn forget(self, home: &Home) -> Result<(), Error> {
+        if !self.was_there {
+            open_store(home)?.remove_image(&self.id, false)?;
+        }
+        Ok(())
+    }
+}
+
+/// Names the result: the image's id.
+pub(super) fn name(
+    home: &Home,
+    names: &[String],
+    tree: &Tree,
+    config: &Configuration,
     told: &mut Told<'_>,
-) -> Result<(String, Vec<u8>), Error> {
-    let tree = solved[lowered.target.0].as_ref().map_or(Tree::Scratch, |own| own.tree.clone());
-    let chain = chain_of(&tree);
-    let references =
-        request.tags.iter().map(|tag| images::name::new_name(tag)).collect::<Result<Vec<_>, _>>()?;
+) -> Result<String, Error> {
+    let chain = chain_of(tree);
+    let references = names.iter().map(|tag| images::name::new_name(tag)).collect::<Result<Vec<_>, _>>()?;
     let store = open_store(home)?;
-    let config = configuration(&store, request, lowered, solved, chain.as_ref())?;
     told.work("exporting to image", |told, id| {
-        let made = store.name_image(chain.as_ref(), &config, &references)?;
+        let made = store.name_image(chain.as_ref(), config, &references)?;
         told.tell(&Event::Status { id, text: "exporting layers done".to_owned() });
         told.tell(&Event::Status { id, text: format!("writing image {made} done") });
         for reference in &references {
             told.tell(&Event::Status { id, text: format!("naming to {reference} done") });
         }
-        Ok((made.to_string(), config.bytes))
+        Ok(made.to_string())
     })
 }
 
@@ -48,7 +86,7 @@ fn chain_of(tree: &Tree) -> Option<ChainId> {
     }
 }
 
-fn configuration(
+fn configuration_of(
     store: &Store,
     request: &BuildRequest,
     lowered: &Lowered,

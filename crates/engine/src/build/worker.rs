@@ -5,6 +5,7 @@ use super::events::{Event, Told};
 use super::jobs::{Heard, Jobs};
 use super::notes::Notes;
 use super::perform::{Answer, Order};
+use super::portable::Imported;
 use super::request::BuildRequest;
 use crate::cell::now_ns;
 use crate::images::open_store;
@@ -13,8 +14,8 @@ use ::build::graph::{Graph, Step, What};
 use ::build::key::Key;
 use ::build::op::{Copy, Ignored, Made, MountKind, Op, StepId, Tree};
 use ::build::solve::{self, Job, Record};
-use std::collections::BTreeMap;
 use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 use store::{BuildStep, Store};
 use types::digest::{ChainId, DiffId};
@@ -44,6 +45,9 @@ pub(super) struct Worker<'a, 't> {
     tails: BTreeMap<StepId, VecDeque<String>>,
     inputs: BTreeMap<StepId, Vec<Tree>>,
     used: Vec<String>,
+    /// Keys of the steps that were found or made.
+    pub keys: BTreeSet<String>,
+    imported: Imported,
     proxies: Vec<String>,
 }
 
@@ -52,6 +56,7 @@ impl<'a, 't> Worker<'a, 't> {
         home: &'a Home,
         request: &'a BuildRequest,
         graph: &'a Graph,
+        imported: Imported,
         told: &'a mut Told<'t>,
     ) -> Result<Self, Error> {
         let given = &request.options.build_args;
@@ -74,6 +79,8 @@ impl<'a, 't> Worker<'a, 't> {
             tails,
             inputs,
             used,
+            keys: BTreeSet::new(),
+            imported,
             proxies,
         })
     }
@@ -168,9 +175,16 @@ impl solve::Worker for Worker<'_, '_> {
     type Error = Error;
 
     fn find(&mut self, key: &Key) -> Result<Option<Record>, Error> {
-        let Some(step) = self.store()?.find_step(key.as_str())? else { return Ok(None) };
+        self.store()?;
+        let Some(store) = &self.store else { return Ok(None) };
+        let found = match store.find_step(key.as_str())? {
+            Some(step) => Some(step),
+            None => self.imported.bring(store, key.as_str())?,
+        };
+        let Some(step) = found else { return Ok(None) };
         let record = serde_json::from_str(&step.detail).ok();
         if record.is_some() {
+            self.keys.insert(step.key.clone());
             self.used.push(step.key);
         }
         Ok(record)
@@ -183,6 +197,7 @@ impl solve::Worker for Worker<'_, '_> {
             _ => None,
         };
         for key in keys {
+            self.keys.insert(key.as_str().to_owned());
             let row = BuildStep {
                 key: key.as_str().to_owned(),
                 chain,

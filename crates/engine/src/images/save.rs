@@ -31,6 +31,16 @@ pub enum Format {
     Docker,
 }
 
+impl Format {
+    /// What it's called.
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::Oci => "oci",
+            Format::Docker => "docker",
+        }
+    }
+}
+
 /// Writes images under these names.
 ///
 /// Errors: as [`save`].

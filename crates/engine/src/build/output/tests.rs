@@ -82,7 +82,7 @@ fn bench() -> Bench {
         mtime: None,
     };
     let inputs = [op::Tree::Scratch, op::Tree::Directory(dir.path().join("context"))];
-    let made = super::super::copy::copied(&home, &copy, &inputs, &[&[], &[]]).unwrap().0;
+    let made = super::super::copy::copied(&home, &copy, &inputs, &[&[], &[]], None).unwrap().0;
     Bench { dir, home, tree: made.tree }
 }
 
