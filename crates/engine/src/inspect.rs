@@ -252,6 +252,9 @@ fn own_config(container: &Container) -> Json {
     if let Some(seconds) = request.stop_timeout_secs.or(image.stop_timeout) {
         shown["StopTimeout"] = seconds.into();
     }
+    if let Some(mac) = request.network.endpoints().first().and_then(|first| first.mac) {
+        shown["MacAddress"] = net::ipam::mac_text(mac).into();
+    }
     let published = request.net.publish.iter().map(|port| format!("{}/{}", port.port, port.protocol.word()));
     let ports: Vec<String> =
         image.exposed_ports.iter().chain(&request.expose).cloned().chain(published).collect();

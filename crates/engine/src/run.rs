@@ -49,7 +49,7 @@ pub fn run(home: &Home, request: RunRequest, warn: &mut dyn FnMut(&str)) -> Resu
     check_caller(&request)?;
     let detach = request.detach;
     let cidfile = request.cidfile.clone();
-    let claimed = claim(home, request)?;
+    let claimed = claim(home, request, true)?;
     claimed.reserved.warnings.iter().for_each(|warning| warn(warning));
     events::made(home, &claimed.config, !detach);
     let streams = |config: &Config| {
@@ -222,8 +222,9 @@ impl Ready {
     }
 }
 
-/// Claims a new container's id, name, ids and directory, and decides all about it.
-pub(crate) fn claim(home: &Home, request: RunRequest) -> Result<Claimed, Error> {
+/// Claims a new container's id, name, ids and directory, and decides all about it; if it `starts` at once, addresses and ports
+/// as well.
+pub(crate) fn claim(home: &Home, request: RunRequest, starts: bool) -> Result<Claimed, Error> {
     let found = find_source(home, &request.source)?;
     let claims = Claims::open(home)?;
     let neighbours = find_neighbours(home, &request)?;
@@ -253,8 +254,15 @@ pub(crate) fn claim(home: &Home, request: RunRequest) -> Result<Claimed, Error> 
     };
     let (cell, lock) = Cell::create(home, &id, &intent).inspect_err(|_| claims.release_name(&name, &id))?;
     drop(named);
-    let claiming =
-        Claiming { claims: &claims, name: &name, id: &id, slots: Vec::new(), cell: &cell, again: None };
+    let claiming = Claiming {
+        claims: &claims,
+        name: &name,
+        id: &id,
+        slots: Vec::new(),
+        cell: &cell,
+        again: None,
+        starts,
+    };
     let image = found.image;
     let Filled { config, plan, pins, reserved } =
         claiming.fill(home, request, found, neighbours, |slots| {
@@ -301,6 +309,7 @@ pub(crate) fn claim_again(
         slots: Vec::new(),
         cell,
         again: Some(config),
+        starts: true,
     };
     let image = config.image_id.as_deref().and_then(store::ImageId::parse);
     let found = Found {
@@ -492,6 +501,8 @@ struct Claiming<'a> {
     cell: &'a Cell,
     /// The container as it was, if there was one.
     again: Option<&'a Config>,
+    /// Whether it starts now: otherwise it's on no network yet.
+    starts: bool,
 }
 
 impl Drop for Claiming<'_> {
@@ -534,8 +545,13 @@ impl Claiming<'_> {
         };
         let exposed: BTreeSet<String> =
             found.config.exposed_ports.iter().chain(&request.expose).cloned().collect();
-        let reserved = network::claim(home, self.cell, self.name, &request, &exposed)?;
-        let net_files = self.net_files(&request, &found, &neighbours, &reserved, &user_namespace)?;
+        let (mut reserved, mut net_files) = (network::Reserved::default(), Vec::new());
+        if self.starts {
+            reserved = network::claim(home, self.cell, self.name, &request, &exposed)?;
+            net_files = self.net_files(&request, &found, &neighbours, &reserved, &user_namespace)?;
+        } else {
+            network::check(home, &request)?;
+        }
         let given = Given {
             net_files,
             link_environment: reserved.link_environment.clone(),

@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub fn create(home: &Home, request: RunRequest) -> Result<Ran, Error> {
     run::check_caller(&request)?;
     let cidfile = request.cidfile.clone();
-    let mut claimed = run::claim(home, request)?;
+    let mut claimed = run::claim(home, request, false)?;
     claimed.config.made_first = true;
     let made = root::prepare(home, &claimed.config).and_then(|()| {
         fault::point("upper and work made");

@@ -177,3 +177,41 @@ fn addresses_are_given_from_the_range_and_run_out() {
     assert_eq!(see(&["--network", "small"]).text(), "10.5.0.129/24");
     nothing_left(&host);
 }
+
+#[test]
+fn what_may_be_otherwise_at_the_start_keeps_nobody_from_being_made() {
+    let host = host();
+    host.berth(["network", "create", "--subnet", "10.9.8.0/24", "blue"]).text();
+    web(&host, "other", &["--network", "blue", "--ip", "10.9.8.9", "-p", "7001:80"]);
+    let create = |name: &str, options: &[&str]| {
+        let fixed = ["create", "--name", name];
+        host.berth(fixed.iter().chain(options).copied().chain(["box", "true"])).run()
+    };
+    for (name, options, why) in [
+        ("port", &["-p", "7001:80"][..], "port is already allocated, by container other"),
+        ("address", &["--network", "blue", "--ip", "10.9.8.9"], "Address already in use"),
+        ("gateway", &["--network", "blue", "--ip", "10.9.8.1"], "it's the gateway's"),
+        ("network", &["--network", "later"], "network later not found"),
+        ("link", &["--link", "other:o"], "none of this container's networks"),
+    ] {
+        create(name, options).ok().silent();
+        assert_eq!(super::shows(&host, name, "{{.State.Status}}"), "created", "{name}");
+        host.berth(["start", name]).run().code(1).stderr_has(&[why]);
+    }
+    // Nothing is held meanwhile.
+    assert_eq!(std::fs::read_dir(host.run_dir().join("networks/blue/leases")).unwrap().count(), 1);
+    host.berth(["rm", "-f", "other"]).run().ok();
+    host.berth(["network", "create", "later"]).text();
+    for name in ["port", "address", "network"] {
+        host.berth(["start", "-a", name]).run().ok();
+    }
+    for (options, why) in [
+        (&["--network", "blue", "--ip", "10.1.1.1"][..], "it's none that a container can have"),
+        (&["--network", "blue", "--ip6", "fd00::5"], "no configured subnet contains it"),
+        (&["--network", "blue", "--network", "blue"], "named twice"),
+        (&["--link", "none-such"], "no such container"),
+    ] {
+        create("bad", options).failed().stderr_has(&[why]);
+    }
+    nothing_left(&host);
+}

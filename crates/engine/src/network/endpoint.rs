@@ -140,9 +140,7 @@ pub(crate) fn claim(
             discarded.then(|| "Published ports are discarded when using host network mode".to_owned());
         return Ok(Reserved { warnings: warnings.into_iter().collect(), ..Reserved::default() });
     }
-    if wanted.len() > ENDPOINTS_MAX {
-        return Err(Error::invalid("--network", format!("a container can be on {ENDPOINTS_MAX} networks")));
-    }
+    refuse_many(&wanted)?;
     let mut reserved = Reserved::default();
     let claimed = claim_into(home, cell, name, request, &wanted, exposed, &mut reserved);
     if let Err(error) = claimed {
@@ -150,6 +148,52 @@ pub(crate) fn claim(
         return Err(error);
     }
     Ok(reserved)
+}
+
+/// Looks whether a container that isn't to start yet could be on its networks ever. What may be otherwise at its start is
+/// left to that, as docker has it: a network that isn't there, an address or a port that somebody has.
+pub(crate) fn check(home: &Home, request: &RunRequest) -> Result<(), Error> {
+    let wanted = request.network.endpoints();
+    refuse_many(&wanted)?;
+    let mut known = BTreeSet::new();
+    for wanted in &wanted {
+        let network = match super::find(home, &wanted.network) {
+            Err(Error::NoNetwork { .. }) => continue,
+            other => other?,
+        };
+        if !known.insert(network.id.clone()) {
+            return Err(Error::invalid("--network", format!("{} is named twice", network.name)));
+        }
+        link_local(&network, wanted)?;
+        // The default network chooses its subnet at its first use.
+        for address in [wanted.ipv4, wanted.ipv6].into_iter().flatten().filter(|_| !network.pools.is_empty())
+        {
+            match network.pools.iter().find(|pool| pool.subnet.is_v6() == address.is_ipv6()) {
+                None => return Err(no_subnet(address, &network)),
+                Some(pool) => lease::check(&network, pool, address)?,
+            }
+        }
+    }
+    if wanted.first().is_some_and(|first| first.network == super::DEFAULT) {
+        for (given, _) in &request.net.links {
+            crate::find::container(home, given)?;
+        }
+    }
+    Ok(())
+}
+
+fn refuse_many(wanted: &[EndpointRequest]) -> Result<(), Error> {
+    match wanted.len() > ENDPOINTS_MAX {
+        true => Err(Error::invalid("--network", format!("a container can be on {ENDPOINTS_MAX} networks"))),
+        false => Ok(()),
+    }
+}
+
+fn no_subnet(address: IpAddr, network: &Network) -> Error {
+    Error::invalid(
+        format!("address {address}"),
+        format!("no configured subnet contains it: network {} has none of its family", network.name),
+    )
 }
 
 fn claim_into(
@@ -258,15 +302,7 @@ pub(super) fn claim_endpoint(
         let pool = network.pools.iter().find(|pool| pool.subnet.is_v6() == v6);
         let claimed = match (pool, address) {
             (None, None) => continue,
-            (None, Some(address)) => {
-                return Err(Error::invalid(
-                    format!("address {address}"),
-                    format!(
-                        "no configured subnet contains it: network {} has none of its family",
-                        network.name
-                    ),
-                ));
-            }
+            (None, Some(address)) => return Err(no_subnet(address, network)),
             (Some(pool), address) => {
                 let address = lease::claim(home, network, pool, &cell.id, address)?;
                 Subnet::new(address, pool.subnet.prefix())

@@ -47,9 +47,7 @@ pub(super) fn claim(
     let own: BTreeSet<IpAddr> = pool.reserved.values().copied().chain([pool.gateway]).collect();
     if let Some(address) = wanted {
         let refused = |why: &str| Err(Error::invalid(format!("address {address}"), why));
-        if !ipam::is_usable(pool.subnet, address) {
-            return refused(&format!("it's none that a container can have on network {}", network.name));
-        }
+        check(network, pool, address)?;
         if own.contains(&address) {
             return refused(&format!("it's the gateway's, or reserved, on network {}", network.name));
         }
@@ -88,6 +86,17 @@ pub(super) fn claim(
         why: format!("no available addresses: all of {} are taken", pool.range.unwrap_or(pool.subnet)),
         hint: "end some of its containers, or make a network with a larger --subnet".to_owned(),
     })
+}
+
+/// Whether a container could have an address of a pool.
+pub(super) fn check(network: &Network, pool: &Pool, address: IpAddr) -> Result<(), Error> {
+    match ipam::is_usable(pool.subnet, address) {
+        true => Ok(()),
+        false => Err(Error::invalid(
+            format!("address {address}"),
+            format!("it's none that a container can have on network {}", network.name),
+        )),
+    }
 }
 
 fn holder(home: &Home, dir: &Path, address: IpAddr) -> String {

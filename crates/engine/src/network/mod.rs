@@ -49,7 +49,7 @@ pub use create::{Pruned, create, prune, remove};
 pub use doctor::doctor;
 pub(crate) use doctor::state;
 pub(crate) use endpoint::{
-    Attaching, Reserved, ServerSockets, attach, attached, claim, detach, reopen_server,
+    Attaching, Reserved, ServerSockets, attach, attached, check, claim, detach, reopen_server,
 };
 pub use endpoint::{Endpoint, PublishedPort};
 pub(crate) use files::{About, NAMES as FILE_NAMES, hostname, of_neighbour, write as write_files};
