@@ -93,7 +93,7 @@ pub fn a_missing_program_is_told() {
     let error = ran.value["error"].as_str().unwrap();
     assert!(error.contains("/no/such"), "{error}");
     let exec = Exec { user: "nobody-knows".to_owned(), ..sh("true") };
-    let ran = fixture.run_on(&exec, &[fixture.base.clone()]);
+    let ran = fixture.run_on(&exec, std::slice::from_ref(&fixture.base));
     assert!(ran.value["error"].as_str().unwrap().contains("nobody-knows"), "{ran:?}");
     let ran = fixture.run_on(&sh("true"), &[Tree::Scratch]);
     assert!(ran.value["error"].is_string(), "nothing can be run on nothing: {ran:?}");
@@ -102,7 +102,7 @@ pub fn a_missing_program_is_told() {
 pub fn ids_above_the_first_block_are_there() {
     let fixture = Fixture::new();
     let exec = Exec { user: "200000:200001".to_owned(), ..sh("touch /tmp/mine; id -u") };
-    let ran = fixture.run_on(&exec, &[fixture.base.clone()]);
+    let ran = fixture.run_on(&exec, std::slice::from_ref(&fixture.base));
     assert_eq!(ran.stdout, "200000\n");
     let next = fixture.run_on(&sh("stat -c %u:%g /tmp/mine"), &[ran.tree()]);
     assert_eq!(next.stdout, "200000:200001\n", "{next:?}");
