@@ -754,6 +754,25 @@ pub fn prune(request: &engine::system::PruneRequest) -> Result<engine::system::P
     engine::system::prune(&home()?, request).map_err(failure)
 }
 
+/// What builds keep.
+pub fn build_records(
+    filters: &[engine::build::cache::Filter],
+) -> Result<Vec<engine::build::cache::Record>, Failure> {
+    engine::build::cache::list(&home()?, filters).map_err(failure)
+}
+
+/// Removes what builds keep.
+pub fn prune_build_records(
+    request: &engine::build::cache::PruneRequest,
+) -> Result<engine::build::cache::Pruned, Failure> {
+    engine::build::cache::prune(&home()?, request).map_err(failure)
+}
+
+/// Machines that programs can be run for.
+pub fn build_platforms() -> Vec<types::image::Platform> {
+    engine::build::emulation::platforms()
+}
+
 /// Removes containers that have ended.
 pub fn prune_containers(
     filter: &engine::system::PruneFilter,

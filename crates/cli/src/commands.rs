@@ -12,6 +12,7 @@ use crate::{help, suggest};
 mod attach;
 mod boot;
 mod build;
+mod builder;
 mod clone;
 mod commit;
 mod completion;
@@ -240,7 +241,13 @@ pub static ENTRIES: &[Entry] = &[
     container(&["tree"], &[], &tree::SPEC, tree::work),
     image(&["build"], &["build"], &build::SPEC, build::work),
     under(IMAGES, Object::Builder, &["build"], &build::SPEC, build::work),
+    under(IMAGES, Object::Builder, &["du"], &builder::DU, builder::du),
+    under(IMAGES, Object::Builder, &["prune"], &builder::PRUNE, builder::prune),
+    under(IMAGES, Object::Builder, &["ls"], &builder::LIST, builder::list),
     under(IMAGES, Object::Buildx, &["build", "b"], &build::SPEC, build::work),
+    under(IMAGES, Object::Buildx, &["du"], &builder::DU, builder::du),
+    under(IMAGES, Object::Buildx, &["prune"], &builder::PRUNE, builder::prune),
+    under(IMAGES, Object::Buildx, &["ls"], &builder::LIST, builder::list),
     image(&["images"], &["ls", "list"], &images::SPEC, images::work),
     image(&["pull"], &["pull"], &pull::SPEC, pull::work),
     image(&["push"], &["push"], &push::SPEC, push::work),

@@ -1,5 +1,6 @@
 //! What all of it takes on the disk, and removing what nothing uses: `berth system df`, `berth system prune`.
 
+use crate::build::cache;
 use crate::find::{self, Container, State};
 use crate::images::keep;
 use crate::images::usage::{self, ImagesUsage};
@@ -16,6 +17,8 @@ pub struct Usage {
     pub containers: Vec<ContainerUsage>,
     /// Volumes by name, and bytes of the files in each.
     pub volumes: Vec<(volumes::Listed, u64)>,
+    /// What builds keep, the record that was used last first.
+    pub builds: Vec<cache::Record>,
 }
 
 /// One container.
@@ -82,6 +85,8 @@ pub struct Pruned {
     pub volumes: Vec<String>,
     /// Images with their names.
     pub images: Vec<crate::images::Removed>,
+    /// Ids of what builds kept.
+    pub builds: Vec<String>,
     /// Bytes of files that are gone.
     pub reclaimed_bytes: u64,
 }
@@ -100,7 +105,7 @@ pub fn usage(home: &Home) -> Result<Usage, Error> {
         let bytes = volumes::bytes(&listed.volume)?;
         volumes.push((listed, bytes));
     }
-    Ok(Usage { images, containers: measured, volumes })
+    Ok(Usage { images, containers: measured, volumes, builds: cache::list(home, &[])? })
 }
 
 /// Bytes of the files that a container has changed, docker's SizeRw.
@@ -177,7 +182,7 @@ pub fn prune_containers(home: &Home, filter: &PruneFilter, dry_run: bool) -> Res
     Ok(pruned)
 }
 
-/// Removes what nothing uses: containers that have ended, then, if asked for, volumes, then images.
+/// Removes what nothing uses: containers that have ended, then, if asked for, volumes, then images and what builds keep.
 pub fn prune(home: &Home, request: &PruneRequest) -> Result<Pruned, Error> {
     let PruneRequest { all, dry_run, ref filter, .. } = *request;
     let mut pruned = prune_containers(home, filter, dry_run)?;
@@ -195,5 +200,14 @@ pub fn prune(home: &Home, request: &PruneRequest) -> Result<Pruned, Error> {
     let gone = keep::prune(home, &images, &pruned.containers)?;
     pruned.images = gone.removed;
     pruned.reclaimed_bytes += gone.reclaimed_bytes;
+    // It has no labels.
+    if filter.labels.is_empty() {
+        let moments = [filter.until_ns, filter.unused_since_ns];
+        let filters = moments.into_iter().flatten().map(cache::Filter::Until).collect();
+        let builds = cache::PruneRequest { all, filters, dry_run, ..cache::PruneRequest::default() };
+        let gone = cache::prune(home, &builds)?;
+        pruned.builds = gone.removed.into_iter().map(|record| record.id).collect();
+        pruned.reclaimed_bytes += gone.reclaimed_bytes;
+    }
     Ok(pruned)
 }

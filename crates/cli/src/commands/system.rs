@@ -29,7 +29,7 @@ pub static DF: CommandSpec = CommandSpec {
 /// Flags and arguments of `prune`.
 pub static PRUNE: CommandSpec = CommandSpec {
     usage: "[OPTIONS]",
-    about: "Remove containers that have ended, and images that nothing uses",
+    about: "Remove containers that have ended, images that nothing uses, and what builds keep",
     flags: &[(
         "Options",
         &[
@@ -106,6 +106,7 @@ pub fn prune(parsed: &Parsed) -> Result<u8, Failure> {
         true => "  - all images without at least one container associated to them\n",
         false => "  - all dangling images\n",
     };
+    warning += "  - unused build cache\n";
     let filters = parsed.many("filter");
     if !filters.is_empty() {
         warning += "\n  Items to be pruned will be filtered with:\n";
@@ -119,6 +120,7 @@ pub fn prune(parsed: &Parsed) -> Result<u8, Failure> {
     print(&gone("Networks", &pruned.networks, request.dry_run))?;
     print(&gone("Volumes", &pruned.volumes, request.dry_run))?;
     print(&image_prune::gone(&pruned.images, request.dry_run))?;
+    print(&gone("build cache objects", &pruned.builds, request.dry_run))?;
     print(&total(pruned.reclaimed_bytes, request.dry_run))?;
     Ok(0)
 }

@@ -1,7 +1,8 @@
 //! What is taken, with docker's columns, and the tree of images.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use engine::build::cache::Record;
 use engine::images::usage::ImageUsage;
 use engine::inert;
 use engine::ps::ListedState;
@@ -61,8 +62,19 @@ fn rows(usage: &Usage) -> Vec<Json> {
             idle.map(|container| container.bytes).sum(),
         ),
         row("Local Volumes", usage.volumes.len(), taken.len(), sum(&taken) + sum(&unused), sum(&unused)),
-        row("Build Cache", 0, 0, 0, 0),
+        row(
+            "Build Cache",
+            usage.builds.len(),
+            usage.builds.iter().filter(|record| record.is_in_use).count(),
+            bytes_of(&usage.builds, &|_| true),
+            // What images have as well stays with them.
+            bytes_of(&usage.builds, &|record| !record.is_in_use && !record.is_shared),
+        ),
     ]
+}
+
+fn bytes_of(records: &[Record], is: &dyn Fn(&Record) -> bool) -> u64 {
+    records.iter().filter(|record| is(record)).map(|record| record.size_bytes).sum()
 }
 
 /// A row for each sort of thing.
@@ -89,13 +101,15 @@ pub fn verbose(usage: &Usage, format: &str, now: SystemTime) -> Result<String, F
     };
     let image = ["Repository", "Tag", "ID", "CreatedSince", "Size", "SharedSize", "UniqueSize", "Containers"];
     let container = ["ID", "Image", "Command", "LocalVolumes", "Size", "RunningFor", "Status", "Names"];
+    let build = ["ID", "CacheType", "Size", "CreatedSince", "LastUsedSince", "UsageCount", "Shared"];
     Ok(format!(
         "Images space usage:\n\n{}\nContainers space usage:\n\n{}\nLocal Volumes space usage:\n\n{}\n\
-         Build cache usage: 0B\n\n{}",
+         Build cache usage: {}\n\n{}",
         section("Images", IMAGES, &image),
         section("Containers", CONTAINERS, &container),
         section("Volumes", VOLUMES, &["Name", "Links", "Size"]),
-        table::align(&[BUILD_CACHE.to_owned()]),
+        size::sum(bytes_of(&usage.builds, &|_| true)),
+        section("BuildCache", BUILD_CACHE, &build),
     ))
 }
 
@@ -121,11 +135,24 @@ fn document(usage: &Usage, now: SystemTime) -> Json {
             "Driver": engine::volumes::DRIVER, "Mountpoint": listed.volume.data,
         })
     };
+    let ago = |ns: i64| {
+        let then = UNIX_EPOCH + Duration::from_nanos(u64::try_from(ns).unwrap_or_default());
+        format!("{} ago", super::time::words_since(then, now))
+    };
+    let build = |record: &Record| {
+        json!({
+            "ID": record.id, "Parent": record.parents.join(", "), "CacheType": record.kind,
+            "Description": inert(&record.description), "Size": size::sum(record.size_bytes),
+            "CreatedSince": ago(record.created_ns), "LastUsedSince": ago(record.used_ns),
+            "UsageCount": record.uses.to_string(), "Shared": record.is_shared.to_string(),
+            "InUse": record.is_in_use.to_string(),
+        })
+    };
     json!({
         "Images": usage.images.images.iter().map(image).collect::<Vec<_>>(),
         "Containers": usage.containers.iter().map(container).collect::<Vec<_>>(),
         "Volumes": usage.volumes.iter().map(volume).collect::<Vec<_>>(),
-        "BuildCache": [],
+        "BuildCache": usage.builds.iter().map(build).collect::<Vec<_>>(),
     })
 }
 
@@ -262,7 +289,7 @@ mod tests {
             bytes: 332_700_000,
             reclaimable_bytes: 330_700_000,
         };
-        let usage = Usage { images, containers: Vec::new(), volumes: Vec::new() };
+        let usage = Usage { images, containers: Vec::new(), volumes: Vec::new(), builds: Vec::new() };
         assert_eq!(
             text(&usage, &Format::parse("", DEFAULT)).expect("valid"),
             "TYPE            TOTAL     ACTIVE    SIZE      RECLAIMABLE\n\

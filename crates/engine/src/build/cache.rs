@@ -103,8 +103,12 @@ pub struct PruneRequest {
     pub all: bool,
     /// All must hold.
     pub filters: Vec<Filter>,
-    /// Bytes that all records may keep; those used last stay.
-    pub keep_bytes: Option<u64>,
+    /// Bytes of records that stay in any case: those used last.
+    pub reserved_bytes: Option<u64>,
+    /// Bytes that all records may take.
+    pub max_used_bytes: Option<u64>,
+    /// Bytes of the disk that are to be free.
+    pub min_free_bytes: Option<u64>,
     /// Whether it's only told what would be removed.
     pub dry_run: bool,
 }
@@ -290,8 +294,9 @@ pub fn prune(home: &Home, request: &PruneRequest) -> Result<Pruned, Error> {
             && (request.all || !record.is_shared)
             && request.filters.iter().all(|filter| filter.holds(record))
     };
+    let keep = request.keep_bytes(total, free_bytes(home));
     loop {
-        if request.keep_bytes.is_some_and(|keep| total <= keep) {
+        if keep.is_some_and(|keep| total <= keep) {
             break;
         }
         let parents: BTreeSet<ChainId> = left
@@ -340,7 +345,27 @@ pub fn keep_within_bound(home: &Home) -> Result<Pruned, Error> {
     if bytes < bound && !(caches && is_due(home)) {
         return Ok(Pruned::default());
     }
-    prune(home, &PruneRequest { keep_bytes: Some(bound), ..PruneRequest::default() })
+    prune(home, &PruneRequest { max_used_bytes: Some(bound), ..PruneRequest::default() })
+}
+
+impl PruneRequest {
+    /// Bytes that records may go on taking, of `total`; `None` is none at all. Source: moby/buildkit cache/manager.go,
+    /// calculateKeepBytes.
+    fn keep_bytes(&self, total: u64, free: u64) -> Option<u64> {
+        let excess = self.min_free_bytes.map(|wanted| wanted.saturating_sub(free));
+        let by_free = excess.filter(|excess| *excess > 0).map(|excess| total.saturating_sub(excess));
+        let most = self.max_used_bytes.into_iter().chain(by_free).min();
+        match (most, self.reserved_bytes, self.min_free_bytes) {
+            (None, None, None) => None,
+            // Enough is free already.
+            (None, None, Some(_)) => Some(total),
+            (most, reserved, _) => most.max(reserved),
+        }
+    }
+}
+
+fn free_bytes(home: &Home) -> u64 {
+    rustix::fs::statvfs(&home.root).map_or(u64::MAX, |stat| stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
 /// Bytes that records may take.
@@ -412,6 +437,23 @@ mod tests {
         for text in ["colour=red", "until=x", "description~=(", "shared~=x", "shared=maybe", ""] {
             assert!(holds(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn rules_of_space_are_buildkits() {
+        let keep = |reserved, max, min_free| {
+            let (reserved_bytes, max_used_bytes, min_free_bytes) = (reserved, max, min_free);
+            let request =
+                PruneRequest { reserved_bytes, max_used_bytes, min_free_bytes, ..PruneRequest::default() };
+            request.keep_bytes(100, 30)
+        };
+        assert_eq!(keep(None, None, None), None);
+        assert_eq!(keep(Some(10), None, None), Some(10));
+        assert_eq!(keep(None, Some(60), None), Some(60));
+        assert_eq!(keep(None, None, Some(50)), Some(80));
+        assert_eq!(keep(None, None, Some(20)), Some(100));
+        assert_eq!(keep(Some(90), Some(60), Some(50)), Some(90));
+        assert_eq!(keep(None, Some(60), Some(50)), Some(60));
     }
 
     #[test]

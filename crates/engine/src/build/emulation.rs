@@ -32,6 +32,14 @@ pub fn check(platform: &Platform) -> Result<(), Error> {
     check_among(platform, &images::host_platform(), Path::new(REGISTERED))
 }
 
+/// The machines that programs can be run for, this one first.
+pub fn platforms() -> Vec<Platform> {
+    let host = images::host_platform();
+    let others = MACHINES.iter().map(|(name, ..)| Platform::linux(name, ""));
+    let others = others.filter(|platform| *platform != host && check(platform).is_ok());
+    std::iter::once(host.clone()).chain(others.collect::<Vec<_>>()).collect()
+}
+
 fn check_among(platform: &Platform, host: &Platform, registered: &Path) -> Result<(), Error> {
     let refused = |why: String, hint: String| {
         Err(Error::Refused { what: format!("run a program for {platform}"), why, hint })

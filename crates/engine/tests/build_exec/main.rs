@@ -32,6 +32,7 @@ const TESTS: &[(&str, fn())] = tests![
     mounts::a_locked_cache_is_waited_for,
     mounts::secrets_are_in_memory_only,
     mounts::files_and_memory_are_mounted,
+    mounts::what_is_mounted_above_hides_files_of_names,
     mounts::what_is_missing_is_told,
     records::records_are_listed_and_the_oldest_leaves_go_first,
     faults::a_cancelled_program_ends_at_once,

@@ -200,6 +200,16 @@ pub fn files_and_memory_are_mounted() {
     assert!(ran.is_empty(), "{:?}", fixture.paths(&ran.tree()));
 }
 
+pub fn what_is_mounted_above_hides_files_of_names() {
+    let fixture = Fixture::new();
+    let ran = fixture.run_on(
+        &with("ls -A /etc", vec![mount("/etc", MountKind::Tmpfs { size: None }, false)]),
+        std::slice::from_ref(&fixture.base),
+    );
+    assert_eq!(ran.stdout, "", "{ran:?}");
+    assert!(ran.is_empty());
+}
+
 pub fn what_is_missing_is_told() {
     let fixture = Fixture::new();
     let bind = mount("/m", MountKind::Bind { input: 1, source: "/no/such".to_owned() }, true);

@@ -67,7 +67,7 @@ pub fn records_are_listed_and_the_oldest_leaves_go_first() {
     assert_eq!(by(Filter::Until(2)), [("RUN lower".to_owned(), 1000)]);
 
     let prune = |keep_bytes, dry_run| {
-        let request = PruneRequest { keep_bytes: Some(keep_bytes), dry_run, ..PruneRequest::default() };
+        let request = PruneRequest { max_used_bytes: Some(keep_bytes), dry_run, ..PruneRequest::default() };
         cache::prune(&fixture.home, &request).unwrap()
     };
     // The lower is older, but the upper lies on it. The cache was used just now.

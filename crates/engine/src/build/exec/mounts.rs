@@ -190,10 +190,10 @@ impl Mounts {
         }))
     }
 
-    /// Binds a file of this host, unless something else is mounted there.
+    /// Binds a file of this host, unless something else is mounted there, or on a directory above it.
     pub fn bind_file(&mut self, target: &str, path: &Path) {
         let target = PathBuf::from(target);
-        if self.requests.iter().any(|other| other.target == target) {
+        if self.requests.iter().any(|other| target.starts_with(&other.target)) {
             return;
         }
         self.sources.insert(target.clone(), path.to_string_lossy().into_owned());
