@@ -3,7 +3,7 @@
 //! - [`asked`]: the flags before the command, and the project that they ask for
 //! - [`config`], [`graph`]: what the files say
 //! - [`up`]: what has to change is planned, and done: [`state`] is what there is, [`act`] does the steps
-//! - [`containers`]: commands on the containers that there are
+//! - [`containers`], [`more`]: commands on the containers that there are
 
 use std::ffi::OsString;
 
@@ -17,6 +17,7 @@ mod asked;
 mod config;
 mod containers;
 mod graph;
+mod more;
 mod state;
 mod up;
 
@@ -39,6 +40,9 @@ static ENTRIES: &[Entry] = &[
     Entry { names: &["down"], spec: &up::DOWN, work: up::down },
     Entry { names: &["ps"], spec: &containers::PS, work: containers::list },
     Entry { names: &["logs"], spec: &containers::LOGS, work: containers::show_logs },
+    Entry { names: &["exec"], spec: &more::EXEC, work: more::exec },
+    Entry { names: &["top"], spec: &more::TOP, work: more::show_top },
+    Entry { names: &["port"], spec: &more::PORT, work: more::show_port },
     Entry { names: &["start"], spec: &containers::START, work: containers::start },
     Entry { names: &["stop"], spec: &containers::STOP, work: containers::stop },
     Entry { names: &["restart"], spec: &containers::RESTART, work: containers::restart },
@@ -46,6 +50,8 @@ static ENTRIES: &[Entry] = &[
     Entry { names: &["pause"], spec: &containers::PAUSE, work: containers::pause },
     Entry { names: &["unpause"], spec: &containers::UNPAUSE, work: containers::unpause },
     Entry { names: &["rm"], spec: &containers::REMOVE, work: containers::remove },
+    Entry { names: &["pull"], spec: &more::PULL, work: more::pull },
+    Entry { names: &["ls"], spec: &more::LIST, work: more::list },
     Entry { names: &["config", "convert"], spec: &config::SPEC, work: config::work },
     Entry { names: &["graph"], spec: &graph::SPEC, work: graph::work },
     Entry { names: &["version"], spec: &VERSION, work: version },
@@ -145,7 +151,10 @@ pub fn dispatch(name: &str, words: &[OsString]) -> Result<u8, Failure> {
 
 fn unknown(name: &str, word: &str) -> Failure {
     if let Some((_, why)) = TO_COME.iter().find(|(known, _)| *known == word) {
-        return Failure::new(format!("{name} {word} isn't supported")).hint(*why).code(BAD_FLAG);
+        return Failure {
+            hint: Some((*why).to_owned()).filter(|why| !why.is_empty()),
+            ..Failure::new(format!("{name} {word} isn't supported yet")).code(BAD_FLAG)
+        };
     }
     let known: Vec<&'static str> = ENTRIES.iter().flat_map(|entry| entry.names).copied().collect();
     let failure = Failure::new(format!("unknown command: {name} {word}"));

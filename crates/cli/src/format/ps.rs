@@ -118,6 +118,11 @@ fn state_words(state: PsState, health: &str, now: SystemTime) -> (&'static str, 
     }
 }
 
+/// A state in docker's word.
+pub fn state_word(state: PsState) -> &'static str {
+    state_words(state, "none", SystemTime::UNIX_EPOCH).0
+}
+
 /// `6B (virtual 1.98MB)`: of what it changed, and of all that it has.
 fn size_words(sizes: Sizes) -> String {
     let changed = size::human(sizes.changed);

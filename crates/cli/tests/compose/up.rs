@@ -136,7 +136,7 @@ fn hooks_run_in_their_containers() {
 #[test]
 fn logs_are_merged_and_other_commands_find_the_containers() {
     let project = Project::with_image(
-        "services: {a: {image: box, init: true, command: sh -c 'echo from-a; exec sleep 1000'}, b: {image: box, init: true, command: sh -c \
+        "services: {a: {image: box, init: true, ports: ['18080:80'], command: sh -c 'echo from-a; exec sleep 1000'}, b: {image: box, init: true, command: sh -c \
          'echo from-b; exec sleep 1000'}}\n",
     );
     project.compose("up -d --wait").run().ok();
@@ -145,6 +145,12 @@ fn logs_are_merged_and_other_commands_find_the_containers() {
         logs.contains("from-a") && logs.contains("from-b")
     }));
     assert!(!project.compose("logs a").text().contains("from-b"));
+    assert_eq!(project.compose("exec -T -e X=y a printenv X").text(), "y");
+    assert!(project.compose("top a").text().contains("sleep 1000"));
+    assert_eq!(project.compose("port a 80").text(), "0.0.0.0:18080");
+    let listed = project.compose("ls --format json").run().ok().json();
+    assert_eq!((&listed[0]["Name"], &listed[0]["Status"]), (&"demo".into(), &"running(2)".into()));
+    project.compose("exec -T nothing true").run().code(1).stderr_has(&["no such service: nothing"]);
     project.compose("pause a").run().ok();
     assert_eq!(project.shows("demo-a-1", "{{.State.Status}}"), "paused");
     project.compose("unpause").run().ok();

@@ -94,7 +94,7 @@ pub static LOGS: CommandSpec = spec(
 );
 
 /// Names of the project's containers, of these services or of all, those of `compose run` apart.
-fn names(compose: &Compose, services: &[String]) -> Result<Vec<String>, Failure> {
+pub fn names(compose: &Compose, services: &[String]) -> Result<Vec<String>, Failure> {
     let project = compose.request.name(&compose.files).map_err(super::asked::failure)?;
     if let Ok(loaded) = compose.request.load(&compose.files) {
         let project = loaded.project;
