@@ -95,6 +95,51 @@ impl<'a> Act<'a> {
         Ok(())
     }
 
+    /// Does the steps of a plan that only takes away: what doesn't wait for each other is stopped and removed at once.
+    ///
+    /// Errors: the first of a step that fails, after those that could be done beside it.
+    pub fn take_away(&mut self, plan: &Plan) -> Result<(), Failure> {
+        let mut done = vec![false; plan.steps.len()];
+        loop {
+            let is_ready =
+                |index: &usize| !done[*index] && plan.steps[*index].after.iter().all(|it| done[it.step]);
+            let ready: Vec<usize> = (0..plan.steps.len()).filter(is_ready).collect();
+            if ready.is_empty() {
+                return Ok(());
+            }
+            let mut stopped = Vec::new();
+            let mut removed = Vec::new();
+            for &index in &ready {
+                match &plan.steps[index].action {
+                    Action::Stop { service, name, id } => {
+                        self.say("Container", name, "Stopping");
+                        self.hooks(service, name, |service| &service.pre_stop)?;
+                        stopped.push((name, id.clone()));
+                    }
+                    Action::Remove { name, id, .. } => {
+                        self.say("Container", name, "Removing");
+                        removed.push((name, id.clone()));
+                    }
+                    other => self.step(other, false)?,
+                }
+            }
+            let ids = |of: &[(&String, String)]| of.iter().map(|(_, id)| id.clone()).collect::<Vec<_>>();
+            if !stopped.is_empty() {
+                let timeout_secs = self.timeout_secs;
+                let request =
+                    StopRequest { containers: ids(&stopped), timeout_secs, ..StopRequest::default() };
+                outcomes(backend::stop(&request)?)?;
+                stopped.iter().for_each(|(name, _)| self.say("Container", name, "Stopped"));
+            }
+            if !removed.is_empty() {
+                let volumes = self.remove_volumes;
+                outcomes(backend::rm(&RmRequest { containers: ids(&removed), force: true, volumes })?)?;
+                removed.iter().for_each(|(name, _)| self.say("Container", name, "Removed"));
+            }
+            ready.into_iter().for_each(|index| done[index] = true);
+        }
+    }
+
     /// Waits for containers that stay as they are.
     fn await_kept(&self, plan: &Plan, action: &Action) -> Result<(), Failure> {
         let (Action::Create { service, .. }

@@ -220,7 +220,7 @@ pub fn down(compose: &Compose, parsed: &Parsed) -> Result<u8, Failure> {
     act.quiet = compose.quiet;
     act.remove_volumes = volumes;
     act.timeout_secs = parsed.parsed("timeout", number::within(-1, i64::MAX))?;
-    act.all(&plan, false)?;
+    act.take_away(&plan)?;
     if whole {
         let _ = std::fs::remove_dir_all(act::files_dir(&project.name)?);
     }
