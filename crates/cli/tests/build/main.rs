@@ -3,8 +3,8 @@
 //!
 //! A case is a directory, which is the context; NAME.args beside it has flags, NAME.setup what git doesn't keep. Where berth
 //! answers otherwise on purpose, different.txt has the case with its reason; a line there that isn't needed any more fails the
-//! test. Deliberately different everywhere: a step that changes nothing has no layer, where docker makes one without entries;
-//! and the time of a directory where docker's has that of the build.
+//! test. Deliberately different everywhere: a step that changes nothing has no layer, where docker makes one without entries; and
+//! a directory that the context's root is copied to has that one's time.
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,
@@ -116,19 +116,16 @@ impl Answer {
         {
             found.push(format!("docker: {:?}\n  berth: {:?}", docker.history, self.history));
         }
+        // Of the context's root itself, docker's builder doesn't get the time.
         let timeless = |line: &String| line.split(" @").next().unwrap_or_default().to_owned();
-        let is_there = |line: &String, others: &[String], may_lack: bool| {
-            let is_directory = line.starts_with("d ") && may_lack;
-            others.contains(line) || (is_directory && others.contains(&timeless(line)))
-        };
-        let is_docker = |line: &&String| !is_there(line, &docker.files, true);
-        found.extend(self.files.iter().filter(is_docker).map(|line| format!("berth only: {line}")));
-        let is_ours = |line: &&String| {
-            let has_time = line.contains(" @") || !line.starts_with("d ");
-            !is_there(line, &self.files, false)
-                && (has_time || !self.files.iter().any(|ours| timeless(ours) == **line))
-        };
-        found.extend(docker.files.iter().filter(is_ours).map(|line| format!("docker only: {line}")));
+        let is_root_copy =
+            |ours: &String, docker: &String| ours.starts_with("d ") && timeless(ours) == *docker;
+        let is_new =
+            |ours: &&String| !docker.files.iter().any(|line| line == *ours || is_root_copy(ours, line));
+        let is_gone =
+            |line: &&String| !self.files.iter().any(|ours| ours == *line || is_root_copy(ours, line));
+        found.extend(self.files.iter().filter(is_new).map(|line| format!("berth only: {line}")));
+        found.extend(docker.files.iter().filter(is_gone).map(|line| format!("docker only: {line}")));
         found
     }
 }
@@ -168,8 +165,9 @@ impl Builder {
         let prepared = Command::new("sh").arg(tests().join("prepare.sh")).arg(case).arg(&context).status();
         assert!(prepared.unwrap().success(), "{}", case.display());
         let args = std::fs::read_to_string(beside(case, "args")).unwrap_or_default().replace("@PORT@", PORT);
-        let words =
-            ["build", "--progress", "plain", "-t", "result"].into_iter().chain(args.split_whitespace());
+        let words = ["build", "--no-cache", "--progress", "plain", "-t", "result"]
+            .into_iter()
+            .chain(args.split_whitespace());
         let output = self.host.berth(words.chain(["ctx"])).run();
         let mut answer = Answer::default();
         if output.status != 0 {
