@@ -197,9 +197,9 @@ impl Target {
         attributes: &Attributes<'_>,
     ) -> Result<Sum, Fault> {
         let (dir, name) = self.parent(path)?;
-        let file = create(dir.as_fd(), name)?;
-        let sum = data::write(&file, content)?;
         let mode = attributes.mode.map_or(mode, |change| change(mode, false));
+        let file = create(dir.as_fd(), name, mode)?;
+        let sum = data::write(&file, content)?;
         set(file.as_fd(), attributes.owner.unwrap_or((0, 0)), mode, &Vec::new())?;
         if let Some(seconds) = attributes.mtime {
             call("futimens", rustix::fs::futimens(&file, &attributes::times((seconds, 0))))?;
@@ -370,7 +370,8 @@ impl Copy<'_> {
             // Of a context docker makes an empty file, and no layer has any.
             NodeKind::Socket if self.tree.is_of_layers() => return Ok(()),
             NodeKind::File | NodeKind::Socket => {
-                let file = create(dir, to_name)?;
+                let mode = self.mode(node.mode, false);
+                let file = create(dir, to_name, mode)?;
                 let mut xattrs = Vec::new();
                 if node.kind == NodeKind::File {
                     let source = confined::reopen(found.as_fd()).map_err(|e| Fault::Read("open", e))?;
@@ -383,7 +384,7 @@ impl Copy<'_> {
                         return Err(Fault::Changed);
                     }
                 }
-                set(file.as_fd(), self.owner(node.uid, node.gid), self.mode(node.mode, false), &xattrs)?;
+                set(file.as_fd(), self.owner(node.uid, node.gid), mode, &xattrs)?;
                 call("futimens", rustix::fs::futimens(&file, &attributes::times(self.time(&stat))))?;
             }
             _ => self.special(index, &found, &stat, dir, to_name)?,
@@ -477,9 +478,10 @@ fn make_way(dir: BorrowedFd<'_>, name: &OsStr) -> Result<(), Fault> {
     }
 }
 
-fn create(dir: BorrowedFd<'_>, name: &OsStr) -> Result<OwnedFd, Fault> {
+/// Makes a file, with no more permissions than `mode` has.
+fn create(dir: BorrowedFd<'_>, name: &OsStr, mode: u32) -> Result<OwnedFd, Fault> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mode = Mode::RUSR | Mode::WUSR;
+    let mode = Mode::from_raw_mode(mode & 0o777);
     match rustix::fs::openat(dir, name, flags, mode) {
         Err(Errno::EXIST) => {
             make_way(dir, name)?;
@@ -489,9 +491,18 @@ fn create(dir: BorrowedFd<'_>, name: &OsStr) -> Result<OwnedFd, Fault> {
     }
 }
 
+/// Gives a file its owner, mode and attributes; what it has already isn't set again, which costs a write of the file system's
+/// journal each.
 fn set(file: BorrowedFd<'_>, (uid, gid): (u32, u32), mode: u32, xattrs: &Xattrs) -> Result<(), Fault> {
-    call("fchown", rustix::fs::fchown(file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))))?;
-    call("fchmod", rustix::fs::fchmod(file, Mode::from_raw_mode(mode)))?;
+    let stat = call("fstat", rustix::fs::fstat(file))?;
+    let is_others = (stat.st_uid, stat.st_gid) != (uid, gid);
+    if is_others {
+        call("fchown", rustix::fs::fchown(file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))))?;
+    }
+    // A change of owner takes setuid and setgid away.
+    if is_others || stat.st_mode & 0o7777 != mode {
+        call("fchmod", rustix::fs::fchmod(file, Mode::from_raw_mode(mode)))?;
+    }
     for (name, value) in xattrs {
         match rustix::fs::fsetxattr(file, OsStr::from_bytes(name), value, XattrFlags::empty()) {
             // As docker: a file system that has no such attributes loses them.

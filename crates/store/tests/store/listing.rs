@@ -220,6 +220,46 @@ fn lists_tell_which_file_changed() {
     assert_eq!(count, 2);
 }
 
+/// CVE-2018-15664's class: somebody exchanges a directory of the tree for a link to the outside, over and over.
+#[test]
+fn no_exchange_of_names_leads_out_of_the_tree() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use store::transfer::{Attributes, Target};
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "outside/f", "canary");
+    write(dir.path(), "tree/d/f", "inside");
+    symlink("../outside", dir.path().join("tree/l")).unwrap();
+    let (tree, done) = (Tree::of_host(&dir.path().join("tree")).unwrap(), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let (d, l) = (dir.path().join("tree/d"), dir.path().join("tree/l"));
+            while !done.load(Ordering::Relaxed) {
+                let exchange = rustix::fs::RenameFlags::EXCHANGE;
+                rustix::fs::renameat_with(rustix::fs::CWD, &d, rustix::fs::CWD, &l, exchange).unwrap();
+            }
+        });
+        let (mut copied, mut refused) = (0, 0);
+        for round in 0..300 {
+            let Ok(listing) = tree.scan(b"", &everything, &READING, &mut Seen::nothing()) else { continue };
+            let to = dir.path().join(format!("to{round}"));
+            std::fs::create_dir(&to).unwrap();
+            let target = Target::new(std::fs::File::open(&to).unwrap().into());
+            match target.copy((&tree, b""), &listing, b"", &Attributes::default()) {
+                Ok(()) => copied += 1,
+                Err(_) => refused += 1,
+            }
+            for name in ["d", "l"] {
+                let at = to.join(name);
+                if std::fs::symlink_metadata(&at).is_ok_and(|stat| stat.is_dir()) {
+                    assert_ne!(std::fs::read_to_string(at.join("f")).unwrap_or_default(), "canary");
+                }
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+        assert!(copied + refused > 0, "{copied} {refused}");
+    });
+}
+
 /// A tree: paths of two components at most, to content and mode.
 type Model = BTreeMap<String, (u8, bool)>;
 
