@@ -53,14 +53,21 @@ pub fn name_of(url: &str) -> String {
     }
 }
 
+/// Text in which `%41` stands for a byte.
 fn decoded(text: &str) -> String {
     let (mut bytes, mut rest) = (Vec::new(), text.as_bytes());
-    while let [first, tail @ ..] = rest {
-        let escaped = (*first == b'%').then(|| tail.get(..2)).flatten();
-        let value = escaped.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok());
-        match value {
-            Some(value) => (bytes.push(value), rest = &tail[2..]).1,
-            None => (bytes.push(*first), rest = tail).1,
+    while let Some((first, tail)) = rest.split_first() {
+        let digits =
+            tail.get(..2).filter(|_| *first == b'%').and_then(|digits| std::str::from_utf8(digits).ok());
+        match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(value) => {
+                bytes.push(value);
+                rest = &tail[2..];
+            }
+            None => {
+                bytes.push(*first);
+                rest = tail;
+            }
         }
     }
     String::from_utf8_lossy(&bytes).into_owned()
@@ -184,7 +191,7 @@ fn receive(download: &mut impl Read, path: &Path) -> Result<(File, [u8; 32]), Er
         file.write_all(&buffer[..count]).map_err(failed)?;
     }
     std::io::Seek::rewind(&mut file).map_err(failed)?;
-    // An older record must not go with this file.
+    // An older record must not go with this file. What is lost in a power cut is fetched again.
     let _ = std::fs::remove_file(record_path(path));
     let renamed = rustix::fs::rename(&temporary, path);
     renamed.map_err(|errno| Error::system("fetch into", path.display(), errno))?;

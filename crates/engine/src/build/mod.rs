@@ -46,8 +46,9 @@ pub use request::{BuildRequest, SecretSource};
 
 use crate::{Error, Home};
 use ::build::dockerfile;
+use ::build::graph::What;
 use ::build::lower::{self, Lowered};
-use ::build::op::Tree;
+use ::build::op::{MountKind, Op};
 use ::build::solve::{self, Solved, Stopped};
 use events::Told;
 use output::Output;
@@ -117,6 +118,9 @@ fn built(
         }
     }
     let imported = portable::Imported::open(&request.cache_from, &request.here, told);
+    if !imported.is_empty() {
+        imported.bring_mounts(&crate::images::open_store(home)?)?;
+    }
     let mut worker = worker::Worker::new(home, request, &lowered.graph, imported, told)?;
     let solved = solve::solve(&lowered.graph, &[lowered.target], AT_ONCE, &mut worker);
     worker.end();
@@ -127,7 +131,7 @@ fn built(
     let counts = count(&lowered, &solved);
     let keys = std::mem::take(&mut worker.keys);
     let (image, config) = outputs(home, request, &lowered, &solved, told)?;
-    carry(home, request, &result::tree(&lowered, &solved), &keys, told)?;
+    carry(home, request, &lowered, &solved, &keys, told)?;
     drop((pins, opened));
     if let Ok(notes) = notes::Notes::of(home) {
         notes.trim();
@@ -191,14 +195,25 @@ fn outputs(
 fn carry(
     home: &Home,
     request: &BuildRequest,
-    tree: &Tree,
+    lowered: &Lowered,
+    solved: &[Option<Solved>],
     keys: &BTreeSet<String>,
     told: &mut Told<'_>,
 ) -> Result<(), Error> {
+    let mounts = lowered.graph.steps.iter().flat_map(|step| match &step.what {
+        What::Op(Op::Exec(exec)) => exec.mounts.as_slice(),
+        _ => &[],
+    });
+    let ids = mounts.filter_map(|mount| match &mount.kind {
+        MountKind::Cache { id, .. } => Some(id.clone()),
+        _ => None,
+    });
+    let (tree, mounts) = (result::tree(lowered, solved), ids.collect());
+    let wanted = portable::Wanted { keys, mounts: &mounts, result: &tree };
     for to in &request.cache_to {
         let to = portable::CacheTo { dest: request.here.join(&to.dest), ..to.clone() };
         let written = told.work("exporting cache to client directory", |_, _| {
-            portable::export(&crate::images::open_store(home)?, &to, keys, tree)
+            portable::export(&crate::images::open_store(home)?, &to, wanted)
         });
         if !to.ignores_errors {
             written?;

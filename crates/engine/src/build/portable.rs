@@ -4,16 +4,20 @@
 //! <directory>/
 //!   berth-cache.json           steps by their keys, with the layers that each needs
 //!   layers/<diff id>.tar.gz    layers that builds made; those of base images come from where the images do
+//!   mounts/<hash>.tar.gz       content of the caches that `RUN --mount=type=cache` names, with `mode=max`
 //! ```
 //!
 //! A step is brought in when it's asked for, with its layers, the lowest first. Nothing is believed: a layer is unpacked into a
 //! draft, and counts only if what is adopted of it has the diff id that was named. What the directory says beyond that, which
 //! result goes with which key, is believed as the caller believes the directory.
 
+mod mounts;
+
 use super::events::{Event, Told};
 use super::fault;
 use crate::Error;
 use build::op::Tree;
+use mounts::Mount;
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -120,6 +124,8 @@ const INDEX_BYTES_MAX: u64 = 256 << 20;
 struct Index {
     version: u32,
     steps: Vec<Row>,
+    #[serde(default)]
+    mounts: Vec<Mount>,
 }
 
 /// A step, as it's written.
@@ -145,11 +151,23 @@ struct Place {
     diff: String,
 }
 
-/// Writes the steps with these keys, and the layers that builds made for them. `result` is the build's result: without
-/// `mode=max` only steps that made its layers are written.
+/// What of a build is written.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// Keys of its steps.
+    pub keys: &'a BTreeSet<String>,
+    /// Ids of the caches that its programs have mounted.
+    pub mounts: &'a BTreeSet<String>,
+    /// Its result.
+    pub result: &'a Tree,
+}
+
+/// Writes the steps with these keys, and the layers that builds made for them. without `mode=max` only steps that made
+/// the result's layers are written, and no caches of programs.
 ///
 /// Errors: [`Error::System`], [`Error::Store`].
-pub fn export(store: &Store, to: &CacheTo, keys: &BTreeSet<String>, result: &Tree) -> Result<(), Error> {
+pub fn export(store: &Store, to: &CacheTo, wanted: Wanted<'_>) -> Result<(), Error> {
+    let Wanted { keys, mounts, result } = wanted;
     let result = match result {
         Tree::Layers(chain) => ChainId::parse(chain),
         Tree::Scratch | Tree::Directory(_) => None,
@@ -189,8 +207,9 @@ pub fn export(store: &Store, to: &CacheTo, keys: &BTreeSet<String>, result: &Tre
             created_ns: step.created_ns,
         });
     }
+    let mounts = if to.is_max { mounts::export(store, mounts, &to.dest)? } else { Vec::new() };
     // Plain data always serialises.
-    let bytes = serde_json::to_vec(&Index { version: 1, steps }).unwrap_or_default();
+    let bytes = serde_json::to_vec(&Index { version: 1, steps, mounts }).unwrap_or_default();
     let dir = File::open(&to.dest).map_err(|error| failed(&to.dest, error))?;
     let placed = linux::durable::place(dir.into(), INDEX.as_ref(), &bytes, 0o644);
     placed.map_err(|error| failed(&to.dest, error))?;
@@ -242,6 +261,7 @@ struct Opened {
     dir: PathBuf,
     /// Steps by key.
     steps: BTreeMap<String, Row>,
+    mounts: Vec<Mount>,
     /// Layers that turned out not to be what they should, by diff id: told once, and not tried again.
     bad: RefCell<BTreeSet<String>>,
 }
@@ -306,7 +326,7 @@ impl Opened {
             ));
         }
         let steps = index.steps.into_iter().map(|row| (row.key.clone(), row)).collect();
-        Ok(Opened { dir, steps, bad: RefCell::default() })
+        Ok(Opened { dir, steps, mounts: index.mounts, bad: RefCell::default() })
     }
 
     fn bring(&self, store: &Store, row: &Row) -> Result<Option<BuildStep>, Error> {

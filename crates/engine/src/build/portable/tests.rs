@@ -1,5 +1,6 @@
 //! Caches that are carried from one store to another.
 
+use super::mounts::open_cache;
 use super::*;
 use crate::Home;
 use crate::build::copy::copied;
@@ -88,6 +89,49 @@ fn keys(keys: &[&str]) -> BTreeSet<String> {
     keys.iter().map(|key| (*key).to_owned()).collect()
 }
 
+fn wanted<'a>(keys: &'a BTreeSet<String>, result: &'a Tree) -> Wanted<'a> {
+    const NONE: &BTreeSet<String> = &BTreeSet::new();
+    Wanted { keys, mounts: NONE, result }
+}
+
+#[test]
+fn caches_of_programs_come_along() {
+    let (one, other) = (Machine::new(), Machine::new());
+    let mount = Mount {
+        name: "n".to_owned(),
+        description: "cached mount /c with id \"c\"".to_owned(),
+        mode: 0o711,
+        uid: 5,
+        gid: 6,
+    };
+    let empty = tempfile::tempdir().unwrap();
+    let begin = || Ok(File::open(empty.path()).unwrap().into());
+    let cache = open_cache(&one.store(), "n", &mount.description, Some((&mount, &begin))).unwrap().unwrap();
+    std::fs::create_dir(cache.data.join("d")).unwrap();
+    std::fs::write(cache.data.join("d/f"), "kept").unwrap();
+    std::os::unix::fs::chown(cache.data.join("d/f"), Some(7), Some(8)).unwrap();
+    drop(cache);
+    let dest = one.dir.path().join("cache");
+    let to = CacheTo { dest: dest.clone(), is_max: true, ignores_errors: false };
+    let (keys, mounts) = (keys(&[]), keys(&["c", "other"]));
+    export(&one.store(), &to, Wanted { keys: &keys, mounts: &mounts, result: &Tree::Scratch }).unwrap();
+    other.imported(&dest).bring_mounts(&other.store()).unwrap();
+    let read = |expected: &str| {
+        let cache = open_cache(&other.store(), "n", "", None).unwrap().unwrap();
+        assert_eq!(std::fs::read_to_string(cache.data.join("d/f")).unwrap(), expected);
+        cache.data
+    };
+    let data = read("kept");
+    let stat = std::fs::metadata(&data).unwrap();
+    use std::os::unix::fs::MetadataExt;
+    assert_eq!((stat.mode() & 0o7777, stat.uid(), stat.gid()), (0o711, 5, 6));
+    assert_eq!(std::fs::metadata(data.join("d/f")).unwrap().uid(), 7);
+    // What is here already stays.
+    std::fs::write(data.join("d/f"), "newer").unwrap();
+    other.imported(&dest).bring_mounts(&other.store()).unwrap();
+    read("newer");
+}
+
 /// A cache of two steps, one over the other, and of one beside them.
 fn cache(is_max: bool) -> (Machine, PathBuf) {
     let one = Machine::new();
@@ -96,7 +140,7 @@ fn cache(is_max: bool) -> (Machine, PathBuf) {
     one.step("beside", &Tree::Scratch, "3");
     let dest = one.dir.path().join("cache");
     let to = CacheTo { dest: dest.clone(), is_max, ignores_errors: false };
-    export(&one.store(), &to, &keys(&["lower", "upper", "beside", "nobody"]), &upper.tree).unwrap();
+    export(&one.store(), &to, wanted(&keys(&["lower", "upper", "beside", "nobody"]), &upper.tree)).unwrap();
     (one, dest)
 }
 
@@ -164,6 +208,6 @@ fn what_no_step_needs_any_more_goes_from_the_directory() {
     let (one, dest) = cache(true);
     assert_eq!(std::fs::read_dir(dest.join(LAYERS)).unwrap().count(), 3);
     let to = CacheTo { dest: dest.clone(), is_max: true, ignores_errors: false };
-    export(&one.store(), &to, &keys(&["beside"]), &Tree::Scratch).unwrap();
+    export(&one.store(), &to, wanted(&keys(&["beside"]), &Tree::Scratch)).unwrap();
     assert_eq!(std::fs::read_dir(dest.join(LAYERS)).unwrap().count(), 1);
 }
