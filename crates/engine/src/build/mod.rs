@@ -136,6 +136,8 @@ fn built(
     if let Ok(notes) = notes::Notes::of(home) {
         notes.trim();
     }
+    // What is removed is made again if it's needed: no reason to fail.
+    let _ = cache::keep_within_bound(home);
     Ok(Built {
         report,
         image,
