@@ -57,7 +57,8 @@ fn different() -> Vec<String> {
         let line = row.strip_prefix("| `")?.split_once("` |")?.0;
         Some(line.replace("\\|", "|"))
     };
-    rows.filter_map(row).collect()
+    // The other tables are other tests'.
+    rows.filter_map(row).filter(|line| line.starts_with("docker ")).collect()
 }
 
 /// A text in which the members of JSON objects are in the order of their names: ours always are.
