@@ -364,7 +364,8 @@ fn t4_a_faked_proc_is_not_written_to() {
     symlink("/proc/sys/kernel/core_pattern", rootfs.join("proc/sys/net/ipv4/ip_forward")).unwrap();
     let dir = rootfs.to_str().unwrap();
     let sysctl = ["--sysctl", "net.ipv4.ip_forward=1", "--oom-score-adj", "100"];
-    let words = ["run", "--rm"];
+    // Without a network, for which the host would forward.
+    let words = ["run", "--rm", "--network", "none"];
     let shown = host
         .berth(words.iter().chain(&sysctl).chain(&[
             "--rootfs",

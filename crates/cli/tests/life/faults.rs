@@ -171,7 +171,7 @@ fn a_database_of_a_newer_berth_is_refused_and_left_alone() {
     assert_eq!(inspect(&host, "job", "{{.State.Status}}"), "running");
     host.berth(["stop", "-t", "0", "job"]).run().ok();
     assert!(before == database(&host), "an end changed the database");
-    sql(&host, "PRAGMA user_version = 6");
+    sql(&host, "PRAGMA user_version = 7");
     let list = host.berth(["ps", "-a", "--format", "{{.Names}} {{.State}}"]).text();
     assert_eq!(list, "made created\njob exited");
     host.berth(["start", "-a", "made"]).run().ok();
@@ -186,7 +186,10 @@ fn a_database_of_an_older_berth_is_migrated_with_its_containers() {
     assert!(until(PATIENCE, nothing));
     sql(
         &host,
-        "ALTER TABLE containers DROP COLUMN started; ALTER TABLE layers DROP COLUMN id_blocks; DROP TABLE networks; PRAGMA user_version = 3",
+        "DROP TABLE build_steps; DROP TABLE build_boot; DROP INDEX layers_boot; DROP INDEX layers_parent;
+         ALTER TABLE layers DROP COLUMN boot; ALTER TABLE layers DROP COLUMN parent;
+         ALTER TABLE containers DROP COLUMN started; ALTER TABLE layers DROP COLUMN id_blocks; DROP TABLE networks;
+         PRAGMA user_version = 3",
     );
     // A list needs no new columns; a start does.
     let list = host.berth(["ps", "-a", "--format", "{{.Names}} {{.State}}"]).text();
