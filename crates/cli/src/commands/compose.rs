@@ -57,9 +57,28 @@ static ENTRIES: &[Entry] = &[
     Entry { names: &["version"], spec: &VERSION, work: version },
 ];
 
-/// Docker compose's commands that aren't here, and why.
-const TO_COME: &[(&str, &str)] =
-    &[("bridge", "it is for other platforms than this one"), ("publish", "copy the files themselves")];
+/// What is said of commands that are to come.
+const LATER: &str = "the command of that name without compose takes a container's name";
+
+/// Docker compose's commands that aren't here, and what to do instead.
+const TO_COME: &[(&str, &str)] = &[
+    ("attach", LATER),
+    ("bridge", "it is for other platforms than this one"),
+    ("build", "build images first: berth build"),
+    ("commit", LATER),
+    ("cp", LATER),
+    ("events", LATER),
+    ("export", LATER),
+    ("images", LATER),
+    ("publish", "copy the files themselves"),
+    ("push", LATER),
+    ("run", "use compose exec, or berth run"),
+    ("scale", "use compose up -d --scale SERVICE=NUM"),
+    ("stats", LATER),
+    ("volumes", "berth volume ls --filter label=com.docker.compose.project=NAME"),
+    ("wait", LATER),
+    ("watch", "compose up -d again after a change"),
+];
 
 /// Flags before the command.
 static GLOBAL: CommandSpec = CommandSpec {
@@ -151,10 +170,7 @@ pub fn dispatch(name: &str, words: &[OsString]) -> Result<u8, Failure> {
 
 fn unknown(name: &str, word: &str) -> Failure {
     if let Some((_, why)) = TO_COME.iter().find(|(known, _)| *known == word) {
-        return Failure {
-            hint: Some((*why).to_owned()).filter(|why| !why.is_empty()),
-            ..Failure::new(format!("{name} {word} isn't supported yet")).code(BAD_FLAG)
-        };
+        return Failure::new(format!("{name} {word} isn't supported yet")).hint(*why).code(BAD_FLAG);
     }
     let known: Vec<&'static str> = ENTRIES.iter().flat_map(|entry| entry.names).copied().collect();
     let failure = Failure::new(format!("unknown command: {name} {word}"));
