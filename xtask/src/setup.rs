@@ -8,7 +8,9 @@ usage: cargo xtask setup [--build-only]
 
 Installs, where missing, what building and testing berth need: the Rust target
 x86_64-unknown-linux-musl, and Debian packages by apt-get. Needs root if
-anything is missing. `cargo xtask test` does this by itself.
+anything is missing. Makes an archive of real programs for tests of networks
+(nginx, curl, PostgreSQL, redis; 310 MB) in the cache (/var/cache/berth, or
+BERTH_CACHE), by mmdebstrap. `cargo xtask test` does this by itself.
 
   --build-only   only what `cargo xtask run` and `dist` need
 ";
@@ -24,6 +26,7 @@ const TEST_PACKAGES: &[&str] = &[
     "iproute2",
     "iptables",
     "libcap2-bin",
+    "mmdebstrap",
     "nftables",
     "openssl",
     "passwd",
@@ -31,6 +34,9 @@ const TEST_PACKAGES: &[&str] = &[
     "tmux",
     "util-linux",
 ];
+
+/// The suite that the real programs come from: one whose packages are where they were.
+const PROGRAMS_SUITE: &str = "bookworm";
 
 pub fn main(args: &[String]) -> Result {
     match args {
@@ -44,7 +50,36 @@ pub fn main(args: &[String]) -> Result {
 pub fn all() -> Result {
     let packages: Vec<&str> = BUILD_PACKAGES.iter().chain(TEST_PACKAGES).copied().collect();
     install_packages(&packages)?;
-    install_target()
+    install_target()?;
+    // Without it a test is skipped, and says so.
+    programs().or_else(|error| {
+        eprintln!("xtask: no archive of programs for tests: {error}");
+        Ok(())
+    })
+}
+
+/// Real programs that speak over networks, as a root file system's archive in the cache: crates/cli/tests/programs.rs.
+fn programs() -> Result {
+    let archive = cmd::cache_dir()?.join("programs.tar");
+    if archive.exists() {
+        return Ok(());
+    }
+    cmd::heading(&format!("making {}", archive.display()));
+    let mirror = crate::peers::debian_mirror()?;
+    // PostgreSQL's just-in-time compiler alone is a quarter of it, and nothing here needs one.
+    let without = ["/usr/share/man/*", "/usr/share/doc/*", "/usr/share/locale/*", "/usr/lib/*/libLLVM*"];
+    let new = archive.with_extension("new.tar");
+    Cmd::new("mmdebstrap")
+        .args(["--variant=minbase", "--mode=root", "--quiet"])
+        .arg("--aptopt=Acquire::Check-Valid-Until \"false\"")
+        .args(without.iter().map(|path| format!("--dpkgopt=path-exclude={path}")))
+        .arg("--include=nginx-light,curl,postgresql,redis-server")
+        .arg(PROGRAMS_SUITE)
+        .arg(&new)
+        .arg(format!("deb [trusted=yes] {mirror} {PROGRAMS_SUITE} main"))
+        .quiet()
+        .run()?;
+    std::fs::rename(&new, &archive).map_err(|e| format!("cannot move {} into place: {e}", new.display()))
 }
 
 /// What a build of the binary needs.
