@@ -54,7 +54,7 @@ pub static SPEC: CommandSpec = CommandSpec {
                 Flag::many(
                     "output",
                     "stringArray",
-                    "What becomes of it: a directory, - for an archive, type=local|tar|oci|docker|image,dest=PATH",
+                    "What becomes of it: a directory, - for an archive, type=oci|docker|tar|local,dest=PATH",
                 )
                 .short('o'),
                 Flag::one("iidfile", "string", "File that gets the image's id"),

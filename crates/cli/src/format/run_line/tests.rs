@@ -67,6 +67,7 @@ const POOL: &[&str] = &[
     "--publish=127.0.0.1:8000-8010:80/udp",
     "--publish=[::1]:8080:80",
     "--publish-all",
+    "--publish-from=other",
     "--ip=10.0.0.7",
     "--ip6=fd00::7",
     "--link-local-ip=169.254.0.7",
