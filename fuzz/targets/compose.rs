@@ -8,7 +8,9 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|text: &str| {
     let mut files = Memory::default();
     // One input is several files: an override, a file that is included or extended, variables.
-    for (part, name) in text.split("\n===\n").zip(["compose.yaml", "compose.override.yaml", "other.yaml", ".env"]) {
+    for (part, name) in
+        text.split("\n===\n").zip(["compose.yaml", "compose.override.yaml", "other.yaml", ".env"])
+    {
         files.texts.insert(format!("/demo/{name}"), part.to_owned());
     }
     let request = Request { current_dir: "/demo".to_owned(), ..Request::default() };
@@ -17,7 +19,9 @@ fuzz_target!(|text: &str| {
         Ok(loaded) => loaded,
         Err(error) => {
             let _ = error.to_string();
-            let _ = Request { interpolate: false, ..request }.load_tree(&files).map_err(|error| error.to_string());
+            let _ = Request { interpolate: false, ..request }
+                .load_tree(&files)
+                .map_err(|error| error.to_string());
             return;
         }
     };
@@ -35,7 +39,8 @@ fuzz_target!(|text: &str| {
     if let Ok(second) = request.load(&again) {
         assert_eq!(second.project.name, project.name, "{yaml}");
         let names = |project: &compose::model::Project| project.services.keys().cloned().collect::<Vec<_>>();
-        let all: Vec<_> = names(&second.project).into_iter().filter(|name| project.services.contains_key(name)).collect();
+        let all: Vec<_> =
+            names(&second.project).into_iter().filter(|name| project.services.contains_key(name)).collect();
         assert!(all.len() <= names(&project).len());
     }
 });
