@@ -111,7 +111,8 @@ fn prune_takes_what_nothing_uses_and_asks_first() {
     assert_eq!(
         asked,
         "WARNING! This will remove:\n  - all stopped containers\n  - all networks not used by at least one container\n  \
-         - all anonymous volumes not used by at least one container\n  - all images without at least one container associated to them\n\n  Items to be pruned will be \
+         - all anonymous volumes not used by at least one container\n  - all images without at least one container associated to them\n  \
+         - unused build cache\n\n  Items to be pruned will be \
          filtered with:\n  - label!=keep\n\nAre you sure you want to continue? [y/N]"
     );
     let asked = host.berth(["container", "prune"]).stdin("\n").text();
