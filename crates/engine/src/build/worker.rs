@@ -12,7 +12,7 @@ use crate::images::open_store;
 use crate::{Error, Home};
 use ::build::graph::{Graph, Step, What};
 use ::build::key::Key;
-use ::build::op::{Copy, Ignored, Made, MountKind, Op, StepId, Tree};
+use ::build::op::{Copy, Ignored, Made, Op, StepId, Tree};
 use ::build::solve::{self, Job, Record};
 use std::collections::VecDeque;
 use std::collections::{BTreeMap, BTreeSet};
@@ -159,18 +159,6 @@ impl<'a, 't> Worker<'a, 't> {
     }
 }
 
-/// What docker's `builder du` calls it.
-fn kind_of(step: &Step) -> &'static str {
-    let has_cache = |op: &Op| match op {
-        Op::Exec(exec) => exec.mounts.iter().any(|mount| matches!(mount.kind, MountKind::Cache { .. })),
-        _ => false,
-    };
-    match &step.what {
-        What::Op(op) if has_cache(op) => "exec.cachemount",
-        _ => "regular",
-    }
-}
-
 impl solve::Worker for Worker<'_, '_> {
     type Error = Error;
 
@@ -205,7 +193,8 @@ impl solve::Worker for Worker<'_, '_> {
                 diff: made.diff_id.as_deref().and_then(DiffId::parse),
                 size_bytes: made.size,
                 is_empty: made.is_empty,
-                kind: kind_of(step).to_owned(),
+                // As docker's `builder du` has it; cache directories have rows of their own.
+                kind: "regular".to_owned(),
                 description: step.name.clone(),
                 // Plain data always serialises.
                 detail: serde_json::to_string(record).unwrap_or_default(),
