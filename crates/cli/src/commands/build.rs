@@ -131,6 +131,12 @@ pub fn work(parsed: &Parsed) -> Result<u8, Failure> {
             return Err(parsed.bad("call", call, bad));
         }
     }
+    let pushes = parsed.switch("push") || request.pushes();
+    if pushes && request.names().is_empty() {
+        return Err(parsed
+            .wrong("tag is needed when pushing to registry")
+            .hint("give the image a name with -t"));
+    }
     let is_quiet = parsed.switch("quiet");
     let wanted = match parsed.one("progress") {
         Some(given) => given.to_owned(),
@@ -147,7 +153,7 @@ pub fn work(parsed: &Parsed) -> Result<u8, Failure> {
         Ok(built) => built,
         Err(failure) => return Err(build_shown::failed(&failure)),
     };
-    if parsed.switch("push") {
+    if pushes {
         for name in &built.names {
             let reference =
                 engine::images::reference(name).map_err(|error| Failure::new(error.to_string()))?;
@@ -243,11 +249,6 @@ fn request(parsed: &Parsed) -> Result<BuildRequest, Failure> {
             .map_err(|error| BadValue::new(error.to_string()))
     })?;
     tags.dedup();
-    if tags.is_empty() && parsed.switch("push") {
-        return Err(parsed
-            .wrong("tag is needed when pushing to registry")
-            .hint("give the image a name with -t"));
-    }
     let secrets = parsed.each("secret", secret)?.into_iter().collect();
     let contexts = parsed.each("build-context", pair)?.into_iter().collect();
     Ok(BuildRequest {
