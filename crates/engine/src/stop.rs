@@ -105,8 +105,13 @@ fn begin(
     let config = &container.config;
     let cell = container.cell(home);
     let running = match &container.state {
-        State::Running(running) => running.clone(),
-        State::Restarting(_) => {
+        State::Running(running)
+            if config.request.restart == RestartPolicy::No || running.init.open().is_some() =>
+        {
+            running.clone()
+        }
+        // One that has ended just now is started again if nobody says that it mustn't.
+        State::Running(_) | State::Restarting(_) => {
             by.request(&cell)?;
             match leave_restart(home, &cell)? {
                 Some(running) => running,

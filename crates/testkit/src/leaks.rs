@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How long asynchronous teardown may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+///
+/// The kernel takes network namespaces down one after another, with all that they hold: where many tests end at once, each
+/// waits for those before.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Bound on how deep the control group trees are searched.
 const CGROUP_DEPTH_MAX: usize = 5;

@@ -10,8 +10,7 @@ use crate::flags::{CommandSpec, Flag, Parsed};
 use crate::format::{size, table, time};
 use crate::parse::{moment, number};
 
-const FILTERS: &str =
-    "Only those with KEY=VALUE, KEY!=VALUE or KEY~=REGEX: until, id, parents, description, type, inuse, …";
+const FILTERS: &str = "Only those with KEY=VALUE, KEY!=VALUE or KEY~=REGEX: until, id, type, inuse, …";
 
 const BUILDER: Flag = Flag::one("builder", "string", "Has no effect: there is one, this host");
 
