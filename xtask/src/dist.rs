@@ -15,8 +15,9 @@ larger than promised.
 /// Largest size of the binary, stripped. Raised by hand, when a feature is worth it.
 /// 6.7 MB without images; TLS with post-quantum key exchange, HTTP and zstd are 5.2 MB, volumes and copying 0.5 MB, the
 /// commands on containers' lives (top, stats, events, attach, start, …) 0.5 MB, networks with their doctor, names and rules, and
-/// configurations that are read in two forms, 2.3 MB.
-const BINARY_BYTES_MAX: u64 = 16_500_000;
+/// configurations that are read in two forms, 2.3 MB. Builds (the language, checks, copies, caches, xz and bzip2) and compose (YAML,
+/// its model and schema) are 3.9 MB together; what of that could be less wasn't looked at.
+const BINARY_BYTES_MAX: u64 = 20_500_000;
 
 pub fn main(args: &[String]) -> Result {
     if !args.is_empty() {
