@@ -1,6 +1,6 @@
 //! The steps of a build, each after those that it needs.
 
-use crate::op::{Copy, CopySource, Ignored, Op, StepId};
+use crate::op::{Copy, CopySource, Ignored, Op, StepId, Unpack};
 use std::path::PathBuf;
 
 /// Steps: the inputs of each come before it.
@@ -91,6 +91,22 @@ impl Step {
 }
 
 impl Copy {
+    /// What `COPY` without flags does with these sources; owners become root.
+    pub fn plain(sources: Vec<CopySource>, to: &str) -> Copy {
+        Copy {
+            sources,
+            to: to.to_owned(),
+            chown: String::new(),
+            chmod: String::new(),
+            keeps_owner: false,
+            excludes: Vec::new(),
+            has_parents: false,
+            is_linked: false,
+            unpack: Unpack::Never,
+            mtime: None,
+        }
+    }
+
     /// Whether it copies from an input.
     pub fn has_input(&self) -> bool {
         self.sources.iter().any(|source| matches!(source, CopySource::Input { .. }))

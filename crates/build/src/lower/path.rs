@@ -1,25 +1,6 @@
 //! Paths of containers, as text.
 
-/// A path without `.`, `..` and double slashes, as Go's path.Clean has it. An absolute one stays within the root.
-pub(super) fn clean(path: &str) -> String {
-    let is_absolute = path.starts_with('/');
-    let mut parts: Vec<&str> = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." if parts.last().is_some_and(|last| *last != "..") => {
-                parts.pop();
-            }
-            ".." if is_absolute => {}
-            part => parts.push(part),
-        }
-    }
-    match (is_absolute, parts.is_empty()) {
-        (true, _) => format!("/{}", parts.join("/")),
-        (false, true) => ".".to_owned(),
-        (false, false) => parts.join("/"),
-    }
-}
+use crate::dockerfile::glob::clean;
 
 /// `path` seen from `dir`, which is absolute.
 pub(super) fn join(dir: &str, path: &str) -> String {

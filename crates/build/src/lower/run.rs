@@ -6,7 +6,7 @@ use super::{At, Bases, Failure, Lowerer, fault, path};
 use crate::dockerfile::ast::{self, Instruction, Program, RunNetwork};
 use crate::dockerfile::expand::{Lexer, Variables};
 use crate::dockerfile::mount::{MountType, RunMount};
-use crate::op::{Copy, CopySource, Exec, Mount, MountKind, Network, Op, StepId, Unpack};
+use crate::op::{Copy, CopySource, Exec, Mount, MountKind, Network, Op, StepId};
 
 /// Where heredocs that are programs of their own lie.
 const PIPES: &str = "/dev/pipes";
@@ -177,16 +177,9 @@ impl<B: Bases> Lowerer<'_, B> {
         let context = self.main_context(lines)?;
         let scratch = self.scratch();
         let copy = Copy {
-            sources: vec![CopySource::Input { pattern: source.to_owned() }],
-            to: "/".to_owned(),
-            chown: String::new(),
-            chmod: String::new(),
             keeps_owner: self.keeps_owner(context),
-            excludes: Vec::new(),
             has_parents: source != "/",
-            is_linked: false,
-            unpack: Unpack::Never,
-            mtime: None,
+            ..Copy::plain(vec![CopySource::Input { pattern: source.to_owned() }], "/")
         };
         let at = At {
             name: format!("[internal] take {source} of the build context"),

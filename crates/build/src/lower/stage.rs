@@ -5,7 +5,7 @@ use crate::dockerfile::ast::{ArgPair, Command, Instruction, Kind, Pair, Stage};
 use crate::dockerfile::expand::{Lexer, Variables};
 use crate::dockerfile::source::{Lines, Word};
 use crate::dockerfile::{expose, parse_trigger, suggest};
-use crate::op::{Copy, CopySource, Op, StepId, Unpack};
+use crate::op::{Copy, CopySource, Op, StepId};
 use types::image::config::{Execution, Healthcheck};
 use types::image::{ImageConfig, Platform};
 
@@ -96,9 +96,6 @@ impl<B: Bases> Lowerer<'_, B> {
             instruction.place = stage.place;
             inherited.push(instruction);
         }
-        let is_step = |instruction: &&Instruction| {
-            matches!(instruction.kind, Kind::Add(_) | Kind::Copy(_) | Kind::Run(_) | Kind::Workdir(_))
-        };
         state.total += inherited.iter().chain(&stage.instructions).filter(is_step).count();
         for (instruction, is_trigger) in
             inherited.iter().map(|own| (own, true)).chain(stage.instructions.iter().map(|own| (own, false)))
@@ -242,15 +239,7 @@ impl<B: Bases> Lowerer<'_, B> {
                 let base_created = config.created.take();
                 config.rootfs = types::image::config::RootFs::default();
                 let probe = new(StepId(0), ImageConfig::default(), platform.clone());
-                let mut total = shown;
-                total += stage
-                    .instructions
-                    .iter()
-                    .chain([])
-                    .filter(|own| {
-                        matches!(own.kind, Kind::Add(_) | Kind::Copy(_) | Kind::Run(_) | Kind::Workdir(_))
-                    })
-                    .count();
+                let total = shown + stage.instructions.iter().filter(is_step).count();
                 let name = match shown {
                     0 => format!("FROM {reference}"),
                     _ => self.prefix(&probe, platform, 1, total) + &format!("FROM {reference}"),
@@ -275,16 +264,8 @@ impl<B: Bases> Lowerer<'_, B> {
                     self.add_base(base, format!("[context {}] load from client", stage.name), lines);
                 let scratch = self.scratch();
                 let copy = Copy {
-                    sources: vec![CopySource::Input { pattern: "/".to_owned() }],
-                    to: "/".to_owned(),
-                    chown: String::new(),
-                    chmod: String::new(),
                     keeps_owner: self.keeps_owner(context),
-                    excludes: Vec::new(),
-                    has_parents: false,
-                    is_linked: false,
-                    unpack: Unpack::Never,
-                    mtime: None,
+                    ..Copy::plain(vec![CopySource::Input { pattern: "/".to_owned() }], "/")
                 };
                 let at = At {
                     name: format!("[context {}] copy", stage.name),
@@ -515,6 +496,11 @@ impl<B: Bases> Lowerer<'_, B> {
         known.dedup();
         Ok(())
     }
+}
+
+/// Whether an instruction is counted among a stage's steps.
+fn is_step(instruction: &&Instruction) -> bool {
+    matches!(instruction.kind, Kind::Add(_) | Kind::Copy(_) | Kind::Run(_) | Kind::Workdir(_))
 }
 
 fn program(state: &State, command: &Command) -> Vec<String> {

@@ -1,7 +1,7 @@
 //! The solver over a worker that only computes: what a step makes is a digest of what it's told.
 
 use super::*;
-use crate::op::{CopySource, Exec, Unpack};
+use crate::op::{CopySource, Exec};
 use std::collections::BTreeMap;
 
 /// Keeps results in a map; files of the context are texts.
@@ -97,18 +97,7 @@ fn run(graph: &mut Graph, on: &[StepId], text: &str) -> StepId {
 }
 
 fn copy(graph: &mut Graph, onto: StepId, from: StepId, pattern: &str) -> StepId {
-    let copy = Copy {
-        sources: vec![CopySource::Input { pattern: pattern.to_owned() }],
-        to: "/".to_owned(),
-        chown: String::new(),
-        chmod: String::new(),
-        keeps_owner: false,
-        excludes: Vec::new(),
-        has_parents: false,
-        is_linked: false,
-        unpack: Unpack::Never,
-        mtime: None,
-    };
+    let copy = Copy::plain(vec![CopySource::Input { pattern: pattern.to_owned() }], "/");
     graph.add(step(What::Op(Op::Copy(copy)), &[onto, from], &format!("copy {pattern}")))
 }
 

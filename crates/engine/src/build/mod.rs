@@ -48,7 +48,7 @@ use crate::{Error, Home};
 use ::build::dockerfile;
 use ::build::graph::What;
 use ::build::lower::{self, Lowered};
-use ::build::op::{MountKind, Op};
+use ::build::op::{Made, MountKind, Op, Tree};
 use ::build::solve::{self, Solved, Stopped};
 use events::Told;
 use output::Output;
@@ -230,6 +230,22 @@ fn count(lowered: &Lowered, solved: &[Option<Solved>]) -> (usize, usize) {
     let ran = ids.clone().filter(|id| of(*id) == Some(solve::How::Ran)).count();
     let is_cached = |id: &usize| matches!(of(*id), Some(solve::How::Definition | solve::How::Content));
     (ran, ids.filter(is_cached).count())
+}
+
+/// Makes a layer of what a step wrote, in which no time is later than `epoch`, in seconds.
+fn adopted(store: &store::Store, draft: store::Draft, epoch: Option<i64>) -> Result<Made, Error> {
+    if let Some(epoch) = epoch {
+        draft.clamp_times(epoch)?;
+    }
+    let adopted = store.adopt(draft)?;
+    Ok(Made {
+        tree: adopted.chain.map_or(Tree::Scratch, |chain| Tree::Layers(chain.to_string())),
+        content: adopted.content.hex(),
+        diff_id: (!adopted.is_empty).then(|| adopted.diff.to_string()),
+        size: adopted.size_bytes,
+        is_empty: adopted.is_empty,
+        selected: None,
+    })
 }
 
 fn stopped_by(lowered: &Lowered, stopped: Stopped<Error>, worker: &mut worker::Worker<'_, '_>) -> Failure {

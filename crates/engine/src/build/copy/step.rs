@@ -1,6 +1,7 @@
 //! Copies between trees as steps have them: contexts and layers of the store.
 
 use super::{Copied, Origin, Selected};
+use crate::build::adopted;
 use crate::build::notes::Notes;
 use crate::images::open_store;
 use crate::{Error, Home, snapshot};
@@ -8,8 +9,8 @@ use build::op::{self, Ignored, Made, Tree};
 use rustix::fs::{Mode, OFlags};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
+use store::Store;
 use store::transfer::Target;
-use store::{Draft, Store};
 use types::digest::ChainId;
 
 /// A tree that is copied from, and what holds it in its place meanwhile.
@@ -94,21 +95,6 @@ pub fn made_directory(
     Ok((adopted(&store, draft, epoch)?, warnings))
 }
 
-fn adopted(store: &Store, draft: Draft, epoch: Option<i64>) -> Result<Made, Error> {
-    if let Some(epoch) = epoch {
-        draft.clamp_times(epoch)?;
-    }
-    let adopted = store.adopt(draft)?;
-    Ok(Made {
-        tree: adopted.chain.map_or(Tree::Scratch, |chain| Tree::Layers(chain.to_string())),
-        content: adopted.content.hex(),
-        diff_id: (!adopted.is_empty).then(|| adopted.diff.to_string()),
-        size: adopted.size_bytes,
-        is_empty: adopted.is_empty,
-        selected: None,
-    })
-}
-
 /// A tree to be read; `None` for nothing.
 fn open(home: &Home, tree: &Tree, ignored: &[String]) -> Result<Option<Held>, Error> {
     match tree {
@@ -171,7 +157,7 @@ fn view(store: &Store, chain: Option<&ChainId>) -> Result<Option<OwnedFd>, Error
 #[cfg(test)]
 mod tests {
     use super::*;
-    use build::op::{CopySource, Unpack};
+    use build::op::CopySource;
     use std::os::unix::fs::{MetadataExt, symlink};
     use std::path::Path;
 
@@ -217,18 +203,7 @@ mod tests {
     }
 
     fn op(pattern: &str, to: &str) -> op::Copy {
-        op::Copy {
-            sources: vec![CopySource::Input { pattern: pattern.to_owned() }],
-            to: to.to_owned(),
-            chown: String::new(),
-            chmod: String::new(),
-            keeps_owner: false,
-            excludes: Vec::new(),
-            has_parents: false,
-            is_linked: false,
-            unpack: Unpack::Never,
-            mtime: None,
-        }
+        op::Copy::plain(vec![CopySource::Input { pattern: pattern.to_owned() }], to)
     }
 
     fn text(path: &Path) -> String {

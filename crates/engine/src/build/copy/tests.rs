@@ -117,18 +117,7 @@ impl Bench {
 fn op(sources: &[&str], to: &str) -> op::Copy {
     let sources =
         sources.iter().map(|pattern| CopySource::Input { pattern: (*pattern).to_owned() }).collect();
-    op::Copy {
-        sources,
-        to: to.to_owned(),
-        chown: String::new(),
-        chmod: String::new(),
-        keeps_owner: false,
-        excludes: Vec::new(),
-        has_parents: false,
-        is_linked: false,
-        unpack: Unpack::Never,
-        mtime: None,
-    }
+    op::Copy::plain(sources, to)
 }
 
 fn context() -> Bench {

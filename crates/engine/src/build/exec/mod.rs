@@ -17,6 +17,7 @@ mod mounts;
 mod request;
 mod sandbox;
 
+use super::adopted;
 use crate::config::{RootSource, UserNamespace};
 use crate::home::RANGE_IDS;
 use crate::spec::{self, Given, WantedUserns};
@@ -202,20 +203,7 @@ pub fn exec(home: &Home, step: Step<'_>) -> Result<Ran, Error> {
     let exit = await_end(started.pid, &started.pidfd, step.cancel)?;
     let outcome = match exit {
         None => Outcome::Cancelled,
-        Some(Exit::Code(0)) => {
-            if let Some(epoch) = step.epoch {
-                draft.clamp_times(epoch)?;
-            }
-            let adopted = store.adopt(draft)?;
-            Outcome::Made(Made {
-                tree: adopted.chain.map_or(Tree::Scratch, |chain| Tree::Layers(chain.to_string())),
-                content: adopted.content.hex(),
-                diff_id: (!adopted.is_empty).then(|| adopted.diff.to_string()),
-                size: adopted.size_bytes,
-                is_empty: adopted.is_empty,
-                selected: None,
-            })
-        }
+        Some(Exit::Code(0)) => Outcome::Made(adopted(&store, draft, step.epoch)?),
         Some(exit) => {
             let oom_killed = sandbox.group.as_ref().is_some_and(|group| group.oom_killed().unwrap_or(false));
             Outcome::Failed { status: exit.shell_code(), oom_killed }
